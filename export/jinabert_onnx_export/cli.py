@@ -1,0 +1,129 @@
+"""The exporter's part of the command line: `export`, `demo`, and `verify --against`.
+
+Importing this module loads no torch, so that help is quick and tells what to install.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from types import ModuleType
+
+from jinabert_onnx import Embedder
+from jinabert_onnx.bundle import PRECISIONS, Manifest
+from jinabert_onnx.cli.command import Command
+from jinabert_onnx.errors import MissingDependencyError
+
+PUBLISHED = "jinaai/jina-embeddings-v2-base-de"
+_PAIRS = (
+    ("How is the weather today?", "Wie ist das Wetter heute?"),
+    ("Where is the nearest train station?", "Wo ist der nächste Bahnhof?"),
+    ("How do I reset my password?", "Wie setze ich mein Passwort zurück?"),
+    ("The meeting has been moved to Friday.", "Die Besprechung wurde auf Freitag verschoben."),
+    ("My printer does not work.", "Mein Drucker funktioniert nicht."),
+)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _import(name: str) -> ModuleType:
+    """Import a module of the exporter that needs torch or onnx.
+
+    Raises:
+        MissingDependencyError: they are not installed.
+    """
+    from importlib import import_module
+
+    try:
+        return import_module(f"jinabert_onnx_export.{name}")
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"exporting needs more packages ({error}); install them: pip install 'jinabert-onnx[cpu,export]'"
+        ) from error
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "source", metavar="SOURCE", help=f"directory of a checkpoint, or its hub id such as {PUBLISHED}"
+    )
+    parser.add_argument("output", metavar="OUTPUT", help="directory to make")
+    parser.add_argument(
+        "--precision",
+        nargs="+",
+        choices=PRECISIONS,
+        default=["fp32"],
+        help="what to make: fp32 (exact), int8 (smaller and faster, CPUs only), fp16 (GPUs) (default: fp32)",
+    )
+    parser.add_argument("--revision", help="branch, tag or commit, for a hub id")
+    parser.add_argument("--force", action="store_true", help="replace a bundle that stands at OUTPUT")
+    parser.add_argument("--thorough", action="store_true", help="verify up to 8192 tokens too (slower)")
+
+
+def _run_export(arguments: argparse.Namespace) -> int:
+    manifest = _import("pipeline").export(
+        arguments.source,
+        arguments.output,
+        arguments.precision,
+        revision=arguments.revision,
+        force=arguments.force,
+        thorough=arguments.thorough,
+        say=_say,
+    )
+    print(_summary(manifest, arguments.output))
+    return 0
+
+
+def _summary(manifest: Manifest, output: str) -> str:
+    published = manifest.verification["published_checkpoint"]
+    lines = [f"{output}: exported {manifest.source} and verified it against torch"]
+    if published:
+        lines.append(f"its vectors are those known of {published}")
+    for precision in manifest.precisions:
+        measured = manifest.verification[precision]
+        size = sum(manifest.files[name].bytes for name in manifest.precisions[precision])
+        lines.append(
+            f"  {precision:<5} {size / 1e6:8.1f} MB   largest difference of a token "
+            f"{measured['max_difference_tokens']:.1e}   smallest cosine of a text {measured['min_cosine_vectors']:.6f}"
+        )
+    return "\n".join(lines)
+
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "source", metavar="SOURCE", nargs="?", default=PUBLISHED, help="checkpoint or hub id (default: %(default)s)"
+    )
+
+
+def _run_demo(arguments: argparse.Namespace) -> int:
+    with tempfile.TemporaryDirectory() as directory:
+        bundle = Path(directory) / "bundle"
+        manifest = _import("pipeline").export(arguments.source, bundle, ("fp32", "int8"), say=_say)
+        print(_summary(manifest, "demo"))
+        for precision in manifest.precisions:
+            print(f"\n{precision}: cosine of each English text (row) with each German text (column)")
+            print(_similarities(Embedder.load(bundle, precision=precision)))
+    return 0
+
+
+def _similarities(model: Embedder) -> str:
+    english, german = zip(*_PAIRS, strict=True)
+    cosines = model.similarity(model.encode(english), model.encode(german))
+    lines = [" " * 38 + "".join(f"  {text[:16] + '…':<17}" for text in german)]
+    for text, row in zip(english, cosines, strict=True):
+        best = row.argmax()
+        cells = (f"  {f'{value:6.3f}' + ('  <' if column == best else ''):<17}" for column, value in enumerate(row))
+        lines.append(f"{text:<38}" + "".join(cells))
+    return "\n".join(lines)
+
+
+def verify_against(arguments: argparse.Namespace) -> int:
+    """`jinabert-onnx verify BUNDLE --against CHECKPOINT`."""
+    return int(_import("against").verify_against(arguments, _say))
+
+
+EXPORT = Command("turn a JinaBERT checkpoint into a bundle, verified against torch", _add_export, _run_export)
+DEMO = Command("export a checkpoint and embed German and English texts with it", _add_demo, _run_demo)

@@ -1,0 +1,179 @@
+"""The JinaBERT encoder in torch, both variants. Parameter names are the checkpoint's own.
+
+Token ids and mask in, token embeddings out. Knows nothing of files, ONNX or pooling.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor, nn
+
+from .alibi import alibi_attention, alibi_slopes
+from .config import JinaBertConfig
+
+Variant = Literal["plain", "qk-post-norm"]
+
+
+class Embeddings(nn.Module):
+    """Word embedding plus the embedding of token type 0, normalised. There are no positions."""
+
+    def __init__(self, config: JinaBertConfig) -> None:
+        super().__init__()
+        self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        """(batch, sequence) int64 -> (batch, sequence, hidden)."""
+        embedded = self.word_embeddings(input_ids) + self.token_type_embeddings.weight[0]
+        return self.LayerNorm(embedded)  # type: ignore[no-any-return]
+
+
+class SelfAttention(nn.Module):
+    """Queries, keys and values, and attention over them.
+
+    The qk-post-norm variant normalises queries and keys over the whole hidden size, before the heads.
+    """
+
+    def __init__(self, config: JinaBertConfig, variant: Variant) -> None:
+        super().__init__()
+        hidden = config.hidden_size
+        self.slopes = alibi_slopes(config.num_attention_heads)
+        self.query = nn.Linear(hidden, hidden)
+        self.key = nn.Linear(hidden, hidden)
+        self.value = nn.Linear(hidden, hidden)
+        self.normalises = variant == "qk-post-norm"
+        if self.normalises:
+            self.layer_norm_q = nn.LayerNorm(hidden, eps=config.layer_norm_eps)
+            self.layer_norm_k = nn.LayerNorm(hidden, eps=config.layer_norm_eps)
+
+    def forward(self, hidden_states: Tensor, key_mask: Tensor) -> Tensor:
+        """(batch, sequence, hidden), bool (batch, sequence) -> (batch, sequence, hidden)."""
+        query, key, value = self.query(hidden_states), self.key(hidden_states), self.value(hidden_states)
+        if self.normalises:
+            query, key = self.layer_norm_q(query), self.layer_norm_k(key)
+        return alibi_attention(query, key, value, key_mask, self.slopes)
+
+
+class AttentionOutput(nn.Module):
+    """Projection of the attended values, residual, layer norm."""
+
+    def __init__(self, config: JinaBertConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(self, context: Tensor, residual: Tensor) -> Tensor:
+        """Two (batch, sequence, hidden) -> (batch, sequence, hidden)."""
+        return self.LayerNorm(self.dense(context) + residual)  # type: ignore[no-any-return]
+
+
+class Attention(nn.Module):
+    """Self-attention and its output, in the checkpoint's two parts `self` and `output`."""
+
+    def __init__(self, config: JinaBertConfig, variant: Variant) -> None:
+        super().__init__()
+        self.self = SelfAttention(config, variant)
+        self.output = AttentionOutput(config)
+
+    def forward(self, hidden_states: Tensor, key_mask: Tensor) -> Tensor:
+        """(batch, sequence, hidden), bool (batch, sequence) -> (batch, sequence, hidden)."""
+        return self.output(self.self(hidden_states, key_mask), hidden_states)  # type: ignore[no-any-return]
+
+
+class PlainFeedForward(nn.Module):
+    """Gated feed-forward with its residual and layer norm; the first half of the gate is activated."""
+
+    def __init__(self, config: JinaBertConfig) -> None:
+        super().__init__()
+        self.width = config.intermediate_size
+        self.activation = _activation(config)
+        self.gated_layers = nn.Linear(config.hidden_size, 2 * self.width, bias=False)
+        self.wo = nn.Linear(self.width, config.hidden_size)
+        self.layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """(batch, sequence, hidden) -> (batch, sequence, hidden)."""
+        gated = self.gated_layers(hidden_states)  # (batch, sequence, 2 * width)
+        product = self.activation(gated[..., : self.width]) * gated[..., self.width :]
+        return self.layernorm(self.wo(product) + hidden_states)  # type: ignore[no-any-return]
+
+
+class PlainLayer(nn.Module):
+    """One layer of the plain variant: attention, feed-forward."""
+
+    def __init__(self, config: JinaBertConfig) -> None:
+        super().__init__()
+        self.attention = Attention(config, "plain")
+        self.mlp = PlainFeedForward(config)
+
+    def forward(self, hidden_states: Tensor, key_mask: Tensor) -> Tensor:
+        """(batch, sequence, hidden), bool (batch, sequence) -> (batch, sequence, hidden)."""
+        return self.mlp(self.attention(hidden_states, key_mask))  # type: ignore[no-any-return]
+
+
+class QkPostNormFeedForward(nn.Module):
+    """Gated feed-forward without residual; the second half of the gate is activated."""
+
+    def __init__(self, config: JinaBertConfig) -> None:
+        super().__init__()
+        self.width = config.intermediate_size
+        self.activation = _activation(config)
+        self.up_gated_layer = nn.Linear(config.hidden_size, 2 * self.width, bias=False)
+        self.down_layer = nn.Linear(self.width, config.hidden_size)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """(batch, sequence, hidden) -> (batch, sequence, hidden)."""
+        gated = self.up_gated_layer(hidden_states)  # (batch, sequence, 2 * width)
+        product = gated[..., : self.width] * self.activation(gated[..., self.width :])
+        return self.down_layer(product)  # type: ignore[no-any-return]
+
+
+class QkPostNormLayer(nn.Module):
+    """One layer of the qk-post-norm variant: its input is added twice, inside and after the attention."""
+
+    def __init__(self, config: JinaBertConfig) -> None:
+        super().__init__()
+        self.attention = Attention(config, "qk-post-norm")
+        self.layer_norm_1 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.mlp = QkPostNormFeedForward(config)
+        self.layer_norm_2 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(self, hidden_states: Tensor, key_mask: Tensor) -> Tensor:
+        """(batch, sequence, hidden), bool (batch, sequence) -> (batch, sequence, hidden)."""
+        attended = self.layer_norm_1(hidden_states + self.attention(hidden_states, key_mask))
+        return self.layer_norm_2(attended + self.mlp(attended))  # type: ignore[no-any-return]
+
+
+class Layers(nn.Module):
+    """The stack of layers, under the checkpoint's name `layer`."""
+
+    def __init__(self, config: JinaBertConfig, variant: Variant) -> None:
+        super().__init__()
+        layer = PlainLayer if variant == "plain" else QkPostNormLayer
+        self.layer = nn.ModuleList(layer(config) for _ in range(config.num_hidden_layers))
+
+
+class JinaBertEncoder(nn.Module):
+    """Token ids and attention mask to token embeddings."""
+
+    def __init__(self, config: JinaBertConfig, variant: Variant) -> None:
+        super().__init__()
+        self.embeddings = Embeddings(config)
+        self.encoder = Layers(config, variant)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """`last_hidden_state`, float32 (batch, sequence, hidden), of two int64 (batch, sequence).
+
+        Rows where the mask is 0 hold finite values without meaning.
+        """
+        key_mask = attention_mask > 0  # (batch, sequence)
+        hidden_states = self.embeddings(input_ids)
+        for layer in self.encoder.layer:
+            hidden_states = layer(hidden_states, key_mask)
+        return hidden_states.float()  # type: ignore[no-any-return]
+
+
+def _activation(config: JinaBertConfig) -> nn.Module:
+    return nn.GELU() if config.feed_forward_type == "geglu" else nn.ReLU()

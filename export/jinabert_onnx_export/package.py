@@ -1,0 +1,156 @@
+"""The files of a bundle around the graphs, and writing it all or nothing.
+
+Every file is written so that sentence-transformers, optimum, fastembed and transformers.js read it too.
+Knows nothing of torch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from jinabert_onnx.bundle import MANIFEST, PROBES, TOKENIZER, FileRecord, Manifest, record_file
+from jinabert_onnx.probes import Probes
+
+from .checkpoint import Checkpoint
+from .config import read_json
+from .errors import OutputError
+
+# Keys that make other programs look for code in the hub.
+_CODE_KEYS = ("auto_map", "_name_or_path", "trust_remote_code")
+
+
+@contextmanager
+def staged_directory(output: Path, force: bool) -> Iterator[Path]:
+    """A new directory beside `output` that becomes `output` when the block ends without an error.
+
+    Otherwise it is removed, and what stood at `output` is untouched. `force` allows to replace an
+    empty directory or a bundle, never anything else.
+
+    Raises:
+        OutputError: `output` exists and may not be replaced, or its parent cannot be written.
+    """
+    _require_replaceable(output, force)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        stage = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+    except OSError as error:
+        raise OutputError(f"{output}: cannot be written ({error.strerror})") from error
+    try:
+        yield stage
+        _open_to_readers(stage)
+        _replace(stage, output)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def write_metadata(checkpoint: Checkpoint, probes: Probes, directory: Path) -> None:
+    """Write every file of the bundle but the graphs and the manifest."""
+    source = checkpoint.path
+    tokenizer_config = _read_optional(source / "tokenizer_config.json")
+    _write_json(directory / "config.json", _without_code(read_json(source / "config.json")))
+    shutil.copyfile(source / TOKENIZER, directory / TOKENIZER)
+    _write_json(
+        directory / "tokenizer_config.json",
+        {"tokenizer_class": "PreTrainedTokenizerFast"}
+        | _without_code(tokenizer_config)
+        | {"model_max_length": checkpoint.max_length},
+    )
+    special_tokens = {name: value for name, value in tokenizer_config.items() if name.endswith("_token")}
+    _write_json(
+        directory / "special_tokens_map.json", _read_optional(source / "special_tokens_map.json") or special_tokens
+    )
+    _write_sentence_transformers(checkpoint, directory)
+    (directory / PROBES).write_text(probes.to_json(), encoding="utf-8")
+
+
+def write_manifest(manifest: Manifest, directory: Path) -> None:
+    """Write `manifest.json`."""
+    (directory / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+
+
+def record_files(directory: Path) -> dict[str, FileRecord]:
+    """Size and hash of every file below `directory` except the manifest, by name relative to it."""
+    files = sorted(path for path in directory.rglob("*") if path.is_file() and path != directory / MANIFEST)
+    return {path.relative_to(directory).as_posix(): record_file(path) for path in files}
+
+
+def _write_sentence_transformers(checkpoint: Checkpoint, directory: Path) -> None:
+    settings = checkpoint.settings
+    kinds = ["Transformer", "Pooling"] + ["Normalize"] * settings.normalize
+    modules = [
+        {
+            "idx": index,
+            "name": str(index),
+            "path": f"{index}_{kind}" if index else "",
+            "type": f"sentence_transformers.models.{kind}",
+        }
+        for index, kind in enumerate(kinds)
+    ]
+    _write_json(directory / "modules.json", modules)
+    pooling = {
+        "word_embedding_dimension": checkpoint.config.hidden_size,
+        "pooling_mode_cls_token": settings.pooling == "cls",
+        "pooling_mode_mean_tokens": settings.pooling == "mean",
+        "pooling_mode_max_tokens": settings.pooling == "max",
+        "pooling_mode_mean_sqrt_len_tokens": False,
+    }
+    (directory / "1_Pooling").mkdir()
+    _write_json(directory / "1_Pooling" / "config.json", pooling)
+    _write_json(
+        directory / "sentence_bert_config.json", {"max_seq_length": checkpoint.max_length, "do_lower_case": False}
+    )
+    if settings.prompts:
+        _write_json(
+            directory / "config_sentence_transformers.json",
+            {"prompts": dict(settings.prompts), "default_prompt_name": settings.default_prompt},
+        )
+
+
+def _require_replaceable(output: Path, force: bool) -> None:
+    if not output.exists() and not output.is_symlink():
+        return
+    if not force:
+        raise OutputError(f"{output}: exists already; give another path, or --force to replace it")
+    if not output.is_dir() or (any(output.iterdir()) and not (output / MANIFEST).is_file()):
+        raise OutputError(f"{output}: is not a bundle, so it is not replaced even with --force; remove it yourself")
+
+
+def _replace(stage: Path, output: Path) -> None:
+    """Put `stage` at `output`; what stood there goes only once the new one is in place."""
+    try:
+        if not output.exists():
+            stage.rename(output)
+            return
+        old = Path(tempfile.mkdtemp(prefix=f".{output.name}.old.", dir=output.parent))
+        output.rename(old / "bundle")
+        stage.rename(output)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise OutputError(f"{output}: cannot be put in place ({error.strerror})") from error
+
+
+def _open_to_readers(directory: Path) -> None:
+    """Give the files the permissions that new files get; temporary directories are closed to others."""
+    umask = os.umask(0)
+    os.umask(umask)
+    for path in (directory, *directory.rglob("*")):
+        path.chmod((0o777 if path.is_dir() else 0o666) & ~umask)
+
+
+def _without_code(content: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in content.items() if name not in _CODE_KEYS}
+
+
+def _read_optional(path: Path) -> dict[str, Any]:
+    return dict(read_json(path)) if path.is_file() else {}
+
+
+def _write_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

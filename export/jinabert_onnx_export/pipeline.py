@@ -1,0 +1,163 @@
+"""The export, step by step: checkpoint -> torch -> ONNX graphs -> bundle -> verified against torch.
+
+The one place that knows all the others. Nothing appears at the output unless every step has passed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import onnx
+import onnxruntime
+import onnxscript
+import torch
+from jinabert_onnx import __version__
+from jinabert_onnx.bundle import PRECISIONS, Manifest, ModelRecord, PoolingRecord
+from jinabert_onnx.errors import InputError
+from jinabert_onnx.probes import Probes
+
+from . import graph, package
+from .checkpoint import Checkpoint, open_checkpoint
+from .known_vectors import check_known_vectors, claimed_name, read_known
+from .model import JinaBertEncoder
+from .probe_texts import PROBE_TEXTS
+from .quantize import quantize_int8
+from .reference import Case, embed, make_cases
+from .steps import Say, Steps
+from .verify import verify_precision
+
+_ONNX_NAMES = {"fp32": "model.onnx", "fp16": "model_fp16.onnx", "int8": "model_int8.onnx"}
+_TOOLS = (torch, onnx, onnxscript, onnxruntime)
+
+
+def export(
+    source: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    precisions: Sequence[str] = ("fp32",),
+    *,
+    revision: str | None = None,
+    force: bool = False,
+    thorough: bool = False,
+    say: Say = lambda line: None,
+) -> Manifest:
+    """Export a JinaBERT checkpoint to a bundle, and prove it against torch before it appears.
+
+    Args:
+        source: directory of the checkpoint, or its hub id (owner/name).
+        output: directory to make.
+        precisions: any of "fp32", "fp16" and "int8".
+        revision: branch, tag or commit, for a hub id only.
+        force: replace a bundle that stands at `output`.
+        thorough: verify up to 8192 tokens too; slower, and needs more memory.
+        say: is called with lines that tell of progress.
+
+    Returns:
+        The bundle's manifest, with what verification measured.
+
+    Raises:
+        JinaBertError: see `errors` here and in jinabert_onnx; nothing is left at `output`.
+    """
+    precisions = _ordered(precisions)
+    steps = Steps(say)
+    with package.staged_directory(Path(output), force) as directory:
+        with steps("reading the checkpoint"):
+            checkpoint = open_checkpoint(source, revision)
+            encoder = checkpoint.load_encoder()
+        with steps("running torch for reference") as tell:
+            published = _check_known(checkpoint, encoder)
+            probes = Probes(PROBE_TEXTS, embed(checkpoint, encoder, PROBE_TEXTS))
+            cases = make_cases(checkpoint, encoder, thorough, lambda lengths: tell(f"lengths {list(lengths)}"))
+        files = _write_graphs(encoder, precisions, directory / "onnx", steps)
+        del encoder
+        with steps("writing the bundle"):
+            package.write_metadata(checkpoint, probes, directory)
+            manifest = _manifest(checkpoint, files, directory, {"published_checkpoint": published})
+            package.write_manifest(manifest, directory)
+        return _verify(manifest, directory, cases, probes, steps)
+
+
+def _ordered(precisions: Sequence[str]) -> tuple[str, ...]:
+    """In the order fp32, fp16, int8, each once."""
+    unknown = [name for name in precisions if name not in PRECISIONS]
+    if unknown or not precisions:
+        raise InputError(f"precision {', '.join(unknown) or 'none'} is unknown; use any of {', '.join(PRECISIONS)}")
+    return tuple(name for name in PRECISIONS if name in precisions)
+
+
+def _check_known(checkpoint: Checkpoint, encoder: JinaBertEncoder) -> str | None:
+    known = read_known()
+    claimed = claimed_name(checkpoint.source, known)
+    return check_known_vectors(claimed, lambda texts: embed(checkpoint, encoder, texts), known)
+
+
+def _write_graphs(
+    encoder: JinaBertEncoder, precisions: Sequence[str], directory: Path, steps: Steps
+) -> dict[str, list[Path]]:
+    """Write each precision's ONNX file and weights to `directory`; the encoder is spent afterwards."""
+    directory.mkdir()
+    files = {}
+    with steps("tracing fp32"):
+        traced = graph.trace(encoder)
+        fp32 = graph.save(traced, directory / _ONNX_NAMES["fp32"])
+        del traced
+    if "int8" in precisions:
+        with steps("quantising to int8"):
+            files["int8"] = graph.save(quantize_int8(fp32[0]), directory / _ONNX_NAMES["int8"])
+    if "fp16" in precisions:
+        with steps("tracing fp16"):
+            files["fp16"] = graph.save(graph.trace(graph.halve(encoder)), directory / _ONNX_NAMES["fp16"])
+    if "fp32" in precisions:
+        files["fp32"] = fp32
+    else:
+        for path in fp32:
+            path.unlink()
+    with steps("checking the graphs"):
+        for paths in files.values():
+            onnx.checker.check_model(paths[0])
+    return {name: files[name] for name in precisions}
+
+
+def _manifest(
+    checkpoint: Checkpoint, files: dict[str, list[Path]], directory: Path, verification: dict[str, object]
+) -> Manifest:
+    config, settings = checkpoint.config, checkpoint.settings
+    return Manifest(
+        model=ModelRecord(
+            variant=checkpoint.variant,
+            hidden_size=config.hidden_size,
+            num_hidden_layers=config.num_hidden_layers,
+            num_attention_heads=config.num_attention_heads,
+            vocab_size=config.vocab_size,
+            max_tokens=config.max_position_embeddings,
+        ),
+        pooling=PoolingRecord(settings.pooling, settings.normalize),
+        opset=graph.OPSET,
+        default_max_length=checkpoint.max_length,
+        precisions={
+            name: tuple(path.relative_to(directory).as_posix() for path in paths) for name, paths in files.items()
+        },
+        files=package.record_files(directory),
+        prompts=settings.prompts or {},
+        default_prompt=settings.default_prompt,
+        source=checkpoint.source,
+        created_with={"jinabert-onnx": __version__} | {tool.__name__: str(tool.__version__) for tool in _TOOLS},
+        verification=verification,
+    )
+
+
+def _verify(manifest: Manifest, directory: Path, cases: Sequence[Case], probes: Probes, steps: Steps) -> Manifest:
+    """Verify every precision, and note in the manifest on disk what was measured."""
+    measured = {}
+    for precision in manifest.precisions:
+        with steps(f"verifying {precision}") as tell:
+            found = verify_precision(directory, precision, cases, probes)
+            tell(
+                f"largest difference {found.tokens.max_difference:.2g}, smallest cosine {found.vectors.min_cosine:.6f}"
+            )
+            measured[precision] = found.to_dict()
+    verified = replace(manifest, verification={**manifest.verification, **measured})
+    package.write_manifest(verified, directory)
+    return verified

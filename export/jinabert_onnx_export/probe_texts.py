@@ -1,0 +1,14 @@
+"""The texts whose vectors a bundle carries for checking itself: short, both languages, and awkward Unicode."""
+
+from __future__ import annotations
+
+PROBE_TEXTS = (
+    "How is the weather today?",
+    "Wie ist das Wetter heute?",
+    "hello world",
+    "Die Straßenbahn fährt über die Brücke, obwohl es schneit.",
+    "The committee postponed its decision until the next quarter because two members were absent.",
+    "def mean(values): return sum(values) / len(values)",
+    "El tren llega a las ocho. 列车八点到达。 🚆",
+    "a",
+)

@@ -1,0 +1,77 @@
+"""What torch computes, in float32: the truth that every exported precision is measured against.
+
+Knows nothing of ONNX.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jinabert_onnx import pooling
+from jinabert_onnx.batching import pad
+from jinabert_onnx.bundle import TOKENIZER
+from jinabert_onnx.inputs import choose_prompt
+from jinabert_onnx.tokenizer import Tokenizer
+from numpy.typing import NDArray
+
+from .checkpoint import Checkpoint
+from .model import JinaBertEncoder
+
+# Lengths of the batches below: unlike the traced one, and on both sides of the block of 256 queries.
+LENGTHS: tuple[tuple[int, ...], ...] = ((1,), (2,), (5,), (255,), (257,), (2048,), (1, 7, 130, 600))
+THOROUGH_LENGTHS = (*LENGTHS, (8192,), (4096, 3))
+
+
+@dataclass(frozen=True)
+class Case:
+    """One batch of random tokens and torch's output, float32 (batch, sequence, hidden)."""
+
+    lengths: tuple[int, ...]
+    input_ids: NDArray[np.int64]
+    attention_mask: NDArray[np.int64]
+    last_hidden_state: NDArray[np.float32]
+
+
+def run_torch(
+    encoder: JinaBertEncoder, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """The encoder's `last_hidden_state`, (batch, sequence, hidden)."""
+    with torch.inference_mode():
+        output: NDArray[np.float32] = encoder(torch.from_numpy(input_ids), torch.from_numpy(attention_mask)).numpy()
+    return output
+
+
+def make_cases(
+    checkpoint: Checkpoint,
+    encoder: JinaBertEncoder,
+    thorough: bool,
+    on_case: Callable[[tuple[int, ...]], None] = lambda lengths: None,
+) -> list[Case]:
+    """Batches of seeded random tokens at every length of `LENGTHS`, or `THOROUGH_LENGTHS`, as the model allows."""
+    generator = np.random.default_rng(0)
+    limit = checkpoint.config.max_position_embeddings
+    cases = []
+    for wanted in THOROUGH_LENGTHS if thorough else LENGTHS:
+        lengths = tuple(min(length, limit) for length in wanted)
+        on_case(lengths)
+        ids = [generator.integers(checkpoint.config.vocab_size, size=length) for length in lengths]
+        input_ids, attention_mask = pad(ids)
+        output = run_torch(encoder, input_ids, attention_mask)
+        cases.append(Case(lengths, input_ids, attention_mask, output))
+    return cases
+
+
+def embed(checkpoint: Checkpoint, encoder: JinaBertEncoder, texts: Sequence[str]) -> NDArray[np.float32]:
+    """The vectors that the checkpoint means by `encode(texts)`: (texts, hidden) float32, each text alone."""
+    settings = checkpoint.settings
+    prompt = choose_prompt(settings.prompts or {}, settings.default_prompt, None, None)
+    tokens = Tokenizer(checkpoint.path / TOKENIZER)([prompt + text for text in texts], checkpoint.max_length)
+    rows = []
+    for ids in tokens.input_ids:
+        input_ids, attention_mask = pad([ids])
+        pooled = pooling.pool(run_torch(encoder, input_ids, attention_mask), attention_mask, settings.pooling)
+        rows.append(pooling.normalize(pooled) if settings.normalize else pooled)
+    return np.concatenate(rows)

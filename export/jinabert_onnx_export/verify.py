@@ -1,0 +1,79 @@
+"""Compare the exported graph, run as the runtime runs it, with torch. Raises where they differ.
+
+Token embeddings of random tokens at many lengths, alone and in ragged batches; vectors of real texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jinabert_onnx import Embedder, pooling, probes
+from jinabert_onnx.bundle import open_bundle
+from jinabert_onnx.probes import Agreement, Probes
+from jinabert_onnx.session import Session
+
+from .errors import VerificationError
+from .reference import Case
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What verification found for one precision: over all tokens, and over vectors, of the cases and of the probe texts."""
+
+    tokens: Agreement
+    vectors: Agreement
+    lengths: tuple[tuple[int, ...], ...]
+
+    def to_dict(self) -> dict[str, object]:
+        """For the manifest."""
+        return {
+            "max_difference_tokens": self.tokens.max_difference,
+            "min_cosine_tokens": self.tokens.min_cosine,
+            "max_difference_vectors": self.vectors.max_difference,
+            "min_cosine_vectors": self.vectors.min_cosine,
+            "lengths": [list(lengths) for lengths in self.lengths],
+        }
+
+
+def verify_precision(
+    bundle: Path, precision: str, cases: Sequence[Case], expected: Probes, provider: str = "cpu"
+) -> Measured:
+    """Check one precision of the bundle at `bundle` and return what was measured.
+
+    Raises:
+        VerificationError: a value is not finite or differs from torch by more than `probes` allows.
+    """
+    onnx_file = bundle / open_bundle(bundle).files_of(precision)[0]
+    session = Session(onnx_file, precision, provider)
+    tokens, vectors = zip(*(_verify_case(session, precision, case) for case in cases), strict=True)
+    del session  # the weights need not lie in memory twice
+    texts = probes.probe(Embedder.load(bundle, precision=precision, provider=provider).encode, expected)
+    _require(texts, precision, f"{precision}, {len(expected.texts)} texts")
+    return Measured(probes.worst(tokens), probes.worst([*vectors, texts]), tuple(case.lengths for case in cases))
+
+
+def _verify_case(session: Session, precision: str, case: Case) -> tuple[Agreement, Agreement]:
+    """Agreement of the case's tokens, by which fp32 is judged, and of its mean-pooled vectors, for the others."""
+    output = session.run(case.input_ids, case.attention_mask)  # (batch, sequence, hidden)
+    what = f"{precision} at lengths {list(case.lengths)}"
+    if not np.isfinite(output).all():
+        raise VerificationError(f"{what}: the output holds NaN or infinity")
+    visible = case.attention_mask == 1
+    tokens = probes.compare(output[visible], case.last_hidden_state[visible])
+    vectors = probes.compare(
+        pooling.pool(output, case.attention_mask, "mean"),
+        pooling.pool(case.last_hidden_state, case.attention_mask, "mean"),
+    )
+    _require(tokens if precision == "fp32" else vectors, precision, what)
+    return tokens, vectors
+
+
+def _require(agreement: Agreement, precision: str, what: str) -> None:
+    if not agreement.within(precision):
+        raise VerificationError(
+            f"{what}: differs from torch by {agreement.max_difference:.2g}, cosine {agreement.min_cosine:.6f}; "
+            f"required is {probes.required(precision)}"
+        )

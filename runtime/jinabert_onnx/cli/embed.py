@@ -1,0 +1,135 @@
+"""`jinabert-onnx embed`: texts in, vectors out, as JSON lines, numbers or a .npy file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from jinabert_onnx.errors import InputError
+from jinabert_onnx.pooling import Vectors
+
+from .command import Command, add_model_argument, add_runtime_options, load_embedder
+
+FORMATS = ("jsonl", "text", "npy")
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model_argument(parser)
+    parser.add_argument("texts", metavar="TEXT", nargs="*", help="texts to embed")
+    parser.add_argument("--input", metavar="FILE", help="read texts from FILE instead, one a line, UTF-8; - is stdin")
+    parser.add_argument("--output", metavar="FILE", help="write here instead of stdout")
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        help='jsonl: one {"text", "embedding"} a line; text: one line of numbers a text; npy: a NumPy array '
+        "(default: by the ending of --output, otherwise jsonl)",
+    )
+    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="texts a batch (default: %(default)s)")
+    parser.add_argument("--max-length", type=int, metavar="N", help="tokens to cut texts to (default: the model's)")
+    parser.add_argument("--truncate-dim", type=int, metavar="N", help="keep the first N channels")
+    parser.add_argument("--normalize", action="store_true", help="scale vectors to length 1")
+    add_runtime_options(parser)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    texts = _texts(arguments)
+    kind = arguments.format or _format_of(arguments.output)
+    if kind == "npy" and arguments.output is None and sys.stdout.isatty():
+        raise InputError("npy is binary and stdout is a terminal; give --output FILE")
+    vectors = load_embedder(arguments).encode(
+        texts,
+        batch_size=arguments.batch_size,
+        max_length=arguments.max_length,
+        truncate_dim=arguments.truncate_dim,
+        normalize_embeddings=arguments.normalize,
+    )
+    with _open_output(arguments.output) as stream:
+        _write(stream, kind, texts, vectors)
+    return 0
+
+
+def _texts(arguments: argparse.Namespace) -> list[str]:
+    if arguments.texts and arguments.input:
+        raise InputError("give texts or --input, not both")
+    if arguments.texts:
+        return list(arguments.texts)
+    if arguments.input is None and sys.stdin.isatty():
+        raise InputError("no texts; give some, or --input FILE, or --input - to type them")
+    name = arguments.input or "-"
+    content = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    return _lines(content, "stdin" if name == "-" else name)
+
+
+def _lines(content: bytes, name: str) -> list[str]:
+    """The lines of UTF-8 text, without their ends; only line feeds end a line."""
+    lines = content.removesuffix(b"\n").split(b"\n") if content else []
+    texts = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            texts.append(line.removesuffix(b"\r").decode("utf-8"))
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"{name}: line {number} is not UTF-8 (byte {error.start}: 0x{line[error.start]:02x}); convert the file"
+            ) from error
+    return texts
+
+
+def _format_of(output: str | None) -> str:
+    if output is None:
+        return "jsonl"
+    endings = {".npy": "npy", ".jsonl": "jsonl", ".txt": "text", ".tsv": "text"}
+    ending = Path(output).suffix
+    if ending not in endings:
+        raise InputError(f"{output}: what to write is unclear from its ending; give --format {' or '.join(FORMATS)}")
+    return endings[ending]
+
+
+@contextmanager
+def _open_output(output: str | None) -> Iterator[BinaryIO]:
+    """stdout, or a file that appears at `output` only when it has been written whole."""
+    if output is None:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    path = Path(output)
+    if path.exists() and not path.is_file():  # a device or a pipe cannot be replaced
+        with path.open("wb") as stream:
+            yield stream
+        return
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            yield stream
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(name, 0o666 & ~umask)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def _write(stream: BinaryIO, kind: str, texts: Sequence[str], vectors: Vectors) -> None:
+    if kind == "npy":
+        np.save(stream, vectors)
+        return
+    for text, vector in zip(texts, vectors, strict=True):
+        # str of a float32 is the shortest number that reads back as the same float32.
+        numbers = [str(value) for value in vector]
+        if kind == "text":
+            line = " ".join(numbers)
+        else:
+            line = f'{{"text": {json.dumps(text, ensure_ascii=False)}, "embedding": [{", ".join(numbers)}]}}'
+        stream.write(line.encode("utf-8") + b"\n")
+
+
+COMMAND = Command("turn texts into vectors", _add_arguments, _run)

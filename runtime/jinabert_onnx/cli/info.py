@@ -1,0 +1,61 @@
+"""`jinabert-onnx info`: what a bundle holds and what was measured when it was made."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+
+from jinabert_onnx.bundle import Bundle, open_bundle
+from jinabert_onnx.embedder import BUNDLE_FILES
+from jinabert_onnx.hub import resolve
+
+from .command import Command, add_model_argument
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model_argument(parser)
+    parser.add_argument("--json", action="store_true", help="print the manifest as it is")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    bundle = open_bundle(resolve(arguments.model, arguments.revision, BUNDLE_FILES))
+    print(bundle.manifest.to_json() if arguments.json else "\n".join(_lines(bundle)))
+    return 0
+
+
+def _lines(bundle: Bundle) -> Iterator[str]:
+    manifest, model = bundle.manifest, bundle.manifest.model
+    yield f"bundle       {bundle.path}"
+    yield f"source       {manifest.source or 'unknown'}"
+    yield (
+        f"model        {model.variant} JinaBERT, {model.num_hidden_layers} layers, {model.num_attention_heads} heads, "
+        f"{model.vocab_size} tokens in the vocabulary"
+    )
+    yield f"vectors      {model.hidden_size} channels, {_pooling(bundle)}"
+    yield f"text         up to {model.max_tokens} tokens, cut to {manifest.default_max_length} by default"
+    yield f"prompts      {', '.join(manifest.prompts) or 'none'}"
+    yield f"made with    {', '.join(f'{name} {version}' for name, version in manifest.created_with.items())}"
+    yield f"opset        {manifest.opset}"
+    yield ""
+    yield f"{'precision':<10} {'size':>10}  {'against torch: largest difference':<34} smallest cosine"
+    for precision in manifest.precisions:
+        yield _precision_row(bundle, precision)
+
+
+def _pooling(bundle: Bundle) -> str:
+    pooling = bundle.manifest.pooling
+    return f"{pooling.mode} pooling, {'of length 1' if pooling.normalize else 'not normalised'}"
+
+
+def _precision_row(bundle: Bundle, precision: str) -> str:
+    manifest = bundle.manifest
+    size = sum(manifest.files[name].bytes for name in manifest.precisions[precision])
+    measured = manifest.verification.get(precision, {})
+    difference, cosine = measured.get("max_difference_tokens"), measured.get("min_cosine_vectors")
+    return (
+        f"{precision:<10} {size / 1e6:>7.1f} MB  {'' if difference is None else f'{difference:.1e}':<34} "
+        f"{'' if cosine is None else f'{cosine:.6f}'}"
+    )
+
+
+COMMAND = Command("show what a bundle holds", _add_arguments, _run)

@@ -1,0 +1,95 @@
+"""Parse the command line, run one command, and turn errors into one line and an exit code.
+
+0 success, 1 a failure that is told in one line, 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import TextIO
+
+from jinabert_onnx.errors import JinaBertError
+from jinabert_onnx.version import __version__
+
+from . import embed, info, verify
+from .command import Command, exporter_entry_points, load_exporter
+
+_OWN = {"embed": embed.COMMAND, "info": info.COMMAND, "verify": verify.COMMAND}
+_ORDER = ("export", "embed", "info", "verify", "demo")
+_EXAMPLES = """\
+examples:
+  jinabert-onnx export jinaai/jina-embeddings-v2-base-de bundle --precision fp32 int8
+  jinabert-onnx embed bundle "How is the weather today?" "Wie ist das Wetter heute?"
+  jinabert-onnx embed bundle --input texts.txt --output vectors.npy --precision int8
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (default: the process's) and return the exit code."""
+    signal.signal(signal.SIGTERM, _interrupt)  # so that half-written output is cleaned up
+    warnings.showwarning = _show_warning
+    try:
+        commands = _commands()
+        arguments = _parser(commands).parse_args(argv)
+        return commands[arguments.command].run(arguments)
+    except JinaBertError as error:
+        return _fail(str(error))
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader has gone; python would complain once more at exit
+        return 1
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{place}{error.strerror or error}")
+    except KeyboardInterrupt:
+        print("jinabert-onnx: interrupted", file=sys.stderr)
+        return 130
+
+
+def _commands() -> dict[str, Command]:
+    """All commands by name. Without the exporter its names are there too and say what to install."""
+    commands = dict(_OWN)
+    for name in exporter_entry_points():
+        if name in _ORDER:
+            command = load_exporter(name)
+            assert isinstance(command, Command)
+            commands[name] = command
+    return {name: commands[name] for name in _ORDER if name in commands}
+
+
+def _parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="jinabert-onnx",
+        description="Export JinaBERT embedding models to ONNX and run them without torch.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"jinabert-onnx {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, command in commands.items():
+        subparser = subparsers.add_parser(name, help=command.help, description=f"{command.help}.")
+        command.add_arguments(subparser)
+    return parser
+
+
+def _fail(message: str) -> int:
+    print(f"jinabert-onnx: error: {' '.join(message.split())}", file=sys.stderr)
+    return 1
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    print(f"jinabert-onnx: warning: {message}", file=sys.stderr)

@@ -1,0 +1,64 @@
+"""`jinabert-onnx verify`: is the bundle whole, and does it compute here what torch computed at export?"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+from jinabert_onnx import probes
+from jinabert_onnx.bundle import check_files, open_bundle
+from jinabert_onnx.embedder import BUNDLE_FILES, Embedder
+from jinabert_onnx.errors import BundleError
+from jinabert_onnx.hub import resolve
+
+from .command import Command, add_model_argument, add_provider_options, load_exporter
+
+Against = Callable[[argparse.Namespace], int]
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model_argument(parser)
+    parser.add_argument("--precision", choices=("all", "fp32", "fp16", "int8"), default="all", help="default: all")
+    add_provider_options(parser)
+    parser.add_argument(
+        "--against",
+        metavar="CHECKPOINT",
+        help="compare with torch, running this checkpoint (directory or hub id); needs the exporter",
+    )
+    parser.add_argument("--thorough", action="store_true", help="with --against: up to 8192 tokens too")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.against is not None:
+        against = load_exporter("verify-against")
+        assert callable(against)
+        return int(against(arguments))
+    bundle = open_bundle(resolve(arguments.model, arguments.revision, BUNDLE_FILES))
+    check_files(bundle, bundle.manifest.files)
+    print(f"files        {len(bundle.manifest.files)} whole")
+    expected = probes.read_probes(bundle)
+    held = bundle.manifest.precisions
+    for precision in held if arguments.precision == "all" else (arguments.precision,):
+        _verify_precision(arguments, precision, expected)
+    return 0
+
+
+def _verify_precision(arguments: argparse.Namespace, precision: str, expected: probes.Probes) -> None:
+    model = Embedder.load(
+        arguments.model,
+        precision=precision,
+        provider=arguments.provider,
+        threads=arguments.threads,
+        revision=arguments.revision,
+    )
+    found = probes.probe(model.encode, expected)
+    measured = f"largest difference {found.max_difference:.1e}, smallest cosine {found.min_cosine:.6f}"
+    if not found.within(precision):
+        raise BundleError(
+            f"{arguments.model}: {precision} on {model.provider} gives vectors other than torch gave at export "
+            f"({measured}; required is {probes.required(precision)}); try another onnxruntime release"
+        )
+    print(f"{precision:<12} agrees with torch on {model.provider}: {measured}")
+
+
+COMMAND = Command("check a bundle: its files, and what it computes on this machine", _add_arguments, _run)

@@ -1,0 +1,39 @@
+"""Token embeddings to one vector a text, in numpy: pool, shorten, scale to unit length.
+
+Knows nothing of where the embeddings come from.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float32]
+
+
+def pool(token_embeddings: Vectors, attention_mask: NDArray[np.int64], mode: str) -> Vectors:
+    """Pool (batch, sequence, hidden) float32 over the tokens whose mask is 1: (batch, hidden) float32.
+
+    `mode` is "mean" (all tokens, special ones included, as the original `encode`), "cls" (the first
+    token) or "max" (the largest value per channel).
+    """
+    if mode == "cls":
+        return token_embeddings[:, 0]
+    if mode == "max":
+        visible = attention_mask[:, :, None] == 1  # (batch, sequence, 1)
+        largest: Vectors = np.max(token_embeddings, axis=1, where=visible, initial=np.float32(-np.inf))
+        return largest
+    weights = attention_mask / attention_mask.sum(axis=1, keepdims=True)  # (batch, sequence)
+    pooled: Vectors = np.matmul(weights[:, None, :].astype(np.float32), token_embeddings)  # (batch, 1, hidden)
+    return pooled[:, 0]
+
+
+def normalize(vectors: Vectors) -> Vectors:
+    """Scale each row to length 1 (L2); a row of zeros stays as it is."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return (vectors / np.where(lengths == 0, 1, lengths)).astype(np.float32)
+
+
+def cosine_similarity(first: Vectors, second: Vectors) -> Vectors:
+    """Cosine of every row of `first` with every row of `second`: (n, hidden), (m, hidden) -> (n, m)."""
+    return normalize(np.atleast_2d(first)) @ normalize(np.atleast_2d(second)).T

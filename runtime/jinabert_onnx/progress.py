@@ -1,0 +1,67 @@
+"""A progress line on a terminal: share done, rate, time left. Writes to stderr, knows nothing of the work."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TextIO
+
+_WIDTH = 24
+_INTERVAL = 0.1  # seconds between redraws
+
+
+class Progress:
+    """Counts up to `total`; draws once `delay` seconds have passed, so that short work stays silent.
+
+        with Progress(len(texts), "texts", enabled=None) as progress:
+            progress.advance(32)
+
+    `enabled` None means: only where `stream` is a terminal, and then only for work longer than `delay`.
+    True draws at once and anywhere.
+    """
+
+    def __init__(
+        self, total: int, unit: str, enabled: bool | None, delay: float = 2.0, stream: TextIO | None = None
+    ) -> None:
+        self._stream = stream or sys.stderr
+        self._total, self._unit, self._done = total, unit, 0
+        self._enabled = self._stream.isatty() if enabled is None else enabled
+        self._start = time.monotonic()
+        self._next_draw = self._start + (0.0 if enabled else delay)
+        self._drawn = False
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._drawn:
+            self._draw()
+            self._stream.write("\n")
+            self._stream.flush()
+
+    def advance(self, count: int) -> None:
+        """Note that `count` more are done, and redraw if it is time."""
+        self._done += count
+        if self._enabled and time.monotonic() >= self._next_draw:
+            self._draw()
+
+    def _draw(self) -> None:
+        elapsed = max(time.monotonic() - self._start, 1e-9)
+        self._next_draw = self._start + elapsed + _INTERVAL
+        self._drawn = True
+        filled = _WIDTH * self._done // max(1, self._total)
+        rate = self._done / elapsed
+        left = (self._total - self._done) / rate if rate else 0.0
+        bar = "#" * filled + "." * (_WIDTH - filled)
+        self._stream.write(
+            f"\r[{bar}] {self._done}/{self._total} {self._unit}, {rate:.1f}/s, {_duration(left)} left \x1b[K"
+        )
+        self._stream.flush()
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"

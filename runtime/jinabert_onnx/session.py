@@ -1,0 +1,107 @@
+"""A padded batch to token embeddings: owns the onnxruntime session and its options.
+
+Knows nothing of texts, pooling or bundles; takes the path of an ONNX file.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import providers
+from .errors import BundleError, InputError, ProviderError
+
+_INPUTS = {"input_ids", "attention_mask"}
+_OUTPUT = "last_hidden_state"
+
+logger = logging.getLogger("jinabert_onnx")
+
+
+class Session:
+    """One ONNX file on one execution provider.
+
+    Attributes:
+        provider: "cpu" or "cuda", what the session really got.
+        threads: threads of one operator on the CPU.
+    """
+
+    def __init__(self, path: Path, precision: str, provider: str = "auto", threads: int | None = None) -> None:
+        """Load the file at `path`; `threads` defaults to the CPUs this process may use.
+
+        Raises:
+            InputError: `threads` is below 1 or `provider` unknown.
+            ProviderError: the requested provider cannot be had.
+            BundleError: onnxruntime cannot read the file, or it is not one of our graphs.
+            MissingDependencyError: onnxruntime is not installed.
+        """
+        if threads is not None and threads < 1:
+            raise InputError(f"threads is {threads}; give at least 1, or leave it out for all CPUs")
+        self.threads = threads or providers.default_threads()
+        onnxruntime = providers.import_onnxruntime()
+        candidates = providers.choose(provider, precision, onnxruntime.get_available_providers())
+        options = _session_options(onnxruntime, self.threads)
+        self._session = _open(onnxruntime, path, options, candidates)
+        self.provider = providers.provider_of(self._session.get_providers())
+        _require_our_graph(self._session, path)
+
+    def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Token embeddings, float32 (batch, sequence, hidden), of int64 (batch, sequence) inputs."""
+        feeds = {"input_ids": input_ids, "attention_mask": attention_mask}
+        output: NDArray[np.float32] = self._session.run([_OUTPUT], feeds)[0]
+        return output
+
+
+def _session_options(onnxruntime: Any, threads: int) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    # Weights that softmax gives to far tokens are denormal floats, which a CPU multiplies
+    # up to a hundred times slower than zero.
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    return options
+
+
+def _open(onnxruntime: Any, path: Path, options: Any, candidates: list[str]) -> Any:
+    """A session on the first candidate that onnxruntime really gives."""
+    if "cuda" in candidates and hasattr(onnxruntime, "preload_dlls"):
+        onnxruntime.preload_dlls()  # finds the CUDA libraries that pip installed
+    for name in candidates:
+        try:
+            session = onnxruntime.InferenceSession(path, options, providers=providers.provider_arguments(name))
+        except Exception as error:  # onnxruntime's exceptions share no public base
+            reason = str(error).splitlines()[0]
+            if name == "cuda" and len(candidates) > 1:
+                logger.warning("CUDA could not be used (%s); running on the CPU", reason)
+                continue
+            raise _load_error(path, name, reason) from error
+        if providers.provider_of(session.get_providers()) == name:
+            return session
+        if len(candidates) == 1:
+            raise ProviderError(
+                f"onnxruntime could not start {name}, it would run on the CPU; check the NVIDIA driver and the CUDA "
+                "and cuDNN libraries (pip install 'jinabert-onnx[gpu]' brings them), or use provider cpu"
+            )
+        logger.warning("CUDA could not be started (driver or libraries missing); running on the CPU")
+    raise AssertionError("the CPU is always the last candidate")
+
+
+def _load_error(path: Path, name: str, reason: str) -> Exception:
+    if name == "cuda":
+        return ProviderError(f"cuda cannot run {path}: {reason}")
+    return BundleError(f"{path}: onnxruntime cannot load it ({reason}); export or download the bundle again")
+
+
+def _require_our_graph(session: Any, path: Path) -> None:
+    inputs = {value.name for value in session.get_inputs()}
+    outputs = {value.name for value in session.get_outputs()}
+    if inputs != _INPUTS or _OUTPUT not in outputs:
+        raise BundleError(
+            f"{path}: inputs {sorted(inputs)} and outputs {sorted(outputs)} are not {sorted(_INPUTS)} and "
+            f"{_OUTPUT}; this file was not made by jinabert-onnx"
+        )

@@ -1,0 +1,3 @@
+"""The version of both packages, which are released as one."""
+
+__version__ = "0.1.0"

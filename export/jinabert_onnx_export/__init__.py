@@ -1,7 +1,18 @@
-"""Export JinaBERT checkpoints to bundles that jinabert_onnx runs. Needs the extra `export`."""
+"""Export JinaBERT checkpoints to bundles that jinabert_onnx runs. Needs the extra `export`.
+
+from jinabert_onnx_export import export
+
+export("jinaai/jina-embeddings-v2-base-de", "bundle", ("fp32", "int8"))
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from .errors import CheckpointError, ExportError, OutputError, UnsupportedCheckpointError, VerificationError
-from .pipeline import export
+
+if TYPE_CHECKING:
+    from .pipeline import export
 
 __all__ = [
     "CheckpointError",
@@ -11,3 +22,12 @@ __all__ = [
     "VerificationError",
     "export",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Import `export`, and with it torch, only when it is asked for: the command line's help needs neither."""
+    if name != "export":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .pipeline import export
+
+    return export

@@ -4,18 +4,21 @@ score(i, j) = q_i . k_j / sqrt(head size) - slope_head * |i - j|, softmax over t
 
 The queries are taken in blocks, so that memory grows with the length and not with its square, and the
 arithmetic between the two matrix products is float32. The biases come from positions: no table of them is
-stored. While tracing, one node of the operator in `alibi_operator` stands for all of it.
+stored. While tracing for ONNX, one node of the operator in `alibi_operator` stands for all of it, in either
+of torch's exporters.
 Knows nothing of layers or of the model around it.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from .alibi_operator import DOMAIN, DOMAIN_VERSION, QUERY_BLOCK
+from .alibi_operator import DOMAIN, DOMAIN_VERSION, QUERY_BLOCK, AlibiAttention, attention_function
+from .errors import ExportError
 
 _LOWEST = torch.finfo(torch.float32).min
 
@@ -50,14 +53,7 @@ def alibi_attention(query: Tensor, key: Tensor, value: Tensor, key_mask: Tensor,
         (batch, sequence, hidden), of the type of `value`.
     """
     if torch.onnx.is_in_onnx_export():
-        return torch.onnx.ops.symbolic(
-            f"{DOMAIN}::AlibiAttention",
-            (query, key, value, key_mask),
-            attrs={"slopes": slopes},
-            dtype=value.dtype,
-            shape=value.shape,
-            version=DOMAIN_VERSION,
-        )
+        return _operator_node(query, key, value, key_mask, slopes)
     batch, sequence, hidden = query.shape
     heads = len(slopes)
     queries = query.view(batch, sequence, heads, -1).transpose(1, 2)  # (batch, heads, sequence, head size)
@@ -74,3 +70,38 @@ def alibi_attention(query: Tensor, key: Tensor, value: Tensor, key_mask: Tensor,
         scores = scores.masked_fill(~key_mask[:, None, None, :], _LOWEST)
         contexts.append(torch.matmul(scores.softmax(-1).to(values.dtype), values))
     return torch.cat(contexts, dim=2).transpose(1, 2).reshape(batch, sequence, hidden)
+
+
+def _operator_node(query: Tensor, key: Tensor, value: Tensor, key_mask: Tensor, slopes: list[float]) -> Tensor:
+    """The node that stands for the attention in the exported graph; arguments and result as above."""
+    if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+        return _TorchScriptNode.apply(query, key, value, key_mask, slopes)  # type: ignore[no-any-return, no-untyped-call]
+    return torch.onnx.ops.symbolic(
+        f"{DOMAIN}::AlibiAttention",
+        (query, key, value, key_mask),
+        attrs={"slopes": slopes},
+        dtype=value.dtype,
+        shape=value.shape,
+        version=DOMAIN_VERSION,
+    )
+
+
+class _TorchScriptNode(torch.autograd.Function):
+    """The same node for torch's TorchScript exporter, the one that optimum uses; the file gets the body with it."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, key_mask: Tensor, slopes: list[float]) -> Tensor:
+        """A tensor of the result's shape and type: the tracer looks at no values."""
+        return value.clone()
+
+    @staticmethod
+    def symbolic(g: Any, query: Any, key: Any, value: Any, key_mask: Any, slopes: list[float]) -> Any:
+        """What the exporter writes instead of `forward`.
+
+        Raises:
+            ExportError: the file is to have another opset than the operator's body, and would be invalid.
+        """
+        body_opset = attention_function().opset_import[0].version
+        if g.opset != body_opset:
+            raise ExportError(f"JinaBERT is exported in opset {body_opset}, not {g.opset}; leave the opset out")
+        return g.onnxscript_op(AlibiAttention, query, key, value, key_mask, slopes_f=slopes).setType(value.type())

@@ -69,7 +69,10 @@ def halve(encoder: JinaBertEncoder) -> JinaBertEncoder:
 
 
 def save(model: onnx.ModelProto, path: Path) -> list[Path]:
-    """Write the model to `path`, large weights to `path`_data: the files written, the ONNX file first."""
+    """Write the model to `path`, large weights to `path`_data: the files written, the ONNX file first.
+
+    Spends the model: weights written beside the file are no longer in it.
+    """
     if sum(len(tensor.raw_data) for tensor in model.graph.initializer) <= INLINE_LIMIT:
         onnx.save_model(model, path)
         return [path]

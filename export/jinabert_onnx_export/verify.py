@@ -21,7 +21,7 @@ from .reference import Case
 
 @dataclass(frozen=True)
 class Measured:
-    """What verification found for one precision: over all tokens, and over vectors, of the cases and of the probe texts."""
+    """What verification found for one precision, over all tokens and over all vectors."""
 
     tokens: Agreement
     vectors: Agreement

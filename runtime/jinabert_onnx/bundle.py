@@ -135,7 +135,7 @@ def parse_manifest(content: Any, where: str) -> Manifest:
     if schema < SCHEMA:
         raise BundleError(f"{where}: schema {schema} does not exist; export the bundle again")
     files = {name: _file_record(record, name, where) for name, record in _take(content, "files", dict, where).items()}
-    return Manifest(
+    manifest = Manifest(
         model=_model_record(_take(content, "model", dict, where), where),
         pooling=_pooling_record(_take(content, "pooling", dict, where), where),
         opset=_take(content, "opset", int, where),
@@ -149,6 +149,8 @@ def parse_manifest(content: Any, where: str) -> Manifest:
         verification=_take(content, "verification", dict, where),
         schema=schema,
     )
+    _require_consistent(manifest, where)
+    return manifest
 
 
 def check_files(bundle: Bundle, names: Iterable[str]) -> None:
@@ -178,6 +180,18 @@ def _check_file(path: Path, record: FileRecord) -> None:
         raise BundleError(f"{path}: {size} bytes where the manifest says {record.bytes}; export or download it again")
     if record_file(path).sha256 != record.sha256:
         raise BundleError(f"{path}: altered, its SHA-256 is not the manifest's; export or download it again")
+
+
+def _require_consistent(manifest: Manifest, where: str) -> None:
+    if not 1 <= manifest.default_max_length <= manifest.model.max_tokens:
+        raise BundleError(
+            f"{where}: default_max_length {manifest.default_max_length} is not from 1 to {manifest.model.max_tokens}; "
+            "export the bundle again"
+        )
+    if manifest.default_prompt is not None and manifest.default_prompt not in manifest.prompts:
+        raise BundleError(
+            f"{where}: default_prompt {manifest.default_prompt!r} is not among the prompts; export it again"
+        )
 
 
 def _take(content: Any, name: str, kind: type[_Kind], where: str) -> _Kind:
@@ -216,7 +230,7 @@ def _pooling_record(content: dict[str, Any], where: str) -> PoolingRecord:
 def _precisions(content: dict[str, Any], files: Mapping[str, FileRecord], where: str) -> dict[str, tuple[str, ...]]:
     precisions = {name: tuple(_take(content, name, list, f"{where}: precisions")) for name in content}
     for precision, names in precisions.items():
-        if not names or not all(name in files for name in names):
+        if not names or not all(isinstance(name, str) and name in files for name in names):
             raise BundleError(f"{where}: precision {precision} names files that have no entry; export it again")
     return precisions
 

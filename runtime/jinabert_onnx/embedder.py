@@ -226,7 +226,8 @@ class Embedder:
             prompt_name=self._first_prompt("document", "passage", "corpus"),
         )
 
-    def similarity(self, first: Vectors, second: Vectors) -> Vectors:
+    @staticmethod
+    def similarity(first: Vectors, second: Vectors) -> Vectors:
         """Cosine of every row of `first` (n, hidden) with every row of `second` (m, hidden): (n, m)."""
         return pooling.cosine_similarity(first, second)
 

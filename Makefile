@@ -1,0 +1,68 @@
+# `make demo` and `make test` work on a fresh machine with Python 3.11 or later; everything they need goes
+# into virtual environments beside this file, and `make clean` removes it all.
+
+PYTHON ?= python3
+BUNDLES := build/bundles
+
+# PyTorch's own index has builds without CUDA, which spare a CPU user gigabytes; used where it answers.
+CPU_INDEX := https://download.pytorch.org/whl/cpu
+torch_index = $(shell $(PYTHON) -c "import urllib.request as u; u.urlopen('$(CPU_INDEX)/torch/', timeout=5)" \
+	2>/dev/null && echo --extra-index-url $(CPU_INDEX))
+
+.PHONY: demo test lint test-export test-runtime test-lowest test-integrations clean
+
+demo: .venv/ready
+	.venv/bin/jinabert-onnx demo tests/data/tiny-de-en
+
+test: lint test-export test-runtime test-lowest
+
+lint: .venv/ready
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+
+test-export: .venv/ready
+	.venv/bin/python -m pytest tests/export
+
+# The runtime's tests run from the built wheel, where neither torch nor onnx is installed.
+test-runtime: .venv-runtime/ready $(BUNDLES)/ready
+	.venv-runtime/bin/python -m pytest tests/runtime
+
+test-lowest: .venv-lowest/ready $(BUNDLES)/ready
+	.venv-lowest/bin/python -m pytest tests/runtime
+
+test-integrations: .venv-optimum/ready
+	.venv-optimum/bin/python -m pytest tests/integrations
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear .venv
+	.venv/bin/python -m pip install -q -c constraints.txt $(torch_index) -e '.[cpu,export,dev]'
+	touch $@
+
+.venv-runtime/ready: build/dist/ready constraints.txt
+	$(PYTHON) -m venv --clear .venv-runtime
+	.venv-runtime/bin/python -m pip install -q -c constraints.txt "$$(ls build/dist/*.whl)[cpu]" pytest hypothesis
+	touch $@
+
+.venv-lowest/ready: build/dist/ready constraints-lowest.txt
+	$(PYTHON) -m venv --clear .venv-lowest
+	.venv-lowest/bin/python -m pip install -q -c constraints-lowest.txt "$$(ls build/dist/*.whl)[cpu]" pytest hypothesis
+	touch $@
+
+.venv-optimum/ready: pyproject.toml constraints-optimum.txt
+	$(PYTHON) -m venv --clear .venv-optimum
+	.venv-optimum/bin/python -m pip install -q -c constraints-optimum.txt $(torch_index) -e '.[cpu,optimum]' pytest hypothesis
+	touch $@
+
+build/dist/ready: .venv/ready $(shell find runtime export -name '*.py' -o -name '*.json') README.md
+	rm -rf build/dist
+	.venv/bin/python -m pip wheel -q --no-deps --wheel-dir build/dist .
+	touch $@
+
+$(BUNDLES)/ready: .venv/ready $(shell find runtime export -name '*.py') tests/make_bundles.py
+	rm -rf $(BUNDLES)
+	.venv/bin/python tests/make_bundles.py $(BUNDLES)
+	touch $@
+
+clean:
+	rm -rf build .venv .venv-runtime .venv-lowest .venv-optimum

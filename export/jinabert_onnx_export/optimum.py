@@ -1,0 +1,143 @@
+"""JinaBERT for people who export with optimum: the model and the export configuration that it asks for.
+
+    model = JinaBertModel.from_pretrained("jinaai/jina-embeddings-v2-base-de")
+    onnx_export_from_model(
+        model, "out", task="feature-extraction", custom_onnx_configs={"model": JinaBertOnnxConfig(model.config)}
+    )
+    ORTModelForFeatureExtraction.from_pretrained("out")
+
+Needs the extra `optimum`. Nothing is registered with transformers or optimum, so plain BERT stays theirs.
+Knows nothing of bundles; `jinabert_onnx_export.export` writes those, and optimum reads them as they are.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from jinabert_onnx.errors import MissingDependencyError
+from jinabert_onnx.probes import FP32_MAX_DIFFERENCE
+from torch import Tensor
+
+from .checkpoint import Checkpoint, open_checkpoint
+from .errors import VerificationError
+from .graph import INPUTS, OPSET, OUTPUT
+from .model import JinaBertEncoder
+
+try:
+    from optimum.exporters.onnx import validate_model_outputs
+    from optimum.exporters.onnx.config import TextEncoderOnnxConfig
+    from optimum.utils import NormalizedTextConfig
+    from transformers import PretrainedConfig, PreTrainedModel
+    from transformers.modeling_outputs import BaseModelOutput
+except ImportError as error:
+    raise MissingDependencyError(
+        f"{__name__} needs optimum-onnx and transformers: pip install 'jinabert-onnx[cpu,optimum]'"
+    ) from error
+
+# Shapes (batch, sequence) to validate at: unlike optimum's traced (2, 16), and on both sides of the block of
+# 256 queries. Its generator of masks cannot make a length of 1.
+VALIDATION_SHAPES = ((1, 2), (3, 301), (2, 700))
+
+_AXES = {0: "batch_size", 1: "sequence_length"}
+
+
+class JinaBertPretrainedConfig(PretrainedConfig):  # type: ignore[misc]
+    """A checkpoint's sizes as transformers and optimum want them.
+
+    Its model type is "jinabert" while in memory, so that nothing takes it for BERT, and "bert" once saved: that
+    is what JinaBERT checkpoints carry, and what `AutoConfig`, and so every model class of optimum, can read.
+    """
+
+    model_type = "jinabert"
+    has_no_defaults_at_init = True
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint) -> JinaBertPretrainedConfig:
+        """The configuration of `checkpoint`; optimum finds the tokenizer through its `name_or_path`."""
+        return cls(
+            **asdict(checkpoint.config), position_embedding_type="alibi", name_or_path=os.fspath(checkpoint.path)
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of `config.json`."""
+        return {**super().to_dict(), "model_type": "bert"}
+
+
+class JinaBertModel(PreTrainedModel):  # type: ignore[misc]
+    """`JinaBertEncoder` as a model of transformers, float32, for inference. Made by `from_pretrained`."""
+
+    # optimum tells the library that a model belongs to by the beginning of this name, and refuses all others.
+    __module__ = "transformers_modules.jinabert_onnx"
+
+    config_class = JinaBertPretrainedConfig
+    main_input_name = INPUTS[0]
+
+    def __init__(self, config: JinaBertPretrainedConfig, encoder: JinaBertEncoder) -> None:
+        super().__init__(config)
+        self.encoder = encoder
+
+    @classmethod
+    def from_pretrained(cls, source: str | os.PathLike[str], *, revision: str | None = None) -> JinaBertModel:
+        """Load a checkpoint from a directory or hub id; every weight is the checkpoint's, none is initialised.
+
+        Raises:
+            BundleNotFoundError, DownloadError: there is no such checkpoint, or it cannot be fetched.
+            CheckpointError: damaged, incomplete, or of another architecture.
+        """
+        checkpoint = open_checkpoint(source, revision)
+        return cls(JinaBertPretrainedConfig.from_checkpoint(checkpoint), checkpoint.load_encoder()).eval()  # type: ignore[no-any-return]
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> BaseModelOutput:
+        """`last_hidden_state`, float32 (batch, sequence, hidden), of two int64 (batch, sequence)."""
+        return BaseModelOutput(last_hidden_state=self.encoder(input_ids, attention_mask))
+
+
+class JinaBertOnnxConfig(TextEncoderOnnxConfig):  # type: ignore[misc]
+    """How optimum is to export a `JinaBertModel`: one output, any batch and length, attention by blocks of queries.
+
+    `onnx_export_from_model` calls `validate_export` through it, and so fails (optimum makes a RuntimeError of it)
+    where optimum itself only warns. `optimum.exporters.onnx.export` does not validate: call it yourself.
+    """
+
+    NORMALIZED_CONFIG_CLASS = NormalizedTextConfig
+    DEFAULT_ONNX_OPSET = OPSET  # the attention's body is written in it
+    ATOL_FOR_VALIDATION = FP32_MAX_DIFFERENCE
+
+    @property
+    def inputs(self) -> dict[str, dict[int, str]]:
+        """Each input's dynamic axes."""
+        return dict.fromkeys(INPUTS, _AXES)
+
+    @property
+    def outputs(self) -> dict[str, dict[int, str]]:
+        """The output's dynamic axes."""
+        return {OUTPUT: _AXES}
+
+    def post_process_exported_models(
+        self, path: Path, models_and_onnx_configs: dict[str, tuple[Any, Any]], onnx_files_subpaths: list[str]
+    ) -> tuple[dict[str, tuple[Any, Any]], list[str]]:
+        """Validate what `onnx_export_from_model` has just written; the files stay as they are.
+
+        Raises:
+            VerificationError: see `validate_export`.
+        """
+        for (model, config), name in zip(models_and_onnx_configs.values(), onnx_files_subpaths, strict=True):
+            validate_export(model, config, Path(path) / name)
+        return models_and_onnx_configs, onnx_files_subpaths
+
+
+def validate_export(model: JinaBertModel, config: JinaBertOnnxConfig, path: Path) -> None:
+    """Compare the ONNX file at `path` with `model`, by optimum's own comparison, at every shape of VALIDATION_SHAPES.
+
+    Raises:
+        VerificationError: an output has another name or shape, or differs by more than the tolerance of `config`.
+    """
+    for batch, sequence in VALIDATION_SHAPES:
+        shape = {"batch_size": batch, "sequence_length": sequence}
+        try:
+            validate_model_outputs(config, model, path, list(config.outputs), input_shapes=shape, use_subprocess=False)
+        except ValueError as error:  # the base of its errors
+            raise VerificationError(f"{path} at batch {batch}, length {sequence}: {error}") from error

@@ -1,0 +1,702 @@
+"""What cannot be exported is refused with one clear error; what a folder adds is honoured or refused by name."""
+
+from __future__ import annotations
+
+import json
+import math
+import pickle
+import re
+import shutil
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jinabert_onnx.errors import BundleNotFoundError, InputError, JinaBertError
+from jinabert_onnx_export import CheckpointError, UnsupportedCheckpointError
+from jinabert_onnx_export.checkpoint import open_checkpoint
+from jinabert_onnx_export.reference import embed
+from jinabert_onnx_export.sentence_transformer import SentenceSettings, read_sentence_settings
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+Tensors = dict[str, Tensor]
+Alter = Callable[[Path], object]
+Copy = Callable[[str], Path]
+
+NAME = "plain-4h"
+WORDS = "embeddings.word_embeddings.weight"
+WIDE = "encoder.layer.1.mlp.gated_layers.weight"
+SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
+INDEX = "model.safetensors.index.json"
+
+
+def refusal(path: Path | str) -> tuple[type[JinaBertError], str]:
+    """The class of the one error that reading the checkpoint raises, and its message without the directory."""
+    with pytest.raises(JinaBertError) as caught:
+        open_checkpoint(path).load_encoder()
+    message = str(caught.value)
+    assert message.isprintable()  # one line, without a terminal's escapes
+    assert len(message) < 600
+    # torch's own advice is to load a file that it refuses without the check.
+    assert "weights_only" not in message
+    assert "can still be loaded" not in message
+    return type(caught.value), message.replace(str(path), "")
+
+
+# Alterations. Each makes a function that takes the directory of a good checkpoint.
+
+
+def remove(name: str) -> Alter:
+    return lambda directory: (directory / name).unlink()
+
+
+def write(name: str, content: str | bytes) -> Alter:
+    data = content.encode() if isinstance(content, str) else content
+
+    def alter(directory: Path) -> None:
+        (directory / name).parent.mkdir(exist_ok=True)
+        (directory / name).write_bytes(data)
+
+    return alter
+
+
+def replace_by_directory(name: str) -> Alter:
+    return lambda directory: ((directory / name).unlink(), (directory / name).mkdir())
+
+
+def cut(name: str, length: Callable[[bytes], int]) -> Alter:
+    def alter(directory: Path) -> None:
+        data = (directory / name).read_bytes()
+        (directory / name).write_bytes(data[: length(data)])
+
+    return alter
+
+
+def update(name: str, **values: Any) -> Alter:
+    """Sets keys of a JSON object; None removes one."""
+
+    def alter(directory: Path) -> None:
+        content = json.loads((directory / name).read_text()) | values
+        content = {key: value for key, value in content.items() if value is not None}
+        (directory / name).write_text(json.dumps(content))
+
+    return alter
+
+
+def config(**values: Any) -> Alter:
+    return update("config.json", **values)
+
+
+def weights(change: Callable[[Tensors], Tensors]) -> Alter:
+    def alter(directory: Path) -> None:
+        tensors = change(load_file(directory / "model.safetensors"))
+        save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+
+    return alter
+
+
+def without(*names: str) -> Alter:
+    return weights(lambda tensors: {name: tensor for name, tensor in tensors.items() if name not in names})
+
+
+def adding(**shapes: tuple[int, ...]) -> Alter:
+    """Adds tensors of zeros; `__` in a keyword stands for the dot in a name."""
+    added = {name.replace("__", "."): torch.zeros(shape) for name, shape in shapes.items()}
+    return weights(lambda tensors: tensors | added)
+
+
+def changing(name: str, change: Callable[[Tensor], Tensor]) -> Alter:
+    return weights(lambda tensors: tensors | {name: change(tensors[name]).contiguous()})
+
+
+def with_value(value: float, dtype: torch.dtype = torch.float32) -> Callable[[Tensor], Tensor]:
+    """Puts one bad value in the middle of a tensor."""
+
+    def change(tensor: Tensor) -> Tensor:
+        tensor = tensor.to(dtype)
+        tensor.view(-1)[tensor.numel() // 2] = value
+        return tensor
+
+    return change
+
+
+def prefixed_twice(tensors: Tensors) -> Tensors:
+    return {f"bert.{name}": tensor for name, tensor in tensors.items()} | {WORDS: tensors[WORDS].clone()}
+
+
+def as_bert(tensors: Tensors) -> Tensors:
+    """The feed-forward's names of plain BERT."""
+    return {
+        name.replace("mlp.gated_layers", "intermediate.dense").replace("mlp.wo", "output.dense"): tensor
+        for name, tensor in tensors.items()
+    }
+
+
+def shards(change: Callable[[Path, dict[str, str]], object]) -> Alter:
+    """Splits the weights in two files, then lets `change` alter these and the index's weight_map."""
+
+    def alter(directory: Path) -> None:
+        tensors = load_file(directory / "model.safetensors")
+        (directory / "model.safetensors").unlink()
+        weight_map = {name: SHARDS[number % 2] for number, name in enumerate(sorted(tensors))}
+        for shard in SHARDS:
+            chosen = {name: tensor for name, tensor in tensors.items() if weight_map[name] == shard}
+            save_file(chosen, directory / shard)
+        change(directory, weight_map)
+        (directory / INDEX).write_text(json.dumps({"weight_map": weight_map}))
+
+    return alter
+
+
+def add_to_second_shard(directory: Path, weight_map: dict[str, str]) -> None:
+    """A tensor that the index places in one file, and the other file holds with other values as well."""
+    name = next(name for name, shard in weight_map.items() if shard == SHARDS[0])
+    tensors = load_file(directory / SHARDS[1])
+    first = load_file(directory / SHARDS[0])
+    save_file(tensors | {name: first[name] + 1}, directory / SHARDS[1])
+
+
+def pickled(content: Callable[[Tensors], object], **options: Any) -> Alter:
+    def alter(directory: Path) -> None:
+        tensors = load_file(directory / "model.safetensors")
+        (directory / "model.safetensors").unlink()
+        torch.save(content(tensors), directory / "pytorch_model.bin", **options)
+
+    return alter
+
+
+def with_unknown_storage(directory: Path) -> None:
+    """A pickle in the form before zip; a tensor refers to a storage, named by a long number, that is not there."""
+    pickled(lambda tensors: tensors, _use_new_zipfile_serialization=False)(directory)
+    path = directory / "pytorch_model.bin"
+    path.write_bytes(re.sub(rb"\d{10,}", lambda found: b"0" * len(found[0]), path.read_bytes(), count=1))
+
+
+def to_pickle_of_bytes(data: bytes) -> Alter:
+    return lambda directory: (remove("model.safetensors")(directory), write("pytorch_model.bin", data)(directory))
+
+
+def tokenizer_with_special_id(directory: Path) -> None:
+    """The text's frame, and not the vocabulary, holds the id that is too large."""
+    cls: dict[str, Any] = {"id": "[CLS]", "ids": [9999], "tokens": ["[CLS]"]}
+    frame = [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]
+    processor = {"type": "TemplateProcessing", "single": frame, "pair": frame, "special_tokens": {"[CLS]": cls}}
+    processor["pair"] = [*frame, {"Sequence": {"id": "B", "type_id": 1}}]
+    update("tokenizer.json", post_processor=processor)(directory)
+
+
+def header_end(data: bytes) -> int:
+    return 8 + int.from_bytes(data[:8], "little")
+
+
+BROKEN, UNSUPPORTED = CheckpointError, UnsupportedCheckpointError
+SAFETENSORS = "model.safetensors"
+DEEP = "[" * 100_000
+# id: the alteration, the class of the error, words its message has to hold.
+REFUSED: dict[str, tuple[Alter, type[JinaBertError], tuple[str, ...]]] = {
+    # files
+    "no-config": (remove("config.json"), BROKEN, ("no config.json",)),
+    "no-weights": (remove(SAFETENSORS), BROKEN, ("no weights", SAFETENSORS, "pytorch_model.bin")),
+    "no-tokenizer": (remove("tokenizer.json"), BROKEN, ("no tokenizer.json",)),
+    "config-is-a-directory": (replace_by_directory("config.json"), BROKEN, ("config.json",)),
+    "weights-are-a-directory": (replace_by_directory(SAFETENSORS), BROKEN, ("no weights",)),
+    # config.json
+    "config-empty": (write("config.json", ""), BROKEN, ("config.json", "JSON")),
+    "config-cut": (cut("config.json", lambda data: len(data) // 2), BROKEN, ("config.json", "JSON")),
+    "config-not-utf-8": (write("config.json", b'{"a": "\xff"}'), BROKEN, ("config.json", "JSON")),
+    "config-nested-deeply": (write("config.json", DEEP), BROKEN, ("config.json",)),
+    "config-a-list": (write("config.json", "[1]"), BROKEN, ("config.json", "not a JSON object")),
+    "bert": (config(position_embedding_type="absolute"), UNSUPPORTED, ("not a JinaBERT", "absolute")),
+    "bert-without-the-key": (config(position_embedding_type=None), UNSUPPORTED, ("not a JinaBERT", "alibi")),
+    "roberta": (config(model_type="roberta"), UNSUPPORTED, ("not a JinaBERT", "roberta")),
+    "jina-v3": (
+        config(model_type="xlm-roberta", position_embedding_type="rotary"),
+        UNSUPPORTED,
+        ("not a JinaBERT", "xlm-roberta"),
+    ),
+    "feed-forward-original": (config(feed_forward_type="original"), UNSUPPORTED, ("feed_forward_type", "original")),
+    "feed-forward-missing": (config(feed_forward_type=None), UNSUPPORTED, ("feed_forward_type",)),
+    "feed-forward-a-list": (config(feed_forward_type=["geglu"]), UNSUPPORTED, ("feed_forward_type",)),
+    "activation": (config(hidden_act="silu"), UNSUPPORTED, ("hidden_act", "silu")),
+    "pooler": (config(emb_pooler="cls"), UNSUPPORTED, ("emb_pooler", "cls")),
+    "heads-do-not-divide": (config(num_attention_heads=3), BROKEN, ("hidden_size 64", "3 num_attention_heads")),
+    "heads-zero": (config(num_attention_heads=0), BROKEN, ("num_attention_heads is 0",)),
+    "size-missing": (config(intermediate_size=None), BROKEN, ("intermediate_size",)),
+    "size-negative": (config(hidden_size=-64), BROKEN, ("hidden_size is -64",)),
+    "size-a-float": (config(vocab_size=500.0), BROKEN, ("vocab_size is 500.0",)),
+    "size-a-bool": (config(num_hidden_layers=True), BROKEN, ("num_hidden_layers is True",)),
+    "size-another": (
+        config(intermediate_size=127),
+        BROKEN,
+        ("config.json", "mlp.gated_layers.weight", "[256, 64]", "[254, 64]"),
+    ),
+    "eps-nan": (config(layer_norm_eps=math.nan), BROKEN, ("layer_norm_eps is nan",)),
+    "eps-missing": (config(layer_norm_eps=None), BROKEN, ("layer_norm_eps",)),
+    "layers-more": (config(num_hidden_layers=3), BROKEN, ("missing", "encoder.layer.2.")),
+    "layers-fewer": (config(num_hidden_layers=1), BROKEN, ("unexpected", "encoder.layer.1.")),
+    "layers-absurd": (config(num_hidden_layers=10**9), BROKEN, ("1000000000 layers",)),
+    **{
+        f"{size}-absurd-{value:.0e}": (config(**{size: value}), BROKEN, ("config.json",))
+        for size in ("vocab_size", "hidden_size", "intermediate_size", "type_vocab_size")
+        for value in (2**62, 10**30)
+    },
+    # tokenizer.json
+    "tokenizer-cut": (cut("tokenizer.json", lambda data: len(data) // 2), BROKEN, ("tokenizer.json", "not a valid")),
+    "tokenizer-not-utf-8": (write("tokenizer.json", b"\xff\xfe{}"), BROKEN, ("tokenizer.json", "not a valid")),
+    "tokenizer-empty-object": (write("tokenizer.json", "{}"), BROKEN, ("tokenizer.json", "not a valid")),
+    "tokenizer-of-another": (config(vocab_size=499), BROKEN, ("tokenizer.json", "token id 499", "vocab_size 499")),
+    "tokenizer-frame": (tokenizer_with_special_id, BROKEN, ("tokenizer.json", "token id 9999", "vocab_size 500")),
+    # safetensors
+    **{
+        f"weights-cut-at-{place}": (cut(SAFETENSORS, length), BROKEN, (SAFETENSORS, "cut short or damaged"))
+        for place, length in {
+            "0": lambda data: 0,
+            "7": lambda data: 7,
+            "8": lambda data: 8,
+            "mid-header": lambda data: header_end(data) // 2,
+            "header": header_end,
+            "mid-data": lambda data: (header_end(data) + len(data)) // 2,
+            "last-byte": lambda data: len(data) - 1,
+        }.items()
+    },
+    "weights-longer": (
+        lambda directory: write(SAFETENSORS, (directory / SAFETENSORS).read_bytes() + b"\0")(directory),
+        BROKEN,
+        (SAFETENSORS, "damaged"),
+    ),
+    "weights-a-pointer": (
+        write(SAFETENSORS, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n"),
+        BROKEN,
+        (SAFETENSORS, "damaged"),
+    ),
+    "header-not-json": (
+        lambda directory: write(SAFETENSORS, b"\x10" + bytes(7) + b"{" * 16 + bytes(100))(directory),
+        BROKEN,
+        (SAFETENSORS, "damaged"),
+    ),
+    "dtype-i64": (changing(WIDE, Tensor.long), BROKEN, (SAFETENSORS, WIDE, "I64", "F16")),
+    "dtype-f64": (changing(WIDE, Tensor.double), BROKEN, (SAFETENSORS, WIDE, "F64", "F16")),
+    # tensors
+    "tensor-missing": (without(WIDE), BROKEN, ("missing", WIDE)),
+    "tensors-missing": (without("embeddings.LayerNorm.bias", WORDS), BROKEN, ("embeddings.LayerNorm.bias", WORDS)),
+    "tensor-extra": (adding(adapter__weight=(2, 2)), BROKEN, ("unexpected", "adapter.weight")),
+    "tensor-of-the-other-variant": (
+        adding(encoder__layer__0__layer_norm_1__weight=(64,)),
+        BROKEN,
+        ("unexpected", "plain", "encoder.layer.0.layer_norm_1.weight"),
+    ),
+    "tensor-misshapen": (changing(WIDE, lambda tensor: tensor[:-1]), BROKEN, (WIDE, "[255, 64]", "[256, 64]")),
+    "tensor-transposed": (changing(WIDE, lambda tensor: tensor.T), BROKEN, (WIDE, "[64, 256]", "[256, 64]")),
+    "tensor-of-a-wrong-rank": (changing(WIDE, torch.flatten), BROKEN, (WIDE, "[16384]", "[256, 64]")),
+    "names-with-and-without-prefix": (weights(prefixed_twice), BROKEN, ("with and without 'bert.'", WORDS)),
+    "names-of-both-variants": (
+        adding(encoder__layer__0__mlp__up_gated_layer__weight=(256, 64)),
+        UNSUPPORTED,
+        ("not a JinaBERT", "both", "gated_layers", "up_gated_layer"),
+    ),
+    "names-of-bert": (weights(as_bert), UNSUPPORTED, ("not a JinaBERT", "neither", "gated_layers", "up_gated_layer")),
+    "reranker": (adding(classifier__weight=(1, 64)), UNSUPPORTED, ("classifier.*", "reranker")),
+    "reranker-with-prefix": (adding(bert__classifier__bias=(1,)), UNSUPPORTED, ("classifier.*", "reranker")),
+    "nan": (changing(WIDE, with_value(math.nan)), BROKEN, (WIDE, "NaN")),
+    "inf": (changing(WIDE, with_value(math.inf)), BROKEN, (WIDE, "infinity")),
+    "minus-inf": (changing(WORDS, with_value(-math.inf)), BROKEN, (WORDS, "infinity")),
+    "nan-f16": (changing(WIDE, with_value(math.nan, torch.float16)), BROKEN, (WIDE, "NaN")),
+    "inf-bf16": (changing(WIDE, with_value(math.inf, torch.bfloat16)), BROKEN, (WIDE, "infinity")),
+    # shards
+    "shard-missing": (shards(lambda directory, names: (directory / SHARDS[1]).unlink()), BROKEN, (SHARDS[1],)),
+    "shard-cut": (
+        shards(lambda directory, names: cut(SHARDS[1], lambda data: len(data) - 9)(directory)),
+        BROKEN,
+        (SHARDS[1], "cut short"),
+    ),
+    **{
+        f"index-leaves-by-{name}": (
+            shards(lambda directory, names, path=path: names.update({WORDS: path})),
+            BROKEN,
+            (INDEX, repr(path), "leaves the checkpoint"),
+        )
+        for name, path in {
+            "parent": "../model.safetensors",
+            "root": "/model.safetensors",
+            "folder": "a/model.safetensors",
+            "backslash": "..\\model.safetensors",
+        }.items()
+    },
+    "index-names-a-tensor-in-no-file": (
+        shards(lambda directory, names: names.update(absent=SHARDS[0])),
+        BROKEN,
+        (INDEX, "absent"),
+    ),
+    "tensor-in-two-shards": (shards(add_to_second_shard), BROKEN, ("embeddings.LayerNorm.bias",)),
+    "index-empty": (shards(lambda directory, names: names.clear()), BROKEN, (INDEX, "weight_map")),
+    "index-not-json": (
+        lambda directory: (remove(SAFETENSORS)(directory), write(INDEX, "{")(directory)),
+        BROKEN,
+        (INDEX, "JSON"),
+    ),
+    # pickles
+    "pickle-empty": (to_pickle_of_bytes(b""), BROKEN, ("pytorch_model.bin", "damaged")),
+    "pickle-a-pointer": (to_pickle_of_bytes(b"version https://git-lfs"), BROKEN, ("pytorch_model.bin", "damaged")),
+    "pickle-cut": (
+        lambda directory: (
+            pickled(lambda tensors: tensors)(directory),
+            cut("pytorch_model.bin", lambda data: len(data) // 2)(directory),
+        ),
+        BROKEN,
+        ("pytorch_model.bin", "damaged"),
+    ),
+    "pickle-of-a-newer-protocol": (to_pickle_of_bytes(pickle.dumps([1], 5)), BROKEN, ("pytorch_model.bin",)),
+    "pickle-of-a-list": (pickled(lambda tensors: list(tensors.values())), BROKEN, ("pytorch_model.bin", "list")),
+    "pickle-nested": (pickled(lambda tensors: {"model": tensors}), BROKEN, ("pytorch_model.bin", "model is dict")),
+    "pickle-i64": (
+        pickled(lambda tensors: tensors | {WIDE: tensors[WIDE].long()}),
+        BROKEN,
+        ("pytorch_model.bin", WIDE, "int64"),
+    ),
+    "pickle-nan": (pickled(lambda tensors: tensors | {WIDE: tensors[WIDE] * math.nan}), BROKEN, (WIDE, "NaN")),
+    "pickle-sparse": (pickled(lambda tensors: tensors | {WIDE: tensors[WIDE].to_sparse()}), BROKEN, (WIDE,)),
+    "pickle-without-data": (pickled(lambda tensors: tensors | {WIDE: tensors[WIDE].to("meta")}), BROKEN, (WIDE,)),
+    "pickle-with-unknown-storage": (with_unknown_storage, BROKEN, ("pytorch_model.bin", "damaged")),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_bad_checkpoint_is_refused_with_one_clear_error(name: str, copy_checkpoint: Copy):
+    alter, error, words = REFUSED[name]
+    directory = copy_checkpoint(NAME)
+    open_checkpoint(directory).load_encoder()  # it is the alteration that is refused
+    alter(directory)
+
+    raised, message = refusal(directory)
+
+    assert raised is error
+    assert not [word for word in words if word not in message], message
+
+
+def test_a_path_that_is_not_there_is_refused(tmp_path: Path):
+    raised, message = refusal(tmp_path / "nothing")
+
+    assert raised is BundleNotFoundError
+    assert "no such directory" in message
+
+
+def test_a_name_too_long_for_a_path_is_refused():
+    raised, _ = refusal("a" * 300)
+
+    assert raised is BundleNotFoundError
+
+
+def test_a_file_instead_of_a_directory_is_refused(copy_checkpoint: Copy):
+    raised, message = refusal(copy_checkpoint(NAME) / "model.safetensors")
+
+    assert raised is BundleNotFoundError
+    assert "is a file, not a directory" in message
+
+
+def test_a_revision_of_a_local_directory_is_refused(copy_checkpoint: Copy):
+    with pytest.raises(InputError, match="revision 'main' is for hub ids"):
+        open_checkpoint(copy_checkpoint(NAME), "main")
+
+
+class Intruder:
+    """Unpickling it creates a file."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open, (str(self.trace), "w")
+
+
+@pytest.mark.parametrize(
+    "save",
+    [
+        lambda intruder, path: torch.save({WORDS: intruder}, path),
+        lambda intruder, path: torch.save({WORDS: intruder}, path, _use_new_zipfile_serialization=False),
+        lambda intruder, path: path.write_bytes(pickle.dumps(intruder, 2)),
+        lambda intruder, path: path.write_bytes(pickle.dumps(intruder)),
+    ],
+    ids=["zip", "before-zip", "bare", "bare-newer-protocol"],
+)
+def test_code_in_a_pickle_is_refused_and_never_run(save, copy_checkpoint: Copy, tmp_path: Path):
+    directory = copy_checkpoint(NAME)
+    (directory / "model.safetensors").unlink()
+    save(Intruder(tmp_path / "trace"), directory / "pytorch_model.bin")
+
+    raised, message = refusal(directory)
+
+    assert raised is CheckpointError
+    assert "pytorch_model.bin" in message
+    assert "safetensors" in message
+    assert not (tmp_path / "trace").exists()
+
+
+def test_absurd_layers_are_refused_before_any_is_built(copy_checkpoint: Copy):
+    directory = copy_checkpoint(NAME)
+    config(num_hidden_layers=10**9)(directory)
+    start = time.monotonic()
+
+    refusal(directory)
+
+    assert time.monotonic() - start < 5
+
+
+def test_absurd_heads_are_refused_before_a_slope_is_computed(copy_checkpoint: Copy):
+    directory = copy_checkpoint(NAME)
+    config(hidden_size=2**20, num_attention_heads=2**20)(directory)
+    tracemalloc.start()
+
+    try:
+        refusal(directory)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 10e6
+
+
+# Folders of sentence-transformers.
+
+
+def modules(*kinds: str, first_path: str = "") -> Alter:
+    content = [
+        {
+            "idx": index,
+            "name": str(index),
+            "path": f"{index}_{kind}" if index else first_path,
+            "type": f"sentence_transformers.models.{kind}",
+        }
+        for index, kind in enumerate(kinds)
+    ]
+
+    def alter(directory: Path) -> None:
+        (directory / "modules.json").write_text(json.dumps(content))
+        pooling(mean_tokens=True)(directory)
+
+    return alter
+
+
+def pooling(include_prompt: bool | None = None, **flags: bool) -> Alter:
+    """`1_Pooling/config.json` as sentence-transformers writes it: every mode is there, most are false."""
+    modes = ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens", "lasttoken")
+    content: dict[str, Any] = {f"pooling_mode_{mode}": flags.get(mode, False) for mode in modes}
+    if include_prompt is not None:
+        content["include_prompt"] = include_prompt
+    return write("1_Pooling/config.json", json.dumps({"word_embedding_dimension": 64} | content))
+
+
+def pooling_by_name(mode: object) -> Alter:
+    return write("1_Pooling/config.json", json.dumps({"word_embedding_dimension": 64, "pooling_mode": mode}))
+
+
+def prompts(**content: Any) -> Alter:
+    return write("config_sentence_transformers.json", json.dumps(content))
+
+
+def transformer(**content: Any) -> Alter:
+    return write("sentence_bert_config.json", json.dumps({"max_seq_length": None, "do_lower_case": False} | content))
+
+
+def all_of(*alterations: Alter) -> Alter:
+    return lambda directory: [alter(directory) for alter in alterations]
+
+
+POOLING, PROMPTS, TRANSFORMER = (
+    "1_Pooling/config.json",
+    "config_sentence_transformers.json",
+    "sentence_bert_config.json",
+)
+QUERY = {"query": "t7 "}
+SENTENCE_REFUSED: dict[str, tuple[Alter, type[JinaBertError], tuple[str, ...]]] = {
+    "dense": (modules("Transformer", "Pooling", "Dense"), UNSUPPORTED, ("modules.json", "Dense")),
+    "dense-normalize": (modules("Transformer", "Pooling", "Dense", "Normalize"), UNSUPPORTED, ("Dense",)),
+    "layer-norm": (modules("Transformer", "Pooling", "LayerNorm"), UNSUPPORTED, ("modules.json", "LayerNorm")),
+    "normalize-first": (modules("Transformer", "Normalize", "Pooling"), UNSUPPORTED, ("Transformer, Normalize",)),
+    "no-pooling": (modules("Transformer"), UNSUPPORTED, ("modules.json", "Transformer")),
+    "bag-of-words": (modules("BoW", "Pooling"), UNSUPPORTED, ("modules.json", "BoW")),
+    "transformer-not-at-top": (
+        modules("Transformer", "Pooling", first_path="0_Transformer"),
+        UNSUPPORTED,
+        ("modules.json", "0_Transformer"),
+    ),
+    "modules-an-object": (write("modules.json", "{}"), BROKEN, ("modules.json", "not a list")),
+    "modules-not-json": (write("modules.json", "["), BROKEN, ("modules.json", "JSON")),
+    "pooling-config-missing": (
+        all_of(modules("Transformer", "Pooling"), remove(POOLING)),
+        BROKEN,
+        ("1_Pooling/config.json",),
+    ),
+    "weighted-mean": (pooling(weightedmean_tokens=True), UNSUPPORTED, (POOLING, "weightedmean")),
+    "mean-sqrt": (pooling(mean_sqrt_len_tokens=True), UNSUPPORTED, (POOLING, "mean_sqrt_len")),
+    "last-token": (pooling(lasttoken=True), UNSUPPORTED, (POOLING, "lasttoken")),
+    "last-token-by-name": (pooling_by_name("lasttoken"), UNSUPPORTED, (POOLING, "lasttoken")),
+    "two-modes": (pooling(cls_token=True, mean_tokens=True), UNSUPPORTED, (POOLING, "cls and mean")),
+    "no-mode": (pooling(), UNSUPPORTED, (POOLING, "nothing")),
+    "pooling-a-list": (write(POOLING, "[]"), BROKEN, (POOLING, "not a JSON object")),
+    "prompt-not-pooled": (
+        all_of(pooling(mean_tokens=True, include_prompt=False), prompts(prompts=QUERY)),
+        UNSUPPORTED,
+        (POOLING, "include_prompt"),
+    ),
+    "lower-case": (transformer(do_lower_case=True), UNSUPPORTED, (TRANSFORMER, "do_lower_case")),
+    "length-zero": (transformer(max_seq_length=0), BROKEN, (TRANSFORMER, "max_seq_length is 0")),
+    "length-a-text": (transformer(max_seq_length="512"), BROKEN, (TRANSFORMER, "max_seq_length is '512'")),
+    "prompts-a-list": (prompts(prompts=["t7"]), BROKEN, (PROMPTS, "prompts")),
+    "prompt-not-a-text": (prompts(prompts={"query": 7}), BROKEN, (PROMPTS, "prompts")),
+    "default-prompt-unknown": (
+        prompts(prompts=QUERY, default_prompt_name="passage"),
+        BROKEN,
+        (PROMPTS, "default_prompt_name", "passage"),
+    ),
+    "default-prompt-a-list": (
+        prompts(prompts=QUERY, default_prompt_name=["query"]),
+        BROKEN,
+        (PROMPTS, "default_prompt_name"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SENTENCE_REFUSED)
+def test_a_part_that_would_change_the_vectors_is_refused_by_name(name: str, copy_checkpoint: Copy):
+    alter, error, words = SENTENCE_REFUSED[name]
+    directory = copy_checkpoint(NAME)
+    alter(directory)
+
+    raised, message = refusal(directory)
+
+    assert raised is error
+    assert not [word for word in words if word not in message], message
+
+
+HONOURED: dict[str, tuple[Alter, SentenceSettings]] = {
+    "nothing": (lambda directory: None, SentenceSettings(prompts={})),
+    "mean": (modules("Transformer", "Pooling"), SentenceSettings(prompts={})),
+    "normalize": (modules("Transformer", "Pooling", "Normalize"), SentenceSettings(normalize=True, prompts={})),
+    "cls": (
+        all_of(modules("Transformer", "Pooling"), pooling(cls_token=True)),
+        SentenceSettings(pooling="cls", prompts={}),
+    ),
+    "max": (
+        all_of(modules("Transformer", "Pooling"), pooling(max_tokens=True)),
+        SentenceSettings(pooling="max", prompts={}),
+    ),
+    "cls-by-name": (
+        all_of(modules("Transformer", "Pooling"), pooling_by_name("cls")),
+        SentenceSettings(pooling="cls", prompts={}),
+    ),
+    "pooling-elsewhere": (
+        all_of(
+            write("modules.json", '[{"type": "a.Transformer", "path": ""}, {"type": "a.Pooling", "path": "pool"}]'),
+            write("pool/config.json", '{"pooling_mode_max_tokens": true, "pooling_mode_mean_tokens": false}'),
+        ),
+        SentenceSettings(pooling="max", prompts={}),
+    ),
+    "length": (transformer(max_seq_length=512), SentenceSettings(max_length=512, prompts={})),
+    "prompts": (prompts(prompts=QUERY), SentenceSettings(prompts=QUERY)),
+    "default-prompt": (
+        prompts(prompts=QUERY, default_prompt_name="query"),
+        SentenceSettings(prompts=QUERY, default_prompt="query"),
+    ),
+    "empty-prompts-that-are-not-pooled": (
+        all_of(pooling(mean_tokens=True, include_prompt=False), prompts(prompts={"query": "", "document": ""})),
+        SentenceSettings(prompts={"query": "", "document": ""}),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HONOURED)
+def test_what_a_folder_adds_is_honoured(name: str, copy_checkpoint: Copy):
+    alter, expected = HONOURED[name]
+    directory = copy_checkpoint(NAME)
+    alter(directory)
+
+    assert read_sentence_settings(directory) == expected
+    assert open_checkpoint(directory).settings == expected
+
+
+@pytest.mark.parametrize(("asked", "given"), [(None, 8192), (512, 512), (8192, 8192), (100_000, 8192)])
+def test_the_length_is_the_folders_own_up_to_the_models(asked, given, copy_checkpoint: Copy):
+    directory = copy_checkpoint(NAME)
+    transformer(max_seq_length=asked)(directory)
+
+    assert open_checkpoint(directory).max_length == given
+
+
+def vectors_of(directory: Path, texts: list[str]) -> np.ndarray:
+    checkpoint = open_checkpoint(directory)
+    return embed(checkpoint, checkpoint.load_encoder(), texts)
+
+
+@pytest.mark.parametrize(
+    ("alter", "vector_of"),
+    [
+        (pooling(cls_token=True), lambda tokens: tokens[0]),
+        (pooling(max_tokens=True), lambda tokens: tokens.max(0)),
+        (
+            modules("Transformer", "Pooling", "Normalize"),
+            lambda tokens: tokens.mean(0) / np.linalg.norm(tokens.mean(0)),
+        ),
+    ],
+    ids=["cls", "max", "normalize"],
+)
+def test_pooling_and_normalize_give_their_vectors(alter, vector_of, copy_checkpoint: Copy, read_golden):
+    golden, directory = read_golden(NAME), copy_checkpoint(NAME)
+    texts = json.loads((golden.path / "golden_texts.json").read_text())["texts"]
+    alter(directory)
+
+    expected = [vector_of(tokens) for tokens in golden.of_each_text()]
+
+    np.testing.assert_allclose(vectors_of(directory, texts), expected, rtol=0, atol=2e-5)
+
+
+def test_the_default_prompt_stands_before_every_text(copy_checkpoint: Copy):
+    directory = copy_checkpoint(NAME)
+    plain = vectors_of(directory, ["t7 t20", "t7 t30 t31"])
+    prompts(prompts=QUERY, default_prompt_name="query")(directory)
+
+    np.testing.assert_array_equal(vectors_of(directory, ["t20", "t30 t31"]), plain)
+
+
+# Damage at random. Half of the places lie in the first bytes, where the structure is.
+edit = st.tuples(
+    st.sampled_from(["flip", "cut", "insert", "delete"]),
+    st.one_of(st.integers(0, 4000), st.integers(0, 2**20)),
+    st.binary(min_size=1, max_size=8),
+)
+
+
+def damage(data: bytes, edits: list[tuple[str, int, bytes]]) -> bytes:
+    for kind, place, extra in edits:
+        place %= len(data) + 1
+        end = {"flip": place + len(extra), "cut": len(data), "insert": place, "delete": place + len(extra)}[kind]
+        middle = extra if kind in ("flip", "insert") else b""
+        data = data[:place] + middle + data[end:]
+    return data
+
+
+@pytest.fixture(scope="module")
+def fuzzed(tmp_path_factory: pytest.TempPathFactory, read_golden) -> Path:
+    directory = tmp_path_factory.mktemp("fuzz") / "checkpoint"
+    return shutil.copytree(read_golden("plain-12h-bert-prefix").path, directory)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+@settings(max_examples=80, deadline=None, derandomize=True, database=None)
+@given(edits=st.lists(edit, min_size=1, max_size=4))
+def test_random_damage_gives_our_error_or_finite_weights(fuzzed: Path, name: str, edits):
+    original = (fuzzed / name).read_bytes()
+    (fuzzed / name).write_bytes(damage(original, edits))
+    try:
+        encoder = open_checkpoint(fuzzed).load_encoder()
+    except JinaBertError:
+        return  # any other exception fails the test
+    finally:
+        (fuzzed / name).write_bytes(original)
+    assert all(torch.isfinite(value).all() for value in encoder.state_dict().values())

@@ -1,0 +1,293 @@
+"""The export as users run it: checkpoint in, verified bundle out, or one error and nothing written."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from conftest import GOLDENS, Golden
+from jinabert_onnx import Embedder, JinaBertError
+from jinabert_onnx.bundle import check_files, open_bundle
+from jinabert_onnx_export import OutputError, VerificationError, export, graph
+from jinabert_onnx_export.checkpoint import open_checkpoint
+from jinabert_onnx_export.reference import make_cases
+from safetensors.torch import load_file, save_file
+
+TINY = GOLDENS.parent / "tiny-de-en"
+BUNDLE_FILES = [
+    "1_Pooling/config.json",
+    "config.json",
+    "manifest.json",
+    "modules.json",
+    "onnx/model.onnx",
+    "onnx/model_fp16.onnx",
+    "onnx/model_int8.onnx",
+    "probes.json",
+    "sentence_bert_config.json",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+]
+
+
+def run(*arguments: object, preexec_fn: Callable[[], None] | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "jinabert_onnx", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=preexec_fn)
+
+
+def fails(result: subprocess.CompletedProcess[str], words: str) -> None:
+    """One error line, the last one, after lines of progress; exit code 1."""
+    *progress, error = result.stderr.splitlines()
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert error.startswith("jinabert-onnx: error: ")
+    assert words in error
+    assert not any("error" in line or "Traceback" in line for line in progress)
+
+
+def files_of(directory: Path) -> list[str]:
+    return sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file())
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trained checkpoint in all precisions, through the command line."""
+    output = tmp_path_factory.mktemp("export") / "bundle"
+    result = run("export", TINY, output, "--precision", "int8", "fp16", "fp32")
+    assert result.returncode == 0, result.stderr
+    assert "exported tiny-de-en and verified it against torch" in result.stdout
+    assert "verifying int8" in result.stderr
+    return output
+
+
+def test_a_golden_exports_and_embeds_from_the_command_line(golden: Golden, tmp_path: Path) -> None:
+    """The vectors of each golden, all texts at once and one by one."""
+    assert run("export", golden.path, tmp_path / "out").returncode == 0
+    texts = json.loads((golden.path / "golden_texts.json").read_text("utf-8"))["texts"]
+    model = Embedder.load(tmp_path / "out", precision="fp32")
+    np.testing.assert_allclose(model.encode(texts), golden.pooled, rtol=0, atol=2e-5)
+    alone = np.stack([model.encode(text) for text in texts])
+    np.testing.assert_allclose(alone, golden.pooled, rtol=0, atol=2e-5)
+
+
+def test_the_bundle_holds_what_it_should_and_every_hash_is_right(bundle: Path) -> None:
+    assert files_of(bundle) == BUNDLE_FILES
+    opened = open_bundle(bundle)
+    assert sorted(opened.manifest.files) == [name for name in BUNDLE_FILES if name != "manifest.json"]
+    check_files(opened, opened.manifest.files)
+    assert list(opened.manifest.precisions) == ["fp32", "fp16", "int8"]
+    assert opened.manifest.opset == 23
+    assert set(opened.manifest.created_with) == {"jinabert-onnx", "torch", "onnx", "onnxscript", "onnxruntime"}
+
+
+def test_what_was_measured_stands_in_the_manifest(bundle: Path) -> None:
+    verification = open_bundle(bundle).manifest.verification
+    assert verification["fp32"]["max_difference_tokens"] <= 1e-4
+    assert verification["fp16"]["min_cosine_vectors"] >= 0.9995
+    assert verification["int8"]["min_cosine_vectors"] >= 0.95
+    lengths = verification["fp32"]["lengths"]
+    assert [2048] in lengths
+    assert any(len(batch) > 1 and len(set(batch)) > 1 for batch in lengths)
+    assert all(graph.TRACED_SHAPE[1] not in batch for batch in lengths)
+
+
+def test_the_metadata_is_true_and_points_to_no_code(bundle: Path) -> None:
+    def read(name: str) -> dict:
+        return json.loads((bundle / name).read_text("utf-8"))
+
+    assert "auto_map" not in read("config.json")
+    assert read("1_Pooling/config.json")["word_embedding_dimension"] == 256
+    assert read("sentence_bert_config.json") == {"max_seq_length": 8192, "do_lower_case": False}
+    assert read("tokenizer_config.json")["model_max_length"] == 8192
+    assert [module["type"].rpartition(".")[2] for module in read("modules.json")] == ["Transformer", "Pooling"]
+    assert (bundle / "tokenizer.json").read_bytes() == (TINY / "tokenizer.json").read_bytes()
+
+
+def test_the_files_can_be_read_by_other_users(bundle: Path) -> None:
+    umask = os.umask(0)
+    os.umask(umask)
+    for path in (bundle, *bundle.rglob("*")):
+        assert path.stat().st_mode & 0o777 == (0o777 if path.is_dir() else 0o666) & ~umask
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_stock_onnxruntime_gives_the_same_vectors_without_our_options(bundle: Path, precision: str) -> None:
+    model = Embedder.load(bundle, precision=precision)
+    file = bundle / open_bundle(bundle).files_of(precision)[0]
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    ids = np.array([[0, *range(100, 700), 2]])
+    (output,) = session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+    ours = model._session.run(ids, np.ones_like(ids))
+    np.testing.assert_allclose(output, ours, rtol=0, atol=1e-5 if precision == "fp32" else 0.05)
+
+
+def test_verify_against_the_checkpoint_runs_torch(bundle: Path) -> None:
+    result = run("verify", bundle, "--against", TINY, "--precision", "fp32")
+    assert result.returncode == 0
+    assert "fp32         agrees with torch: largest difference" in result.stdout
+
+
+def test_verify_against_another_checkpoint_fails(bundle: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(TINY, tmp_path / "other"))
+    tensors = load_file(other / "model.safetensors")
+    tensors["encoder.layer.3.mlp.wo.bias"][7] += 0.01
+    save_file(tensors, other / "model.safetensors")
+    fails(run("verify", bundle, "--against", other, "--precision", "fp32"), "differs from torch by")
+
+
+def test_an_existing_output_is_kept_and_force_replaces_only_bundles(bundle: Path, tmp_path: Path) -> None:
+    source = GOLDENS / "plain-12h-bert-prefix"
+    output = Path(shutil.copytree(bundle, tmp_path / "out"))
+    fails(run("export", source, output), "exists already; give another path, or --force")
+    assert files_of(output) == BUNDLE_FILES
+    assert run("export", source, output, "--force").returncode == 0
+    assert open_bundle(output).manifest.source == "plain-12h-bert-prefix"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    fails(run("export", source, tmp_path / "mine", "--force"), "is not a bundle, so it is not replaced")
+    assert files_of(tmp_path / "mine") == ["letter.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "out"]
+
+
+def test_a_failed_export_leaves_an_old_bundle_as_it_was(bundle: Path, tmp_path: Path) -> None:
+    output = Path(shutil.copytree(bundle, tmp_path / "out"))
+    fails(run("export", tmp_path / "nowhere", output, "--force"), "nowhere: no such directory")
+    assert files_of(tmp_path) == [f"out/{name}" for name in BUNDLE_FILES]
+
+
+def test_a_full_disk_is_one_error_and_leaves_nothing(tmp_path: Path) -> None:
+    """A limit on file sizes stands for the full disk: the kernel refuses the same writes."""
+
+    def limit_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+
+    fails(run("export", TINY, tmp_path / "out", preexec_fn=limit_files), "File too large; nothing was written")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_export_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "jinabert_onnx", "export", str(TINY), str(tmp_path / "out")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("tracing fp32 ..."):
+            break
+    assert len(list(tmp_path.iterdir())) == 1
+    time.sleep(0.3)
+    process.send_signal(number)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert error.splitlines()[-1] == "jinabert-onnx: interrupted"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_graph_that_differs_from_torch_is_never_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The encoder is changed between what torch computes for reference and what is traced."""
+    trace = graph.trace
+
+    def trace_changed(encoder: torch.nn.Module) -> object:
+        with torch.no_grad():
+            encoder.embeddings.LayerNorm.bias += 0.001
+        return trace(encoder)
+
+    monkeypatch.setattr(graph, "trace", trace_changed)
+    with pytest.raises(VerificationError, match=r"fp32 at lengths \[1\]: differs from torch by .* at most 0\.0001"):
+        export(GOLDENS / "plain-4h", tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_that_is_not_finite_is_never_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights that overflow in half precision: exact in fp32, refused in fp16."""
+    checkpoint = tmp_path / "loud"
+    shutil.copytree(GOLDENS / "plain-4h", checkpoint)
+    tensors = load_file(checkpoint / "model.safetensors")
+    tensors["encoder.layer.0.mlp.wo.weight"] = tensors["encoder.layer.0.mlp.wo.weight"] * 1e7
+    save_file(tensors, checkpoint / "model.safetensors")
+    export(checkpoint, tmp_path / "fp32")
+    with pytest.raises(VerificationError, match=r"fp16 at lengths .* NaN or infinity"):
+        export(checkpoint, tmp_path / "fp16", ("fp16",))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fp32", "loud"]
+
+
+def test_a_step_that_fails_is_named_with_those_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(encoder: object) -> None:
+        raise KeyError("of the tracer")
+
+    monkeypatch.setattr(graph, "trace", broken)
+    words = "tracing fp32 failed .*KeyError.*after: reading the checkpoint, running torch for reference; nothing was"
+    with pytest.raises(RuntimeError, match=words):
+        export(GOLDENS / "plain-4h", tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("precisions", [(), ("fp8",), ("fp32", "x")])
+def test_unknown_precisions_are_refused(tmp_path: Path, precisions: tuple[str, ...]) -> None:
+    with pytest.raises(JinaBertError, match="is unknown; use any of fp32, fp16, int8"):
+        export(GOLDENS / "plain-4h", tmp_path / "out", precisions)
+
+
+def test_an_output_below_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot be written"):
+        export(GOLDENS / "plain-4h", tmp_path / "file" / "out")
+
+
+def test_large_weights_lie_beside_the_graph_in_every_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph, "INLINE_LIMIT", 0)
+    manifest = export(GOLDENS / "qk-post-norm-12h", tmp_path / "out", ("fp32", "fp16", "int8"))
+    for precision, files in manifest.precisions.items():
+        assert [Path(name).name for name in files][1:] == [f"{Path(files[0]).name}_data"]
+        assert Embedder.load(tmp_path / "out", precision=precision).encode("t7").shape == (96,)
+
+
+def test_int8_alone_keeps_no_fp32_file(tmp_path: Path) -> None:
+    manifest = export(GOLDENS / "plain-4h", tmp_path / "out", ("int8",))
+    assert list(manifest.precisions) == ["int8"]
+    assert not (tmp_path / "out" / "onnx" / "model.onnx").exists()
+
+
+def test_what_a_sentence_transformers_folder_adds_is_carried_over(
+    copy_checkpoint: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Normalize, max pooling, prompts and a maximum length: the vectors are torch's with all of them."""
+    checkpoint = copy_checkpoint("plain-4h")
+    modules = [{"path": path, "type": f"sentence_transformers.models.{kind}"} for path, kind in (
+        ("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize"),
+    )]  # fmt: skip
+    (checkpoint / "1_Pooling").mkdir()
+    for name, content in {
+        "modules.json": modules,
+        "1_Pooling/config.json": {"pooling_mode_max_tokens": True, "pooling_mode_mean_tokens": False},
+        "sentence_bert_config.json": {"max_seq_length": 6},
+        "config_sentence_transformers.json": {"prompts": {"query": "t9 "}, "default_prompt_name": "query"},
+    }.items():
+        (checkpoint / name).write_text(json.dumps(content))
+    export(checkpoint, tmp_path / "out")
+    model = Embedder.load(tmp_path / "out")
+    assert model.max_seq_length == 6
+    assert model.bundle.manifest.pooling.normalize
+    vectors = model.encode(["t7 t8 t10", "t11"])
+    rows = model.encode(["t9 t7 t8 t10", "t9 t11"], output_value="token_embeddings", prompt="")
+    expected = np.stack([row.max(axis=0) / np.linalg.norm(row.max(axis=0)) for row in rows])
+    np.testing.assert_allclose(vectors, expected, rtol=0, atol=1e-6)
+    modules = json.loads((tmp_path / "out" / "modules.json").read_text())
+    assert [module["path"] for module in modules] == ["", "1_Pooling", "2_Normalize"]
+
+
+def test_thorough_verification_goes_to_the_models_limit() -> None:
+    checkpoint = open_checkpoint(GOLDENS / "plain-12h-bert-prefix")
+    lengths = [case.lengths for case in make_cases(checkpoint, checkpoint.load_encoder(), thorough=True)]
+    assert (8192,) in lengths

@@ -1,0 +1,86 @@
+"""Published checkpoints are recognised by their vectors, and impostors refused."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import GOLDENS
+from jinabert_onnx_export import VerificationError, export
+from jinabert_onnx_export.known_vectors import Known, check_known_vectors, claimed_name, read_known
+
+TEXTS = ("What is Deep Learning?", "Deep Learning is...")
+
+
+@pytest.fixture
+def vectors() -> dict[str, np.ndarray]:
+    generator = np.random.default_rng(0)
+    return {text: generator.normal(size=32).astype(np.float32) for text in ("hello world", *TEXTS)}
+
+
+@pytest.fixture
+def known(vectors: dict[str, np.ndarray]) -> dict[str, Known]:
+    """One checkpoint that is known by `vectors`, and another."""
+    first = vectors["hello world"] / np.linalg.norm(vectors["hello world"])
+    full = np.stack([vectors[text] for text in TEXTS])
+    return {
+        "owner/other": Known("owner/other", "hello world", -first[:5]),
+        "owner/this": Known("owner/this", "hello world", first[:5], TEXTS, full),
+    }
+
+
+def embed_with(vectors: dict[str, np.ndarray], offset: float = 0.0) -> Callable[[Sequence[str]], np.ndarray]:
+    return lambda texts: np.stack([vectors[text] for text in texts]) + np.float32(offset)
+
+
+def test_the_six_published_checkpoints_are_known() -> None:
+    known = read_known()
+    assert len(known) == 6
+    assert all(entry.first_values.shape == (5,) for entry in known.values())
+    full = {
+        name.rpartition("v2-")[2]: entry.vectors.shape for name, entry in known.items() if entry.vectors is not None
+    }
+    assert full == {"small-en": (3, 512), "base-code": (3, 768)}
+
+
+@pytest.mark.parametrize("source", ["jinaai/jina-embeddings-v2-base-de", "jina-embeddings-v2-base-de"])
+def test_a_hub_id_or_a_directorys_name_claims_a_checkpoint(source: str) -> None:
+    assert claimed_name(source, read_known()) == "jinaai/jina-embeddings-v2-base-de"
+
+
+@pytest.mark.parametrize("source", ["tiny-de-en", "me/jina-embeddings-v2-base-de", "base-de"])
+def test_other_names_claim_nothing(source: str) -> None:
+    assert claimed_name(source, read_known()) is None
+
+
+@pytest.mark.parametrize("claimed", ["owner/this", None])
+def test_the_right_vectors_are_recognised_with_and_without_a_claim(
+    vectors: dict, known: dict, claimed: str | None
+) -> None:
+    assert check_known_vectors(claimed, embed_with(vectors), known) == "owner/this"
+    assert check_known_vectors(claimed, embed_with(vectors, offset=1e-4), known) == "owner/this"
+
+
+def test_other_vectors_without_a_claim_are_nobodys(vectors: dict, known: dict) -> None:
+    assert check_known_vectors(None, embed_with(vectors, offset=0.5), known) is None
+
+
+def test_a_wrong_claim_is_refused(vectors: dict, known: dict) -> None:
+    with pytest.raises(VerificationError, match=r"not those known of owner/other .*'hello world' differs by"):
+        check_known_vectors("owner/other", embed_with(vectors), known)
+
+
+def test_full_vectors_are_compared_too(vectors: dict, known: dict) -> None:
+    vectors[TEXTS[1]] = -vectors[TEXTS[1]]
+    with pytest.raises(VerificationError, match=r"not those known of owner/this \(a cosine of -1"):
+        check_known_vectors("owner/this", embed_with(vectors), known)
+
+
+def test_an_export_that_claims_a_published_name_wrongly_writes_nothing(tmp_path: Path) -> None:
+    source = shutil.copytree(GOLDENS.parent / "tiny-de-en", tmp_path / "jina-embeddings-v2-small-en")
+    with pytest.raises(VerificationError, match="give its directory another name"):
+        export(source, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

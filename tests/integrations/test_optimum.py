@@ -1,0 +1,281 @@
+"""optimum with our export configuration, and our bundles read by optimum, transformers and plain onnxruntime."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from jinabert_onnx import Embedder
+from jinabert_onnx.batching import pad
+from jinabert_onnx.bundle import open_bundle
+from jinabert_onnx.errors import MissingDependencyError
+from jinabert_onnx.pooling import normalize, pool
+from jinabert_onnx_export import (
+    CheckpointError,
+    ExportError,
+    UnsupportedCheckpointError,
+    VerificationError,
+    export,
+    graph,
+)
+from jinabert_onnx_export.optimum import JinaBertModel, JinaBertOnnxConfig, validate_export
+from jinabert_onnx_export.reference import run_torch
+from numpy.typing import NDArray
+from onnxruntime import InferenceSession
+from optimum.exporters.onnx import export as optimum_export
+from optimum.exporters.onnx import onnx_export_from_model
+from optimum.exporters.onnx.model_configs import BertOnnxConfig
+from optimum.exporters.tasks import TasksManager
+from optimum.onnxruntime import ORTModelForFeatureExtraction, ORTQuantizer
+from optimum.onnxruntime.configuration import AutoQuantizationConfig
+from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, BertModel
+from transformers.modeling_outputs import BaseModelOutput
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+GOLDENS = ("plain-12h", "qk-post-norm-12h", "plain-6h-reglu")
+TRAINED = DATA / "tiny-de-en"
+TASK = "feature-extraction"
+
+Array = NDArray[np.float32]
+Encode = Callable[[list[str]], Array]
+
+# What torch and optimum say of torch's older exporter, which optimum always uses.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:You are using the legacy TorchScript-based ONNX export:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:The feature will be removed. Please remove usage:DeprecationWarning"),
+    pytest.mark.filterwarnings(
+        "ignore:Exporting to ONNX opset version 23 is not supported:torch.onnx.errors.OnnxExporterWarning"
+    ),
+]
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fails the test if anything asks for an address; the libraries swallow an error of the attempt itself."""
+    attempts = []
+
+    def refuse(host: object, *arguments: object) -> None:
+        attempts.append(host)
+        raise OSError("offline")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    yield
+    assert not attempts
+
+
+def export_by_optimum(model: JinaBertModel, directory: Path) -> Path:
+    onnx_export_from_model(
+        model, directory, task=TASK, custom_onnx_configs={"model": JinaBertOnnxConfig(model.config, task=TASK)}
+    )
+    return directory / "model.onnx"
+
+
+def open_plain(path: Path) -> InferenceSession:
+    return InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+def run(session: InferenceSession, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> Array:
+    return session.run(["last_hidden_state"], {"input_ids": input_ids, "attention_mask": attention_mask})[0]
+
+
+@pytest.fixture(scope="module", params=GOLDENS)
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[JinaBertModel, Path]:
+    model = JinaBertModel.from_pretrained(DATA / "goldens" / request.param)
+    return model, export_by_optimum(model, tmp_path_factory.mktemp(request.param))
+
+
+class TestExportByOptimum:
+    def test_gives_the_golden_vectors(self, exported: tuple[JinaBertModel, Path], request: pytest.FixtureRequest):
+        name = request.node.callspec.params["exported"]
+        golden = np.load(DATA / "goldens" / name / "golden.npz")
+        mask = golden["attention_mask"].astype(np.int64)
+        output = run(open_plain(exported[1]), golden["input_ids"].astype(np.int64), mask)
+        np.testing.assert_allclose(output[mask == 1], golden["token_embeddings"], rtol=0, atol=2e-5)
+        np.testing.assert_allclose(pool(output, mask, "mean"), golden["pooled"], rtol=0, atol=2e-5)
+
+    @pytest.mark.parametrize("lengths", [(1,), (2,), (300,), (700,), (256, 257), (1, 7, 130, 600)], ids=str)
+    def test_equals_torch_at_lengths_never_traced(self, exported: tuple[JinaBertModel, Path], lengths: tuple[int, ...]):
+        model, path = exported
+        generator = np.random.default_rng(0)
+        ids, mask = pad([generator.integers(model.config.vocab_size, size=length) for length in lengths])
+        expected = run_torch(model.encoder, ids, mask)
+        np.testing.assert_allclose(run(open_plain(path), ids, mask), expected, rtol=0, atol=2e-5)
+
+    def test_attention_is_our_operator_in_a_valid_file(self, exported: tuple[JinaBertModel, Path]):
+        model, path = exported
+        onnx.checker.check_model(path, full_check=True)
+        content = onnx.load(path)
+        nodes = [node.op_type for node in content.graph.node if node.domain == "jinabert"]
+        assert nodes == ["AlibiAttention"] * model.config.num_hidden_layers
+        assert [function.name for function in content.functions] == ["AlibiAttention"]
+        assert [value.name for value in content.graph.output] == ["last_hidden_state"]
+
+    def test_export_to_one_file(self, tmp_path: Path):
+        model = JinaBertModel.from_pretrained(DATA / "goldens" / "plain-12h")
+        config = JinaBertOnnxConfig(model.config, task=TASK)
+        names = optimum_export(model, config, tmp_path / "model.onnx")
+        assert names == (["input_ids", "attention_mask"], ["last_hidden_state"])
+        validate_export(model, config, tmp_path / "model.onnx")
+
+    def test_directory_is_read_by_optimum(self, tmp_path: Path, offline: None):
+        export_by_optimum(JinaBertModel.from_pretrained(TRAINED), tmp_path)
+        golden = json.loads((TRAINED / "golden.json").read_text("utf-8"))["texts"][:8]
+        vectors = encode_by_optimum(tmp_path, "")(golden)
+        np.testing.assert_allclose(vectors, np.load(TRAINED / "golden.npz")["embeddings"][:8], rtol=0, atol=1e-4)
+
+    def test_another_opset_is_refused(self, tmp_path: Path):
+        model = JinaBertModel.from_pretrained(DATA / "goldens" / "plain-12h")
+        with pytest.raises(ExportError, match="opset 23, not 20"):
+            optimum_export(model, JinaBertOnnxConfig(model.config), tmp_path / "model.onnx", opset=20)
+
+
+class BakedLength(JinaBertModel):
+    """Adds the length as a constant: right at the traced length, as optimum checks it, and wrong at any other."""
+
+    __module__ = JinaBertModel.__module__
+
+    def forward(self, input_ids, attention_mask):
+        output = super().forward(input_ids, attention_mask)
+        return BaseModelOutput(last_hidden_state=output.last_hidden_state + int(input_ids.shape[1]))
+
+
+class TestValidation:
+    @pytest.mark.filterwarnings("ignore:Converting a tensor to a Python integer:torch.jit.TracerWarning")
+    def test_finds_a_length_baked_in(self, tmp_path: Path):
+        model = BakedLength.from_pretrained(DATA / "goldens" / "plain-12h")
+        with pytest.raises(RuntimeError) as raised:
+            export_by_optimum(model, tmp_path)
+        assert isinstance(raised.value.__cause__, VerificationError)
+
+    def test_finds_a_changed_weight(self, exported: tuple[JinaBertModel, Path], tmp_path: Path):
+        model, path = exported
+        content = onnx.load(path)
+        table = next(tensor for tensor in content.graph.initializer if "word_embeddings" in tensor.name)
+        changed = onnx.numpy_helper.to_array(table) * 1.01
+        table.CopyFrom(onnx.numpy_helper.from_array(changed.astype(np.float32), table.name))
+        onnx.save(content, tmp_path / "model.onnx")
+        with pytest.raises(VerificationError, match="batch 1, length 2: The maximum absolute difference"):
+            validate_export(model, JinaBertOnnxConfig(model.config), tmp_path / "model.onnx")
+
+
+class TestLoading:
+    def test_plain_bert_is_refused(self, tmp_path: Path):
+        config = BertConfig(
+            vocab_size=50, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
+        )
+        BertModel(config).save_pretrained(tmp_path)
+        with pytest.raises(UnsupportedCheckpointError, match="not a JinaBERT checkpoint"):
+            JinaBertModel.from_pretrained(tmp_path)
+
+    def test_missing_weights_are_not_initialised(self, tmp_path: Path):
+        for name in ("config.json", "tokenizer.json"):
+            (tmp_path / name).write_bytes((DATA / "goldens" / "plain-4h" / name).read_bytes())
+        with pytest.raises(CheckpointError, match="no weights"):
+            JinaBertModel.from_pretrained(tmp_path)
+
+    def test_without_optimum_the_import_says_what_to_install(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setitem(sys.modules, "optimum.exporters.onnx", None)
+        monkeypatch.delitem(sys.modules, "jinabert_onnx_export.optimum")
+        with pytest.raises(MissingDependencyError, match=r"pip install 'jinabert-onnx\[cpu,optimum\]'"):
+            importlib.import_module("jinabert_onnx_export.optimum")
+
+
+class TestPlainBert:
+    def test_optimum_keeps_its_own_configuration(self):
+        constructor = TasksManager.get_exporter_config_constructor(
+            exporter="onnx", task=TASK, model_type="bert", library_name="transformers"
+        )
+        assert constructor.func is BertOnnxConfig
+
+    def test_transformers_keeps_its_own_classes(self):
+        assert type(AutoConfig.for_model("bert")) is BertConfig
+        config = BertConfig(
+            vocab_size=50, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
+        )
+        assert type(AutoModel.from_config(config)) is BertModel
+
+    def test_jinabert_is_known_only_where_it_is_passed(self, tmp_path: Path):
+        with pytest.raises(KeyError, match="jinabert is not supported"):
+            TasksManager.get_supported_tasks_for_model_type("jinabert", "onnx", library_name="transformers")
+        with pytest.raises(ValueError, match="jinabert model, that is a custom or unsupported architecture"):
+            onnx_export_from_model(JinaBertModel.from_pretrained(DATA / "goldens" / "plain-12h"), tmp_path, task=TASK)
+
+
+def encode_by_optimum(directory: Path, subfolder: str = "onnx") -> Encode:
+    """Texts to vectors as a user of optimum writes it: the directory's tokenizer, its ONNX file, the mean."""
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    model = ORTModelForFeatureExtraction.from_pretrained(directory, subfolder=subfolder, file_name="model.onnx")
+
+    def encode(texts: list[str]) -> Array:
+        tokens = tokenizer(texts, padding=True, truncation=True, return_tensors="np")
+        return pool(model(**tokens).last_hidden_state, tokens["attention_mask"], "mean")
+
+    return encode
+
+
+def encode_by_onnxruntime(path: Path, tokenizer_directory: Path) -> Encode:
+    """Texts to vectors by an onnxruntime session with its own defaults."""
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_directory)
+    session = open_plain(path)
+
+    def encode(texts: list[str]) -> Array:
+        tokens = tokenizer(texts, padding=True, return_tensors="np")
+        return pool(run(session, tokens["input_ids"], tokens["attention_mask"]), tokens["attention_mask"], "mean")
+
+    return encode
+
+
+@pytest.fixture(scope="module", params=["weights inside", "external data"])
+def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("bundle") / "tiny-de-en"
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "external data":
+            patch.setattr(graph, "INLINE_LIMIT", 0)
+        export(TRAINED, directory)
+    assert len(open_bundle(directory).files_of("fp32")) == (2 if request.param == "external data" else 1)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def golden_texts() -> list[str]:
+    return json.loads((TRAINED / "golden.json").read_text("utf-8"))["texts"]
+
+
+@pytest.fixture(scope="module")
+def embedder_vectors(bundle: Path, golden_texts: list[str]) -> Array:
+    return Embedder.load(bundle).encode(golden_texts)
+
+
+def require_equal(encode: Encode, texts: list[str], embedder_vectors: Array) -> None:
+    """`encode` gives the golden vectors, and those of our own Embedder."""
+    vectors = np.concatenate([encode(texts[start : start + 8]) for start in range(0, len(texts), 8)])
+    np.testing.assert_allclose(vectors, np.load(TRAINED / "golden.npz")["embeddings"], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(vectors, embedder_vectors, rtol=0, atol=1e-4)
+
+
+class TestBundle:
+    def test_read_by_optimum(self, bundle: Path, golden_texts: list[str], embedder_vectors: Array, offline: None):
+        require_equal(encode_by_optimum(bundle), golden_texts, embedder_vectors)
+
+    def test_read_by_plain_onnxruntime(
+        self, bundle: Path, golden_texts: list[str], embedder_vectors: Array, offline: None
+    ):
+        encode = encode_by_onnxruntime(bundle / "onnx" / "model.onnx", bundle)
+        require_equal(encode, golden_texts, embedder_vectors)
+
+    def test_quantised_by_optimum(
+        self, bundle: Path, golden_texts: list[str], embedder_vectors: Array, tmp_path: Path, offline: None
+    ):
+        quantizer = ORTQuantizer(bundle / "onnx" / "model.onnx", config=AutoConfig.from_pretrained(bundle))
+        recipe = AutoQuantizationConfig.avx512_vnni(is_static=False, per_channel=True)
+        quantizer.quantize(save_dir=tmp_path, quantization_config=recipe)
+        vectors = encode_by_onnxruntime(tmp_path / "model_quantized.onnx", bundle)(golden_texts[:8])
+        cosines = (normalize(vectors) * normalize(embedder_vectors[:8])).sum(axis=1)
+        assert cosines.min() >= 0.99

@@ -1,0 +1,137 @@
+"""A bundle that is not what its manifest says is refused with one clear error."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import BUNDLES
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from jinabert_onnx import BundleError, BundleNotFoundError, Embedder, InputError, JinaBertError
+from jinabert_onnx.bundle import Manifest, open_bundle, parse_manifest, record_file
+
+DATA_FILES = ("tokenizer.json", "onnx/model.onnx")
+
+
+def flip_a_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", DATA_FILES)
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (flip_a_byte, "altered"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-1]), "bytes where the manifest says"),
+        (Path.unlink, "missing"),
+    ],
+)
+def test_a_damaged_file_is_named(bundle_copy: Path, name: str, damage: Callable, words: str) -> None:
+    damage(bundle_copy / name)
+    with pytest.raises(ValueError, match=rf"{Path(name).name}: .*{words}") as caught:
+        Embedder.load(bundle_copy)
+    assert isinstance(caught.value, BundleError)
+    assert "\n" not in str(caught.value)
+
+
+def test_files_of_other_precisions_are_not_read(bundle_copy: Path) -> None:
+    flip_a_byte(bundle_copy / "onnx" / "model_int8.onnx")
+    assert Embedder.load(bundle_copy, precision="fp32").encode("t7").shape == (64,)
+    with pytest.raises(BundleError, match="altered"):
+        Embedder.load(bundle_copy, precision="int8")
+
+
+def test_no_such_directory_and_no_manifest_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no such directory") as caught:
+        Embedder.load(tmp_path / "nowhere")
+    assert isinstance(caught.value, BundleNotFoundError)
+    with pytest.raises(BundleNotFoundError, match=r"not a bundle, there is no manifest\.json"):
+        Embedder.load(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(BundleNotFoundError, match="is a file, not a directory"):
+        Embedder.load(tmp_path / "file")
+
+
+def test_a_revision_is_for_hub_ids_only(bundle_copy: Path) -> None:
+    with pytest.raises(InputError, match="revision 'main' is for hub ids"):
+        Embedder.load(bundle_copy, revision="main")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda manifest: manifest.update(schema=2), r"schema 2 is newer than this version reads \(1\); upgrade"),
+        (lambda manifest: manifest.update(schema=0), "schema 0 does not exist"),
+        (lambda manifest: manifest.update(schema="1"), "'schema' is missing or not a int"),
+        (lambda manifest: manifest.pop("model"), "'model' is missing"),
+        (lambda manifest: manifest["model"].update(hidden_size=True), "'hidden_size'"),
+        (lambda manifest: manifest["model"].update(hidden_size=0), "a size below 1"),
+        (lambda manifest: manifest["pooling"].update(mode="last"), "pooling mode 'last' is unknown"),
+        (lambda manifest: manifest.update(default_max_length=0), "default_max_length 0"),
+        (lambda manifest: manifest.update(default_max_length=9000), "default_max_length 9000"),
+        (lambda manifest: manifest["precisions"].update(fp32=[]), "names files that have no entry"),
+        (lambda manifest: manifest["precisions"].update(fp32=["onnx/x"]), "names files that have no entry"),
+        (lambda manifest: manifest["precisions"].update(fp32=[["x"]]), "names files that have no entry"),
+        (lambda manifest: manifest["files"].update({"../x": {"bytes": 1, "sha256": ""}}), "leaves the bundle"),
+        (lambda manifest: manifest["files"].update({"/x": {"bytes": 1, "sha256": ""}}), "leaves the bundle"),
+        (lambda manifest: manifest["files"].update({"c:x": {"bytes": 1, "sha256": ""}}), "leaves the bundle"),
+        (lambda manifest: manifest["files"].pop("tokenizer.json"), r"no entry for tokenizer\.json"),
+        (lambda manifest: manifest.update(default_prompt="query"), "default_prompt 'query'"),
+        (lambda manifest: manifest["model"].update(vocab_size=20), "this is another model's tokenizer"),
+    ],
+)
+def test_a_manifest_that_makes_no_sense_is_refused(edit_manifest: Callable, change: Callable, words: str) -> None:
+    with pytest.raises(BundleError, match=words):
+        Embedder.load(edit_manifest(change))
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff", b'{"schema": 1}'])
+def test_a_corrupt_manifest_is_refused(bundle_copy: Path, content: bytes) -> None:
+    (bundle_copy / "manifest.json").write_bytes(content)
+    with pytest.raises(BundleError, match=r"manifest\.json: (not valid JSON|field)"):
+        Embedder.load(bundle_copy)
+
+
+def test_a_precision_that_the_bundle_lacks_is_named_with_those_it_holds(edit_manifest: Callable) -> None:
+    path = edit_manifest(lambda manifest: manifest["precisions"].pop("fp16"))
+    with pytest.raises(BundleError, match="no fp16 in this bundle, it holds fp32, int8"):
+        Embedder.load(path, precision="fp16")
+
+
+def test_an_onnx_file_of_another_make_is_refused(bundle_copy: Path, edit_manifest: Callable) -> None:
+    path = bundle_copy / "onnx" / "model.onnx"
+    path.write_bytes(b"this is not onnx")
+    record = record_file(path)
+    edit_manifest(lambda manifest: manifest["files"].update({"onnx/model.onnx": vars(record)}))
+    with pytest.raises(BundleError, match="onnxruntime cannot load it"):
+        Embedder.load(bundle_copy)
+
+
+def test_a_manifest_survives_writing_and_reading() -> None:
+    manifest = open_bundle(BUNDLES / "plain-12h").manifest
+    assert parse_manifest(json.loads(manifest.to_json()), "again") == manifest
+    assert isinstance(manifest, Manifest)
+
+
+@given(data=st.data())
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_mutated_manifest_loads_right_or_is_refused(tmp_path: Path, data: st.DataObject) -> None:
+    """Random bytes anywhere in the manifest: a clear error, or the bundle it describes."""
+    bundle = tmp_path / "bundle"
+    if not bundle.exists():
+        shutil.copytree(BUNDLES / "plain-4h", bundle)
+    content = bytearray((BUNDLES / "plain-4h" / "manifest.json").read_bytes())
+    start = data.draw(st.integers(0, len(content) - 1))
+    content[start : start + data.draw(st.integers(0, 4))] = data.draw(st.binary(max_size=4))
+    (bundle / "manifest.json").write_bytes(content)
+    try:
+        model = Embedder.load(bundle)
+    except JinaBertError:
+        return
+    assert model.encode("t7", output_value="token_embeddings").shape[0] >= 1

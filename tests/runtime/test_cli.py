@@ -1,0 +1,179 @@
+"""The command line, as a process: results on stdout, one error line on stderr, exit codes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jinabert_onnx import Embedder
+
+TEXTS = ["How is the weather today?", "Wie ist das Wetter heute?", "", "Zeile mit „Zeichen“ und \t Tabulator"]
+
+
+def run(*arguments: object, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "jinabert_onnx", *map(str, arguments)]
+    return subprocess.run(command, input=stdin, capture_output=True, check=False)
+
+
+def fails(result: subprocess.CompletedProcess[bytes], words: str, code: int = 1) -> None:
+    error = result.stderr.decode()
+    assert result.returncode == code
+    assert result.stdout == b""
+    assert re.search(words, error)
+    assert "Traceback" not in error
+    assert code == 2 or error.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def expected(model: Embedder) -> np.ndarray:
+    return model.encode(TEXTS)
+
+
+def test_texts_as_arguments_give_json_lines(trained: Path, expected: np.ndarray) -> None:
+    result = run("embed", trained, *TEXTS)
+    assert (result.returncode, result.stderr) == (0, b"")
+    rows = [json.loads(line) for line in result.stdout.decode().splitlines()]
+    assert [row["text"] for row in rows] == TEXTS
+    np.testing.assert_array_equal(np.array([row["embedding"] for row in rows], dtype=np.float32), expected)
+
+
+@pytest.mark.parametrize("arguments", [["--input", "-"], []])
+def test_lines_of_stdin_are_texts(trained: Path, expected: np.ndarray, arguments: list[str]) -> None:
+    result = run("embed", trained, *arguments, "--format", "text", stdin=("\n".join(TEXTS) + "\n").encode())
+    assert result.returncode == 0
+    rows = [[float(number) for number in line.split()] for line in result.stdout.decode().splitlines()]
+    np.testing.assert_array_equal(np.array(rows, dtype=np.float32), expected)
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_lines_of_a_file_are_texts_and_a_npy_file_comes_out(
+    trained: Path, expected: np.ndarray, tmp_path: Path, ending: str
+) -> None:
+    (tmp_path / "texts.txt").write_bytes(ending.join(TEXTS).encode())
+    result = run("embed", trained, "--input", tmp_path / "texts.txt", "--output", tmp_path / "vectors.npy")
+    assert (result.returncode, result.stdout) == (0, b"")
+    np.testing.assert_array_equal(np.load(tmp_path / "vectors.npy"), expected)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["texts.txt", "vectors.npy"]
+
+
+def test_options_reach_encode(trained: Path, model: Embedder) -> None:
+    result = run(
+        "embed", trained, TEXTS[0], "--precision", "int8", "--normalize", "--truncate-dim", 8, "--max-length", 5,
+        "--threads", 1, "--provider", "cpu", "--batch-size", 1,
+    )  # fmt: skip
+    assert result.returncode == 0
+    assert b"warning: 1 of 1 texts were cut to 5 tokens" in result.stderr
+    vector = np.array(json.loads(result.stdout)["embedding"])
+    assert vector.shape == (8,)
+    assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-6)
+
+
+def test_no_lines_give_no_rows(trained: Path, tmp_path: Path) -> None:
+    assert run("embed", trained, "--input", "-").stdout == b""
+    assert run("embed", trained, "--input", "-", "--output", tmp_path / "none.npy").returncode == 0
+    assert np.load(tmp_path / "none.npy").shape == (0, 256)
+
+
+def test_a_line_that_is_not_utf8_is_named_and_nothing_is_written(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_bytes("gut\nschön\n".encode() + "schlecht: ü\n".encode("latin-1"))
+    result = run("embed", trained, "--input", tmp_path / "texts.txt", "--output", tmp_path / "out.npy")
+    fails(result, r"texts\.txt: line 3 is not UTF-8 \(byte 10: 0xfc\)")
+    assert [path.name for path in tmp_path.iterdir()] == ["texts.txt"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["embed", "nowhere", "text"], "nowhere: no such directory"),
+        (["embed", "BUNDLE", "text", "--input", "-"], "give texts or --input, not both"),
+        (["embed", "BUNDLE", "--input", "nowhere.txt"], "nowhere.txt: No such file"),
+        (["embed", "BUNDLE", "text", "--output", "out.xyz"], "out.xyz: what to write is unclear"),
+        (["embed", "BUNDLE", "text", "--output", "no/such/folder/out.npy"], "No such file or directory"),
+        (["embed", "BUNDLE", "text", "--max-length", "0"], "max_length is 0"),
+        (["embed", "BUNDLE", "text", "--max-length", "8193"], "max_length is 8193"),
+        (["embed", "BUNDLE", "text", "--provider", "cuda"], "no CUDA provider"),
+        (["embed", "BUNDLE", "text", "--provider", "cuda", "--precision", "int8"], "use precision fp16"),
+        (["info", "nowhere"], "nowhere: no such directory"),
+        (["verify", "nowhere"], "nowhere: no such directory"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_exit_code_1(
+    trained: Path, arguments: list[str], words: str, tmp_path: Path
+) -> None:
+    arguments = [str(trained) if argument == "BUNDLE" else argument for argument in arguments]
+    fails(run(*arguments), words)
+
+
+@pytest.mark.parametrize("arguments", [[], ["unknown"], ["embed"], ["embed", "x", "--precision", "fp8"]])
+def test_wrong_usage_is_exit_code_2(arguments: list[str]) -> None:
+    fails(run(*arguments), "usage: jinabert-onnx", code=2)
+
+
+def test_help_names_every_command_with_examples() -> None:
+    text = run("--help").stdout.decode()
+    for command in ("export", "embed", "info", "verify", "demo", "examples:"):
+        assert command in text
+
+
+@pytest.mark.parametrize("command", ["export", "embed", "info", "verify", "demo"])
+def test_every_command_has_help(command: str) -> None:
+    result = run(command, "--help")
+    assert result.returncode == 0
+    assert f"usage: jinabert-onnx {command}" in result.stdout.decode()
+
+
+def test_info_shows_what_the_bundle_holds(trained: Path) -> None:
+    text = run("info", trained).stdout.decode()
+    for words in ("tiny-de-en", "plain JinaBERT, 4 layers, 8 heads", "256 channels", "up to 8192 tokens", "int8"):
+        assert words in text
+    assert json.loads(run("info", trained, "--json").stdout)["model"]["hidden_size"] == 256
+
+
+def test_verify_checks_every_file_and_precision_without_torch(trained: Path) -> None:
+    result = run("verify", trained)
+    assert result.returncode == 0
+    text = result.stdout.decode()
+    files = [path for path in trained.rglob("*") if path.is_file() and path.name != "manifest.json"]
+    assert f"files        {len(files)} whole" in text
+    for precision in ("fp32", "fp16", "int8"):
+        assert re.search(rf"{precision} +agrees with torch on cpu: .* smallest cosine (1\.0|0\.99)", text)
+
+
+def test_verify_finds_vectors_that_are_not_torchs(bundle_copy: Path, edit_manifest: Callable) -> None:
+    probes = json.loads((bundle_copy / "probes.json").read_text("utf-8"))
+    probes["vectors"][2][5] += 0.001
+    (bundle_copy / "probes.json").write_text(json.dumps(probes), encoding="utf-8")
+    record = {"bytes": (bundle_copy / "probes.json").stat().st_size, "sha256": sha256(bundle_copy / "probes.json")}
+    edit_manifest(lambda manifest: manifest["files"].update({"probes.json": record}))
+    result = run("verify", bundle_copy, "--precision", "fp32")
+    assert result.returncode == 1
+    assert b"gives vectors other than torch gave at export (largest difference 1.0e-03" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "1_Pooling/config.json", "onnx/model_int8.onnx"])
+def test_verify_finds_any_altered_file(bundle_copy: Path, name: str) -> None:
+    with (bundle_copy / name).open("ab") as stream:
+        stream.write(b" ")
+    fails(run("verify", bundle_copy), f"{Path(name).name}: .* bytes where the manifest says")
+
+
+def test_a_reader_that_goes_away_is_no_traceback(trained: Path) -> None:
+    command = f"{sys.executable} -m jinabert_onnx embed {trained} --input - --format text | head -c 10"
+    texts = ("text\n" * 2000).encode()
+    bash = shutil.which("bash")
+    assert bash is not None
+    result = subprocess.run([bash, "-c", command], input=texts, capture_output=True, check=False)
+    assert len(result.stdout) == 10
+    assert b"Traceback" not in result.stderr
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,79 @@
+"""What importing loads, what is public, and what is said when a dependency is missing."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import jinabert_onnx
+import pytest
+from jinabert_onnx import errors
+
+HEAVY = ("torch", "transformers", "onnx", "onnxscript", "safetensors", "optimum")
+
+
+def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+
+
+def test_these_tests_run_without_torch_onnx_or_transformers() -> None:
+    installed = [name for name in HEAVY if importlib.util.find_spec(name) is not None]
+    assert installed == []
+
+
+def test_importing_loads_none_of_the_heavy_packages() -> None:
+    result = run("import jinabert_onnx, sys; print(*sorted(name.partition('.')[0] for name in sys.modules))")
+    loaded = set(result.stdout.split())
+    assert "jinabert_onnx" in loaded
+    assert loaded.isdisjoint({*HEAVY, "huggingface_hub", "jinabert_onnx_export", "onnxruntime"})
+
+
+def test_running_a_local_bundle_loads_none_of_the_heavy_packages(trained: Path) -> None:
+    code = (
+        "import sys; from jinabert_onnx import Embedder; Embedder.load(sys.argv[1]).encode('a');"
+        "print(*sorted(name.partition('.')[0] for name in sys.modules))"
+    )
+    loaded = set(run(code, str(trained)).stdout.split())
+    assert "onnxruntime" in loaded
+    assert loaded.isdisjoint({*HEAVY, "huggingface_hub", "jinabert_onnx_export"})
+
+
+def test_all_names_exist_and_are_all_there_is() -> None:
+    public = {name for name in vars(jinabert_onnx) if not name.startswith("_")}
+    modules = {name for name in public if isinstance(vars(jinabert_onnx)[name], type(jinabert_onnx))}
+    assert set(jinabert_onnx.__all__) == (public - modules) | {"__version__"}
+    assert jinabert_onnx.__all__ == sorted(jinabert_onnx.__all__, key=lambda name: (name.startswith("_"), name))
+
+
+@pytest.mark.parametrize("name", [name for name in vars(errors) if name.endswith("Error")])
+def test_every_error_is_ours_and_a_built_in_kind(name: str) -> None:
+    error = vars(errors)[name]
+    assert issubclass(error, errors.JinaBertError)
+    built_in = [base for base in error.__mro__ if base.__module__ == "builtins"]
+    assert name == "JinaBertError" or built_in[0] is not Exception
+
+
+def test_without_onnxruntime_the_first_use_says_what_to_install(trained: Path) -> None:
+    code = (
+        "import sys; sys.modules['onnxruntime'] = None\n"
+        "from jinabert_onnx.cli import main; sys.exit(main(['embed', sys.argv[1], 'text']))"
+    )
+    result = run(code, str(trained))
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1
+    assert "pip install 'jinabert-onnx[cpu]'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["export", "x", "y"], ["demo", "x"], ["verify", "BUNDLE", "--against", "checkpoint"]]
+)
+def test_without_torch_the_exporters_commands_say_what_to_install(arguments: list[str], trained: Path) -> None:
+    arguments = [str(trained) if argument == "BUNDLE" else argument for argument in arguments]
+    result = subprocess.run(
+        [sys.executable, "-m", "jinabert_onnx", *arguments], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1
+    assert "pip install 'jinabert-onnx[cpu,export]'" in result.stderr

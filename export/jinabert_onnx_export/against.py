@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from jinabert_onnx.bundle import check_files, open_bundle
-from jinabert_onnx.embedder import BUNDLE_FILES
+from jinabert_onnx.bundle import ALL_FILES, check_files, open_bundle
 from jinabert_onnx.hub import resolve
 from jinabert_onnx.probes import Probes
 
@@ -22,7 +21,7 @@ def verify_against(arguments: argparse.Namespace, say: Say) -> int:
     Raises:
         VerificationError: they differ.
     """
-    bundle = open_bundle(resolve(arguments.model, arguments.revision, BUNDLE_FILES))
+    bundle = open_bundle(resolve(arguments.model, arguments.revision, ALL_FILES))
     check_files(bundle, bundle.manifest.files)
     steps = Steps(say)
     with steps("running torch for reference") as tell:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 from jinabert_onnx.bundle import TOKENIZER
+from jinabert_onnx.errors import BundleError
 from jinabert_onnx.hub import is_hub_id, resolve
 from jinabert_onnx.tokenizer import Tokenizer
 
@@ -99,7 +100,10 @@ def _check_tokenizer(path: Path, config: JinaBertConfig) -> None:
             f"{path}: there is no {TOKENIZER}; make one with transformers: "
             "AutoTokenizer.from_pretrained(DIR, use_fast=True).save_pretrained(DIR)"
         )
-    largest = Tokenizer(path / TOKENIZER).largest_id
+    try:
+        largest = Tokenizer(path / TOKENIZER).largest_id
+    except BundleError as error:
+        raise CheckpointError(str(error)) from error
     if largest >= config.vocab_size:
         raise CheckpointError(
             f"{path / TOKENIZER}: token id {largest} lies outside the model's vocab_size {config.vocab_size}; "
@@ -142,6 +146,12 @@ def _require_exact(tensors: Mapping[str, StoredTensor], config: JinaBertConfig, 
     if config.num_hidden_layers > len(tensors):
         raise CheckpointError(
             f"{path}: config.json says {config.num_hidden_layers} layers, and there are {len(tensors)} tensors"
+        )
+    words = tensors.get("embeddings.word_embeddings.weight")
+    if words is not None and words.shape[-1:] != (config.hidden_size,):  # before anything of an absurd size is built
+        raise CheckpointError(
+            f"{path}: the word embeddings have shape {list(words.shape)}, and config.json says hidden_size "
+            f"{config.hidden_size}"
         )
     with torch.device("meta"):
         encoder = JinaBertEncoder(config, variant)

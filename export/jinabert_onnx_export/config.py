@@ -12,6 +12,7 @@ from typing import Any
 
 from .errors import CheckpointError, UnsupportedCheckpointError
 
+_LARGEST_SIZE = 10**9  # torch cannot even describe tensors far beyond
 _FEED_FORWARDS = ("geglu", "reglu")
 
 
@@ -43,7 +44,9 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise CheckpointError(f"{path.parent}: not a checkpoint, there is no {path.name}") from error
-    except ValueError as error:
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: not valid JSON ({error})") from error
 
 
@@ -103,4 +106,6 @@ def _size(content: dict[str, Any], name: str, path: Path) -> int:
     value = content.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise CheckpointError(f"{path}: {name} is {value!r}, not a positive integer")
+    if value > _LARGEST_SIZE:
+        raise CheckpointError(f"{path}: {name} is {value}, which no model has")
     return value

@@ -45,7 +45,7 @@ def read_sentence_settings(directory: Path) -> SentenceSettings:
     pooling_path, normalize = _read_modules(directory / "modules.json")
     prompts, default_prompt = _read_prompts(directory / "config_sentence_transformers.json")
     return SentenceSettings(
-        pooling=_read_pooling(directory / pooling_path / "config.json", has_prompts=any(prompts.values())),
+        pooling=_read_pooling(directory / pooling_path / "config.json"),
         normalize=normalize,
         max_length=_read_max_length(directory / "sentence_bert_config.json"),
         prompts=prompts,
@@ -70,23 +70,27 @@ def _read_modules(path: Path) -> tuple[str, bool]:
         raise UnsupportedCheckpointError(
             f"{path}: the Transformer lies in {modules[0]['path']!r}; only one at the top of the folder is read"
         )
-    return str(modules[1].get("path", "")), kinds[2:] == ["Normalize"]
+    pooling = str(modules[1].get("path", ""))
+    if not (path.parent / pooling / "config.json").is_file():
+        raise CheckpointError(f"{path}: names {pooling}/config.json, which is missing")
+    return pooling, kinds[2:] == ["Normalize"]
 
 
-def _read_pooling(path: Path, has_prompts: bool) -> str:
+def _read_pooling(path: Path) -> str:
     if not path.is_file():
         return "mean"
     content = _read_object(path)
     if "pooling_mode" in content:
         chosen = [str(content["pooling_mode"])]
     else:
+        content = {"pooling_mode_mean_tokens": True} | content  # what a missing flag means to sentence-transformers
         flags = [name for name, value in content.items() if name.startswith("pooling_mode_") and value is True]
         chosen = [_POOLING_FLAGS.get(name, name) for name in flags]
     if len(chosen) != 1 or chosen[0] not in _POOLING_FLAGS.values():
         raise UnsupportedCheckpointError(
             f"{path}: pooling by {' and '.join(chosen) or 'nothing'} is not supported, only one of mean, cls and max"
         )
-    if has_prompts and content.get("include_prompt", True) is not True:
+    if content.get("include_prompt", True) is not True:
         raise UnsupportedCheckpointError(f"{path}: pooling without the prompt (include_prompt) is not supported")
     return chosen[0]
 
@@ -97,7 +101,7 @@ def _read_prompts(path: Path) -> tuple[dict[str, str], str | None]:
     default = content.get("default_prompt_name")
     if not isinstance(prompts, dict) or not all(isinstance(text, str) for text in prompts.values()):
         raise CheckpointError(f"{path}: prompts is not a mapping of names to texts")
-    if default is not None and default not in prompts:
+    if default is not None and (not isinstance(default, str) or default not in prompts):
         raise CheckpointError(f"{path}: default_prompt_name {default!r} is not among the prompts")
     return prompts, default
 

@@ -5,7 +5,7 @@ Shapes and types are known before any data is read. Knows nothing of what the na
 
 from __future__ import annotations
 
-import pickle
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -55,7 +55,11 @@ def _open_shards(index: Path, opener: Callable[[Path], dict[str, StoredTensor]])
             raise CheckpointError(f"{index}: file name {shard!r} leaves the checkpoint")
         if not (index.parent / shard).is_file():
             raise CheckpointError(f"{index.parent}: the index names {shard}, which is missing")
-        tensors |= opener(index.parent / shard)
+        held = opener(index.parent / shard)
+        twice = sorted(tensors.keys() & held.keys())
+        if twice:
+            raise CheckpointError(f"{index.parent / shard}: tensors that another file holds too: {name_some(twice)}")
+        tensors |= held
     missing = sorted(set(weight_map) - set(tensors))
     if missing:
         raise CheckpointError(f"{index}: tensors in the index and in no file: {name_some(missing)}")
@@ -81,14 +85,19 @@ def _safetensors_entry(file: Any, name: str, path: Path) -> StoredTensor:
 
 def _open_pickle(path: Path) -> dict[str, StoredTensor]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path}: damaged, or holds more than tensors ({reason}); use safetensors") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on pickle protocols; what matters raises
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damage raises whatever it meets; torch's text advises to load without the check
+        raise CheckpointError(
+            f"{path}: damaged, or holds more than tensors ({type(error).__name__}); use safetensors"
+        ) from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: holds a {type(content).__name__}, not named tensors")
     for name, tensor in content.items():
         if not isinstance(tensor, torch.Tensor) or tensor.dtype not in _TORCH_TYPES:
             kind = tensor.dtype if isinstance(tensor, torch.Tensor) else type(tensor).__name__
             raise CheckpointError(f"{path}: {name} is {kind}; only float16, bfloat16 and float32 can be exported")
+        if tensor.layout != torch.strided or tensor.is_meta:
+            raise CheckpointError(f"{path}: {name} is sparse or without values; only dense tensors can be exported")
     return {str(name): StoredTensor(tuple(tensor.shape), tensor.float) for name, tensor in content.items()}

@@ -20,6 +20,8 @@ MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
 PROBES = "probes.json"
 PRECISIONS = ("fp32", "fp16", "int8")
+METADATA_FILES = ("*.json",)  # what to fetch from a hub to know a bundle
+ALL_FILES = (*METADATA_FILES, "onnx/*")
 POOLING_MODES = ("mean", "cls", "max")
 
 _Kind = TypeVar("_Kind")
@@ -174,12 +176,16 @@ def record_file(path: Path) -> FileRecord:
 
 def _check_file(path: Path, record: FileRecord) -> None:
     if not path.is_file():
-        raise BundleError(f"{path}: missing from the bundle; export or download it again")
+        raise BundleError(f"{path}: missing from the bundle; delete it, then export or download the bundle again")
     size = path.stat().st_size
     if size != record.bytes:
-        raise BundleError(f"{path}: {size} bytes where the manifest says {record.bytes}; export or download it again")
+        raise BundleError(
+            f"{path}: {size} bytes where the manifest says {record.bytes}; delete it, then export or download the bundle again"
+        )
     if record_file(path).sha256 != record.sha256:
-        raise BundleError(f"{path}: altered, its SHA-256 is not the manifest's; export or download it again")
+        raise BundleError(
+            f"{path}: altered, its SHA-256 is not the manifest's; delete it, then export or download the bundle again"
+        )
 
 
 def _require_consistent(manifest: Manifest, where: str) -> None:

@@ -15,16 +15,14 @@ from numpy.typing import NDArray
 
 from . import pooling
 from .batching import pad, plan_batches
-from .bundle import TOKENIZER, Bundle, check_files, open_bundle
+from .bundle import METADATA_FILES, TOKENIZER, Bundle, check_files, open_bundle
 from .errors import BundleError, InputError, TruncationWarning
-from .hub import resolve
+from .hub import is_hub_id, resolve
 from .inputs import as_texts, choose_prompt, require_range
 from .pooling import Vectors
 from .progress import Progress
 from .session import Session
 from .tokenizer import TokenizedTexts, Tokenizer
-
-BUNDLE_FILES = ("*.json", "onnx/*")
 
 
 class Embedder:
@@ -63,8 +61,10 @@ class Embedder:
             InputError: an argument is out of range.
             MissingDependencyError: onnxruntime is not installed.
         """
-        bundle = open_bundle(resolve(source, revision, BUNDLE_FILES))
+        bundle = open_bundle(resolve(source, revision, METADATA_FILES))
         files = bundle.files_of(precision)
+        if is_hub_id(source):  # only this precision's weights, of the very commit that the manifest is from
+            resolve(source, bundle.path.name, files)
         check_files(bundle, [TOKENIZER, *files])
         tokenizer = Tokenizer(bundle.path / TOKENIZER)
         if tokenizer.largest_id >= bundle.manifest.model.vocab_size:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +18,14 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 def is_hub_id(source: str | os.PathLike[str]) -> bool:
     """Whether `source` names no existing path and has the form owner/name."""
-    return isinstance(source, str) and not Path(source).exists() and _HUB_ID.fullmatch(source) is not None
+    return isinstance(source, str) and not _exists(Path(source)) and _HUB_ID.fullmatch(source) is not None
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name too long for the file system
+        return False
 
 
 def resolve(
@@ -38,8 +46,8 @@ def resolve(
         path = Path(source)
         if revision is not None:
             raise InputError(f"revision {revision!r} is for hub ids, and {path} is a local path")
-        if not path.is_dir():
-            kind = "is a file, not a directory" if path.exists() else "no such directory"
+        if not _exists(path) or not path.is_dir():
+            kind = "is a file, not a directory" if _exists(path) else "no such directory"
             raise BundleNotFoundError(f"{path}: {kind} (give a directory, or a hub id such as owner/name)")
         return path
     return _download(str(source), revision, allow, ignore)
@@ -56,7 +64,7 @@ def _download(repository: str, revision: str | None, allow: Sequence[str], ignor
         )
     except Exception as error:  # its error classes differ between releases and HTTP clients
         at = f" at revision {revision}" if revision else ""
-        reason = " ".join(str(error).split())[:300]
         raise DownloadError(
-            f"{repository}{at}: not a local directory, and the hub answered: {reason or type(error).__name__}"
+            f"{repository}{at}: not a local directory, and fetching it from the hub failed: "
+            f"{textwrap.shorten(str(error), 300) or type(error).__name__}"
         ) from error

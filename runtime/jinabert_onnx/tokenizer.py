@@ -51,7 +51,8 @@ class Tokenizer:
     @property
     def largest_id(self) -> int:
         """The largest token id that an input can get."""
-        return max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
+        frame = self._tokenizer.encode("").ids  # the ids of the frame stand apart from the vocabulary
+        return max([*self._tokenizer.get_vocab(with_added_tokens=True).values(), *frame], default=0)
 
     def __call__(self, texts: Sequence[str], max_length: int) -> TokenizedTexts:
         """Tokenize, keeping at most the first `max_length` tokens of each text, special tokens included.

@@ -537,9 +537,19 @@ SENTENCE_REFUSED: dict[str, tuple[Alter, type[JinaBertError], tuple[str, ...]]] 
     "mean-sqrt": (pooling(mean_sqrt_len_tokens=True), UNSUPPORTED, (POOLING, "mean_sqrt_len")),
     "last-token": (pooling(lasttoken=True), UNSUPPORTED, (POOLING, "lasttoken")),
     "last-token-by-name": (pooling_by_name("lasttoken"), UNSUPPORTED, (POOLING, "lasttoken")),
-    "two-modes": (pooling(cls_token=True, mean_tokens=True), UNSUPPORTED, (POOLING, "cls and mean")),
+    "two-modes": (pooling(cls_token=True, mean_tokens=True), UNSUPPORTED, (POOLING, "mean and cls")),
     "no-mode": (pooling(), UNSUPPORTED, (POOLING, "nothing")),
     "pooling-a-list": (write(POOLING, "[]"), BROKEN, (POOLING, "not a JSON object")),
+    "two-modes-one-by-default": (
+        write(POOLING, '{"pooling_mode_cls_token": true}'),
+        UNSUPPORTED,
+        (POOLING, "mean and cls"),
+    ),
+    "no-prompts-yet-none-would-be-pooled": (
+        pooling(mean_tokens=True, include_prompt=False),
+        UNSUPPORTED,
+        (POOLING, "include_prompt"),
+    ),
     "prompt-not-pooled": (
         all_of(pooling(mean_tokens=True, include_prompt=False), prompts(prompts=QUERY)),
         UNSUPPORTED,
@@ -603,10 +613,6 @@ HONOURED: dict[str, tuple[Alter, SentenceSettings]] = {
     "default-prompt": (
         prompts(prompts=QUERY, default_prompt_name="query"),
         SentenceSettings(prompts=QUERY, default_prompt="query"),
-    ),
-    "empty-prompts-that-are-not-pooled": (
-        all_of(pooling(mean_tokens=True, include_prompt=False), prompts(prompts={"query": "", "document": ""})),
-        SentenceSettings(prompts={"query": "", "document": ""}),
     ),
 }
 

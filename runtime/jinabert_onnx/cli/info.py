@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
-from jinabert_onnx.bundle import Bundle, open_bundle
-from jinabert_onnx.embedder import BUNDLE_FILES
+from jinabert_onnx.bundle import METADATA_FILES, Bundle, open_bundle
 from jinabert_onnx.hub import resolve
 
 from .command import Command, add_model_argument
@@ -18,7 +17,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    bundle = open_bundle(resolve(arguments.model, arguments.revision, BUNDLE_FILES))
+    bundle = open_bundle(resolve(arguments.model, arguments.revision, METADATA_FILES))
     print(bundle.manifest.to_json() if arguments.json else "\n".join(_lines(bundle)))
     return 0
 

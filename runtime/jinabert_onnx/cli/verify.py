@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Callable
 
 from jinabert_onnx import probes
-from jinabert_onnx.bundle import check_files, open_bundle
-from jinabert_onnx.embedder import BUNDLE_FILES, Embedder
+from jinabert_onnx.bundle import ALL_FILES, check_files, open_bundle
+from jinabert_onnx.embedder import Embedder
 from jinabert_onnx.errors import BundleError
 from jinabert_onnx.hub import resolve
 
@@ -33,7 +33,7 @@ def _run(arguments: argparse.Namespace) -> int:
         against = load_exporter("verify-against")
         assert callable(against)
         return int(against(arguments))
-    bundle = open_bundle(resolve(arguments.model, arguments.revision, BUNDLE_FILES))
+    bundle = open_bundle(resolve(arguments.model, arguments.revision, ALL_FILES))
     check_files(bundle, bundle.manifest.files)
     print(f"files        {len(bundle.manifest.files)} whole")
     expected = probes.read_probes(bundle)

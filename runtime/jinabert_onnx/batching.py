@@ -10,12 +10,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-# Rows times longest row of one batch. Four thousand keeps two cores busy, and a batch
-# never needs more memory than the one longest text would need alone (benchmarks/batching.py).
-TOKEN_BUDGET = 4096
+# Rows times longest row of one batch. On a CPU small batches are fastest, because their activations stay in
+# the cache (benchmarks/batching.py); a GPU needs large ones to be busy (not measured yet).
+TOKEN_BUDGETS = {"cpu": 512, "cuda": 16384}
 
 
-def plan_batches(lengths: Sequence[int], batch_size: int, token_budget: int = TOKEN_BUDGET) -> list[NDArray[np.intp]]:
+def plan_batches(lengths: Sequence[int], batch_size: int, token_budget: int) -> list[NDArray[np.intp]]:
     """Group texts of like length: a list of index arrays that together hold every index once.
 
     Longest first, so that the peak of memory comes at once and progress estimates err on the safe side.

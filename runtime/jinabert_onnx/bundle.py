@@ -180,7 +180,8 @@ def _check_file(path: Path, record: FileRecord) -> None:
     size = path.stat().st_size
     if size != record.bytes:
         raise BundleError(
-            f"{path}: {size} bytes where the manifest says {record.bytes}; delete it, then export or download the bundle again"
+            f"{path}: {size} bytes where the manifest says {record.bytes}; "
+            "delete it, then export or download the bundle again"
         )
     if record_file(path).sha256 != record.sha256:
         raise BundleError(

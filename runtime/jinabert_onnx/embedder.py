@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import pooling
-from .batching import pad, plan_batches
+from .batching import TOKEN_BUDGETS, pad, plan_batches
 from .bundle import METADATA_FILES, TOKENIZER, Bundle, check_files, open_bundle
 from .errors import BundleError, InputError, TruncationWarning
 from .hub import is_hub_id, resolve
@@ -154,7 +154,7 @@ class Embedder:
 
         Args:
             sentences: one text, or any iterable of texts.
-            batch_size: most texts that run together; long texts run in smaller groups.
+            batch_size: most texts that run together; fewer where they are long (512 tokens in all on a CPU).
             show_progress_bar: True, False, or None for a bar on a terminal when the work takes long.
             output_value: "sentence_embedding", or "token_embeddings" for one row a token.
             normalize_embeddings: scale each vector to length 1 (default as the model's own `encode`: no).
@@ -255,7 +255,8 @@ class Embedder:
         self, tokens: TokenizedTexts, batch_size: int, show_progress_bar: bool | None
     ) -> Iterator[tuple[NDArray[np.intp], Vectors, NDArray[np.int64]]]:
         """Yield (indices of the texts, token embeddings (batch, sequence, hidden), attention mask)."""
-        plan = plan_batches([len(ids) for ids in tokens.input_ids], batch_size)
+        lengths = [len(ids) for ids in tokens.input_ids]
+        plan = plan_batches(lengths, batch_size, TOKEN_BUDGETS[self.provider])
         with Progress(len(tokens.input_ids), "texts", show_progress_bar) as progress:
             for indices in plan:
                 input_ids, attention_mask = pad([tokens.input_ids[index] for index in indices])

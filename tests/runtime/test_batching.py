@@ -21,7 +21,7 @@ def test_every_text_stands_in_one_batch_within_the_limits(lengths: list[int], ba
 
 @given(lengths=LENGTHS)
 def test_the_longest_come_first_and_equals_keep_their_order(lengths: list[int]) -> None:
-    order = [int(index) for batch in plan_batches(lengths, 8) for index in batch]
+    order = [int(index) for batch in plan_batches(lengths, 8, 512) for index in batch]
     assert order == sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
 
 

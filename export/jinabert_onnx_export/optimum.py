@@ -37,8 +37,8 @@ except ImportError as error:
         f"{__name__} needs optimum-onnx and transformers: pip install 'jinabert-onnx[cpu,optimum]'"
     ) from error
 
-# Shapes (batch, sequence) to validate at: unlike optimum's traced (2, 16), and on both sides of the block of
-# 256 queries. Its generator of masks cannot make a length of 1.
+# Shapes (batch, sequence) to validate at: unlike optimum's traced (2, 16), and longer than one and than
+# several blocks of queries. Its generator of masks cannot make a length of 1.
 VALIDATION_SHAPES = ((1, 2), (3, 301), (2, 700))
 
 _AXES = {0: "batch_size", 1: "sequence_length"}

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from .checkpoint import Checkpoint
 from .model import JinaBertEncoder
 
-# Lengths of the batches below: unlike the traced one, and on both sides of the block of 256 queries.
-LENGTHS: tuple[tuple[int, ...], ...] = ((1,), (2,), (5,), (255,), (257,), (2048,), (1, 7, 130, 600))
+# Lengths of the batches below: unlike the traced one, and on both sides of a block of queries.
+LENGTHS: tuple[tuple[int, ...], ...] = ((1,), (2,), (5,), (127,), (129,), (300,), (2048,), (1, 7, 130, 600))
 THOROUGH_LENGTHS = (*LENGTHS, (8192,), (4096, 3))
 
 

@@ -116,7 +116,7 @@ def _similarities(model: Embedder) -> str:
     for text, row in zip(english, cosines, strict=True):
         best = row.argmax()
         cells = (f"  {f'{value:6.3f}' + ('  <' if column == best else ''):<17}" for column, value in enumerate(row))
-        lines.append(f"{text:<38}" + "".join(cells))
+        lines.append((f"{text:<38}" + "".join(cells)).rstrip())
     return "\n".join(lines)
 
 

@@ -295,7 +295,9 @@ def test_a_repository_with_only_a_pickle_is_exported(hub: Hub, exported: Exporte
 
 
 def test_a_bundle_is_embedded_by_its_hub_id(hub: Hub, exported: Exported, tmp_path: Path):
+    """And only the weights of the precision that runs are fetched."""
     text = "t7 t20 t31"
+    (exported.bundle / "onnx" / "model_of_another_precision.onnx").touch()
     arguments = ("embed", "owner/bundle", text, "--provider", "cpu")
 
     process = run(*arguments, home=tmp_path / "home", endpoint=hub.endpoint)
@@ -305,6 +307,7 @@ def test_a_bundle_is_embedded_by_its_hub_id(hub: Hub, exported: Exported, tmp_pa
     assert row["text"] == text
     local = Embedder.load(exported.bundle, provider="cpu").encode(text)
     np.testing.assert_allclose(row["embedding"], local, rtol=0, atol=1e-6)
+    assert [name for name in hub.downloaded("owner/bundle") if name.startswith("onnx/")] == ["onnx/model.onnx"]
     before = list(hub.requests)
     offline = run(*arguments, home=tmp_path / "home", endpoint=hub.endpoint, offline=True)
     assert offline.stdout == process.stdout

@@ -28,7 +28,7 @@ def verify_against(arguments: argparse.Namespace, say: Say) -> int:
         checkpoint = open_checkpoint(arguments.against)
         encoder = checkpoint.load_encoder()
         expected = Probes(PROBE_TEXTS, embed(checkpoint, encoder, PROBE_TEXTS))
-        cases = make_cases(checkpoint, encoder, arguments.thorough, lambda lengths: tell(f"lengths {list(lengths)}"))
+        cases = make_cases(checkpoint, encoder, arguments.thorough, tell)
         del encoder
     held = bundle.manifest.precisions
     for precision in held if arguments.precision == "all" else (arguments.precision,):

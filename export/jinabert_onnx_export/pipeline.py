@@ -69,7 +69,7 @@ def export(
         with steps("running torch for reference") as tell:
             published = _check_known(checkpoint, encoder)
             probes = Probes(PROBE_TEXTS, embed(checkpoint, encoder, PROBE_TEXTS))
-            cases = make_cases(checkpoint, encoder, thorough, lambda lengths: tell(f"lengths {list(lengths)}"))
+            cases = make_cases(checkpoint, encoder, thorough, tell)
         files = _write_graphs(encoder, precisions, directory / "onnx", steps)
         del encoder
         with steps("writing the bundle"):

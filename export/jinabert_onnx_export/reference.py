@@ -5,7 +5,7 @@ Knows nothing of ONNX.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from .checkpoint import Checkpoint
 from .model import JinaBertEncoder
+from .steps import Say
 
 # Lengths of the batches below: unlike the traced one, and on both sides of a block of queries.
 LENGTHS: tuple[tuple[int, ...], ...] = ((1,), (2,), (5,), (127,), (129,), (300,), (2048,), (1, 7, 130, 600))
@@ -48,7 +49,7 @@ def make_cases(
     checkpoint: Checkpoint,
     encoder: JinaBertEncoder,
     thorough: bool,
-    on_case: Callable[[tuple[int, ...]], None] = lambda lengths: None,
+    say: Say = lambda line: None,
 ) -> list[Case]:
     """Batches of seeded random tokens at every length of `LENGTHS`, or `THOROUGH_LENGTHS`, as the model allows."""
     generator = np.random.default_rng(0)
@@ -56,7 +57,7 @@ def make_cases(
     cases = []
     for wanted in THOROUGH_LENGTHS if thorough else LENGTHS:
         lengths = tuple(min(length, limit) for length in wanted)
-        on_case(lengths)
+        say(f"{' + '.join(map(str, lengths))} tokens")
         ids = [generator.integers(checkpoint.config.vocab_size, size=length) for length in lengths]
         input_ids, attention_mask = pad(ids)
         output = run_torch(encoder, input_ids, attention_mask)

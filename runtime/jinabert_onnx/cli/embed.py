@@ -101,10 +101,20 @@ def _open_output(output: str | None) -> Iterator[BinaryIO]:
         sys.stdout.buffer.flush()
         return
     path = Path(output)
-    if path.exists() and not path.is_file():  # a device or a pipe cannot be replaced
-        with path.open("wb") as stream:
+    try:
+        if path.exists() and not path.is_file():  # a device or a pipe cannot be replaced
+            with path.open("wb") as stream:
+                yield stream
+            return
+        with _appearing(path) as stream:
             yield stream
-        return
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, output) from error  # a full disk names no file
+
+
+@contextmanager
+def _appearing(path: Path) -> Iterator[BinaryIO]:
+    """A file at `path` that appears only once the block has ended without an error."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:

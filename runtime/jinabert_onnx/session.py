@@ -5,7 +5,9 @@ Knows nothing of texts, pooling or bundles; takes the path of an ONNX file.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -82,13 +84,18 @@ def _optimisation(onnxruntime: Any, precision: str, provider: str) -> tuple[Any,
 def _open(onnxruntime: Any, path: Path, precision: str, threads: int, candidates: list[str]) -> Any:
     """A session on the first candidate that onnxruntime really gives."""
     if "cuda" in candidates and hasattr(onnxruntime, "preload_dlls"):
-        onnxruntime.preload_dlls()  # finds the CUDA libraries that pip installed
+        with contextlib.redirect_stdout(sys.stderr):  # it prints what it misses, where results go
+            onnxruntime.preload_dlls()  # finds the CUDA libraries that pip installed
     options = _session_options(onnxruntime, threads)
     for name in candidates:
         options.graph_optimization_level, left_out = _optimisation(onnxruntime, precision, name)
         try:
             session = onnxruntime.InferenceSession(
-                path, options, providers=providers.provider_arguments(name), disabled_optimizers=left_out
+                path,
+                options,
+                providers=providers.provider_arguments(name),
+                disabled_optimizers=left_out,
+                enable_fallback=0,  # its own way of moving to the CPU, at load or in the middle of a run
             )
         except Exception as error:  # onnxruntime's exceptions share no public base
             reason = str(error).splitlines()[0]

@@ -76,6 +76,14 @@ def test_options_reach_encode(trained: Path, model: Embedder) -> None:
     assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-6)
 
 
+def test_texts_and_options_may_stand_in_any_order(trained: Path) -> None:
+    expected = run("embed", trained, "a", "b", "--precision", "int8")
+    assert expected.returncode == 0
+    assert run("embed", trained, "--precision", "int8", "a", "b").stdout == expected.stdout
+    assert run("embed", "--precision", "int8", trained, "a", "b").stdout == expected.stdout
+    fails(run("embed", trained, "--presicion", "int8", "a"), "unrecognized arguments: --presicion", code=2)
+
+
 def test_no_lines_give_no_rows(trained: Path, tmp_path: Path) -> None:
     assert run("embed", trained, "--input", "-").stdout == b""
     assert run("embed", trained, "--input", "-", "--output", tmp_path / "none.npy").returncode == 0

@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.showwarning = _show_warning
     try:
         commands = _commands()
-        arguments = _parser(commands).parse_args(argv)
+        arguments = _parse(_parser(commands), argv)
         return commands[arguments.command].run(arguments)
     except JinaBertError as error:
         return _fail(str(error))
@@ -47,6 +47,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("jinabert-onnx: interrupted", file=sys.stderr)
         return 130
+
+
+def _parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Arguments in any order: before Python 3.13 argparse takes no TEXT after an option that follows MODEL."""
+    arguments, rest = parser.parse_known_args(argv)
+    if rest and (not hasattr(arguments, "texts") or any(text.startswith("-") for text in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        arguments.texts += rest
+    return arguments
 
 
 def _commands() -> dict[str, Command]:

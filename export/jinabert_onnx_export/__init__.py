@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jinabert_onnx.errors import MissingDependencyError
+
 from .errors import CheckpointError, ExportError, OutputError, UnsupportedCheckpointError, VerificationError
 
 if TYPE_CHECKING:
@@ -28,6 +30,10 @@ def __getattr__(name: str) -> object:
     """Import `export`, and with it torch, only when it is asked for: the command line's help needs neither."""
     if name != "export":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .pipeline import export
-
+    try:
+        from .pipeline import export
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"exporting needs more packages ({error}); install them: pip install 'jinabert-onnx[cpu,export]'"
+        ) from error
     return export

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from jinabert_onnx.bundle import ALL_FILES, check_files, open_bundle
+from jinabert_onnx.bundle import ALL_FILES, ModelRecord, check_files, open_bundle
+from jinabert_onnx.cli.verify import precisions_to_verify
 from jinabert_onnx.hub import resolve
 from jinabert_onnx.probes import Probes
 
-from .checkpoint import open_checkpoint
+from .checkpoint import Checkpoint, open_checkpoint
+from .errors import VerificationError
 from .probe_texts import PROBE_TEXTS
 from .reference import embed, make_cases
 from .steps import Say, Steps
@@ -26,16 +28,26 @@ def verify_against(arguments: argparse.Namespace, say: Say) -> int:
     steps = Steps(say)
     with steps("running torch for reference") as tell:
         checkpoint = open_checkpoint(arguments.against)
+        _require_same_sizes(bundle.manifest.model, checkpoint)
         encoder = checkpoint.load_encoder()
         expected = Probes(PROBE_TEXTS, embed(checkpoint, encoder, PROBE_TEXTS))
         cases = make_cases(checkpoint, encoder, arguments.thorough, tell)
         del encoder
-    held = bundle.manifest.precisions
-    for precision in held if arguments.precision == "all" else (arguments.precision,):
+    for precision in precisions_to_verify(bundle, arguments.precision, arguments.provider):
         with steps(f"verifying {precision}"):
-            found = verify_precision(bundle.path, precision, cases, expected, arguments.provider)
+            found = verify_precision(bundle.path, precision, cases, expected, arguments.provider, arguments.threads)
         print(
             f"{precision:<12} agrees with torch: largest difference {found.tokens.max_difference:.1e}, "
             f"smallest cosine {found.vectors.min_cosine:.6f}"
         )
     return 0
+
+
+def _require_same_sizes(model: ModelRecord, checkpoint: Checkpoint) -> None:
+    names = ("hidden_size", "vocab_size", "num_hidden_layers", "num_attention_heads")
+    for name in names:
+        ours, theirs = getattr(model, name), getattr(checkpoint.config, name)
+        if ours != theirs:
+            raise VerificationError(
+                f"the bundle has {name} {ours}, {checkpoint.source} has {theirs}: it was made from another checkpoint"
+            )

@@ -77,7 +77,7 @@ def open_checkpoint(source: str | os.PathLike[str], revision: str | None = None)
     path = _fetch(source, revision)
     config = read_config(path / "config.json")
     settings = read_sentence_settings(path)
-    _check_tokenizer(path, config)
+    _check_tokenizer(path, config, settings)
     tensors = _without_prefix(open_weights(path))
     _refuse_classifier(tensors, path)
     tensors = {name: stored for name, stored in tensors.items() if not name.startswith(_IGNORED_HEADS)}
@@ -94,20 +94,26 @@ def _fetch(source: str | os.PathLike[str], revision: str | None) -> Path:
     return path
 
 
-def _check_tokenizer(path: Path, config: JinaBertConfig) -> None:
+def _check_tokenizer(path: Path, config: JinaBertConfig, settings: SentenceSettings) -> None:
     if not (path / TOKENIZER).is_file():
         raise CheckpointError(
             f"{path}: there is no {TOKENIZER}; make one with transformers: "
             "AutoTokenizer.from_pretrained(DIR, use_fast=True).save_pretrained(DIR)"
         )
     try:
-        largest = Tokenizer(path / TOKENIZER).largest_id
+        tokenizer = Tokenizer(path / TOKENIZER)
     except BundleError as error:
         raise CheckpointError(str(error)) from error
+    largest = tokenizer.largest_id
     if largest >= config.vocab_size:
         raise CheckpointError(
             f"{path / TOKENIZER}: token id {largest} lies outside the model's vocab_size {config.vocab_size}; "
             "this is another model's tokenizer"
+        )
+    if settings.max_length is not None and settings.max_length <= tokenizer.special_tokens:
+        raise CheckpointError(
+            f"{path}: max_seq_length {settings.max_length} leaves no room beside the tokenizer's "
+            f"{tokenizer.special_tokens} special tokens"
         )
 
 

@@ -31,7 +31,7 @@ def _say(line: str) -> None:
 
 
 def _import(name: str) -> ModuleType:
-    """Import a module of the exporter that needs torch or onnx.
+    """Import a module of the exporter that needs torch or onnx, only when it runs.
 
     Raises:
         MissingDependencyError: they are not installed.

@@ -50,6 +50,18 @@ def read_json(path: Path) -> Any:
         raise CheckpointError(f"{path}: not valid JSON ({error})") from error
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """Decode a JSON file of the checkpoint that holds an object.
+
+    Raises:
+        CheckpointError: missing, not JSON, or not an object.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: not a JSON object")
+    return content
+
+
 def read_config(path: Path) -> JinaBertConfig:
     """Read `config.json` at `path`.
 
@@ -57,9 +69,7 @@ def read_config(path: Path) -> JinaBertConfig:
         CheckpointError: missing, damaged, or with impossible sizes.
         UnsupportedCheckpointError: the configuration of another architecture.
     """
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: not a JSON object")
+    content = read_object(path)
     _require_jinabert(content, path)
     sizes = {
         name: _size(content, name, path)

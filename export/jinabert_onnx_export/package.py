@@ -7,19 +7,19 @@ Knows nothing of torch.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from jinabert_onnx.bundle import MANIFEST, PROBES, TOKENIZER, FileRecord, Manifest, record_file
+from jinabert_onnx.permissions import give_usual_permissions
 from jinabert_onnx.probes import Probes
 
 from .checkpoint import Checkpoint
-from .config import read_json
+from .config import read_object
 from .errors import OutputError
 
 # Keys that make other programs look for code in the hub.
@@ -36,7 +36,9 @@ def staged_directory(output: Path, force: bool) -> Iterator[Path]:
     Raises:
         OutputError: `output` exists and may not be replaced, or its parent cannot be written.
     """
+    output = output.resolve()
     _require_replaceable(output, force)
+    made = [parent for parent in output.parents if not parent.exists()]
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         stage = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
@@ -45,16 +47,20 @@ def staged_directory(output: Path, force: bool) -> Iterator[Path]:
     try:
         yield stage
         _open_to_readers(stage)
+        _require_replaceable(output, force)  # again: something may have come while the export ran
         _replace(stage, output)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+        for parent in made:
+            with suppress(OSError):  # not empty: the bundle is there
+                parent.rmdir()
 
 
 def write_metadata(checkpoint: Checkpoint, probes: Probes, directory: Path) -> None:
     """Write every file of the bundle but the graphs and the manifest."""
     source = checkpoint.path
     tokenizer_config = _read_optional(source / "tokenizer_config.json")
-    _write_json(directory / "config.json", _without_code(read_json(source / "config.json")))
+    _write_json(directory / "config.json", _without_code(read_object(source / "config.json")))
     shutil.copyfile(source / TOKENIZER, directory / TOKENIZER)
     _write_json(
         directory / "tokenizer_config.json",
@@ -130,18 +136,21 @@ def _replace(stage: Path, output: Path) -> None:
             return
         old = Path(tempfile.mkdtemp(prefix=f".{output.name}.old.", dir=output.parent))
         output.rename(old / "bundle")
-        stage.rename(output)
-        shutil.rmtree(old, ignore_errors=True)
+        try:
+            stage.rename(output)
+        except OSError:
+            (old / "bundle").rename(output)
+            raise
+        finally:
+            shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise OutputError(f"{output}: cannot be put in place ({error.strerror})") from error
 
 
 def _open_to_readers(directory: Path) -> None:
     """Give the files the permissions that new files get; temporary directories are closed to others."""
-    umask = os.umask(0)
-    os.umask(umask)
     for path in (directory, *directory.rglob("*")):
-        path.chmod((0o777 if path.is_dir() else 0o666) & ~umask)
+        give_usual_permissions(path)
 
 
 def _without_code(content: dict[str, Any]) -> dict[str, Any]:
@@ -149,7 +158,7 @@ def _without_code(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_optional(path: Path) -> dict[str, Any]:
-    return dict(read_json(path)) if path.is_file() else {}
+    return read_object(path) if path.is_file() else {}
 
 
 def _write_json(path: Path, content: object) -> None:

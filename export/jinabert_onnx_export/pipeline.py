@@ -60,7 +60,7 @@ def export(
     Raises:
         JinaBertError: see `errors` here and in jinabert_onnx; nothing is left at `output`.
     """
-    precisions = _ordered(precisions)
+    precisions = _ordered((precisions,) if isinstance(precisions, str) else tuple(precisions))
     steps = Steps(say)
     with package.staged_directory(Path(output), force) as directory:
         with steps("reading the checkpoint"):

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from .config import read_json
+from .config import read_json, read_object
 from .errors import CheckpointError, UnsupportedCheckpointError
 
 _POOLING_FLAGS = {
@@ -79,7 +78,7 @@ def _read_modules(path: Path) -> tuple[str, bool]:
 def _read_pooling(path: Path) -> str:
     if not path.is_file():
         return "mean"
-    content = _read_object(path)
+    content = read_object(path)
     if "pooling_mode" in content:
         chosen = [str(content["pooling_mode"])]
     else:
@@ -96,7 +95,7 @@ def _read_pooling(path: Path) -> str:
 
 
 def _read_prompts(path: Path) -> tuple[dict[str, str], str | None]:
-    content = _read_object(path) if path.is_file() else {}
+    content = read_object(path) if path.is_file() else {}
     prompts = content.get("prompts") or {}
     default = content.get("default_prompt_name")
     if not isinstance(prompts, dict) or not all(isinstance(text, str) for text in prompts.values()):
@@ -107,7 +106,7 @@ def _read_prompts(path: Path) -> tuple[dict[str, str], str | None]:
 
 
 def _read_max_length(path: Path) -> int | None:
-    content = _read_object(path) if path.is_file() else {}
+    content = read_object(path) if path.is_file() else {}
     if content.get("do_lower_case"):
         raise UnsupportedCheckpointError(
             f"{path}: do_lower_case is set; lower-casing belongs into tokenizer.json, elsewhere it is not supported"
@@ -116,10 +115,3 @@ def _read_max_length(path: Path) -> int | None:
     if length is not None and (not isinstance(length, int) or isinstance(length, bool) or length < 1):
         raise CheckpointError(f"{path}: max_seq_length is {length!r}, not a positive integer")
     return length
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: not a JSON object")
-    return content

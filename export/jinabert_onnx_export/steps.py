@@ -35,12 +35,10 @@ class Steps:
         except JinaBertError:
             raise
         except OSError as error:
-            raise OutputError(f"{name} failed: {error.strerror or error}; nothing was written") from error
+            raise OutputError(f"{name} failed: {error.strerror or error}") from error
         except Exception as error:
             after = f", after: {', '.join(self._done)}" if self._done else ""
             reason = " ".join(str(error).split())[:300]
-            raise ExportError(
-                f"{name} failed ({type(error).__name__}: {reason}){after}; nothing was written"
-            ) from error
+            raise ExportError(f"{name} failed ({type(error).__name__}: {reason}){after}") from error
         self._done.append(name)
         self._say(f"{name}: {time.monotonic() - start:.1f} s")

@@ -39,7 +39,12 @@ class Measured:
 
 
 def verify_precision(
-    bundle: Path, precision: str, cases: Sequence[Case], expected: Probes, provider: str = "cpu"
+    bundle: Path,
+    precision: str,
+    cases: Sequence[Case],
+    expected: Probes,
+    provider: str = "cpu",
+    threads: int | None = None,
 ) -> Measured:
     """Check one precision of the bundle at `bundle` and return what was measured.
 
@@ -47,10 +52,11 @@ def verify_precision(
         VerificationError: a value is not finite or differs from torch by more than `probes` allows.
     """
     onnx_file = bundle / open_bundle(bundle).files_of(precision)[0]
-    session = Session(onnx_file, precision, provider)
+    session = Session(onnx_file, precision, provider, threads)
     tokens, vectors = zip(*(_verify_case(session, precision, case) for case in cases), strict=True)
     del session  # the weights need not lie in memory twice
-    texts = probes.probe(Embedder.load(bundle, precision=precision, provider=provider).encode, expected)
+    embedder = Embedder.load(bundle, precision=precision, provider=provider, threads=threads)
+    texts = probes.probe(embedder.encode, expected)
     _require(texts, precision, f"{precision}, {len(expected.texts)} texts")
     return Measured(probes.worst(tokens), probes.worst([*vectors, texts]), tuple(case.lengths for case in cases))
 

@@ -16,6 +16,7 @@ from .errors import (
     JinaBertError,
     MissingDependencyError,
     ProviderError,
+    RunError,
     TruncationWarning,
 )
 from .version import __version__
@@ -30,6 +31,7 @@ __all__ = [
     "JinaBertError",
     "MissingDependencyError",
     "ProviderError",
+    "RunError",
     "TruncationWarning",
     "__version__",
 ]

@@ -118,7 +118,7 @@ def open_bundle(path: Path) -> Bundle:
         )
     try:
         content = json.loads(manifest.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"{manifest}: not valid JSON ({error}); export the bundle again") from error
     return Bundle(path, parse_manifest(content, str(manifest)))
 
@@ -236,6 +236,8 @@ def _pooling_record(content: dict[str, Any], where: str) -> PoolingRecord:
 
 def _precisions(content: dict[str, Any], files: Mapping[str, FileRecord], where: str) -> dict[str, tuple[str, ...]]:
     precisions = {name: tuple(_take(content, name, list, f"{where}: precisions")) for name in content}
+    if not precisions or not set(precisions) <= set(PRECISIONS):
+        raise BundleError(f"{where}: precisions {', '.join(precisions) or 'none'}, not some of {', '.join(PRECISIONS)}")
     for precision, names in precisions.items():
         if not names or not all(isinstance(name, str) and name in files for name in names):
             raise BundleError(f"{where}: precision {precision} names files that have no entry; export it again")

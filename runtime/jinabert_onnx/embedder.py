@@ -67,12 +67,9 @@ class Embedder:
             resolve(source, bundle.path.name, files)
         check_files(bundle, [TOKENIZER, *files])
         tokenizer = Tokenizer(bundle.path / TOKENIZER)
-        if tokenizer.largest_id >= bundle.manifest.model.vocab_size:
-            raise BundleError(
-                f"{bundle.path / TOKENIZER}: token id {tokenizer.largest_id} lies outside the model's vocabulary "
-                f"of {bundle.manifest.model.vocab_size}; this is another model's tokenizer"
-            )
-        return cls(bundle, precision, tokenizer, Session(bundle.path / files[0], precision, provider, threads))
+        session = Session(bundle.path / files[0], precision, provider, threads)
+        _require_fitting(bundle, tokenizer, session)
+        return cls(bundle, precision, tokenizer, session)
 
     @property
     def bundle(self) -> Bundle:
@@ -111,8 +108,8 @@ class Embedder:
     def encode(
         self,
         sentences: str | Iterable[str],
-        *,
         batch_size: int = ...,
+        *,
         show_progress_bar: bool | None = ...,
         output_value: Literal["sentence_embedding"] = ...,
         normalize_embeddings: bool = ...,
@@ -126,8 +123,8 @@ class Embedder:
     def encode(
         self,
         sentences: str | Iterable[str],
-        *,
         batch_size: int = ...,
+        *,
         show_progress_bar: bool | None = ...,
         output_value: Literal["token_embeddings"],
         normalize_embeddings: bool = ...,
@@ -140,8 +137,8 @@ class Embedder:
     def encode(
         self,
         sentences: str | Iterable[str],
-        *,
         batch_size: int = 32,
+        *,
         show_progress_bar: bool | None = None,
         output_value: str = "sentence_embedding",
         normalize_embeddings: bool = False,
@@ -150,7 +147,7 @@ class Embedder:
         prompt_name: str | None = None,
         prompt: str | None = None,
     ) -> Vectors | list[Vectors]:
-        """Embed texts; the result is in the order of the input and does not depend on `batch_size`.
+        """Embed texts; the result is in the order of the input.
 
         Args:
             sentences: one text, or any iterable of texts.
@@ -166,8 +163,8 @@ class Embedder:
 
         Returns:
             float32: (hidden,) for one text, (n, hidden) for n; for "token_embeddings" (tokens, hidden)
-            for one text, a list of those for several. Int8 vectors may differ in the last digits with
-            the texts they run beside; fp32 and fp16 do not beyond rounding.
+            for one text, a list of those for several. Int8 vectors depend slightly on the texts they
+            run beside (cosine about 0.999); fp32 and fp16 vectors do not beyond rounding.
 
         Raises:
             InputTypeError: a text is not a str; its index is named.
@@ -195,6 +192,7 @@ class Embedder:
         batch_size: int = 32,
         show_progress_bar: bool | None = None,
         normalize_embeddings: bool = False,
+        max_length: int | None = None,
         truncate_dim: int | None = None,
     ) -> Vectors:
         """`encode` with the bundle's prompt for queries, if it has one (the jina v2 family has none)."""
@@ -203,6 +201,7 @@ class Embedder:
             batch_size=batch_size,
             show_progress_bar=show_progress_bar,
             normalize_embeddings=normalize_embeddings,
+            max_length=max_length,
             truncate_dim=truncate_dim,
             prompt_name=self._first_prompt("query"),
         )
@@ -214,6 +213,7 @@ class Embedder:
         batch_size: int = 32,
         show_progress_bar: bool | None = None,
         normalize_embeddings: bool = False,
+        max_length: int | None = None,
         truncate_dim: int | None = None,
     ) -> Vectors:
         """`encode` with the bundle's prompt for documents, if it has one (the jina v2 family has none)."""
@@ -222,6 +222,7 @@ class Embedder:
             batch_size=batch_size,
             show_progress_bar=show_progress_bar,
             normalize_embeddings=normalize_embeddings,
+            max_length=max_length,
             truncate_dim=truncate_dim,
             prompt_name=self._first_prompt("document", "passage", "corpus"),
         )
@@ -279,6 +280,26 @@ class Embedder:
             pooled = pooled[:, :dimensions]
             vectors[indices] = pooling.normalize(pooled) if normalize else pooled
         return vectors
+
+
+def _require_fitting(bundle: Bundle, tokenizer: Tokenizer, session: Session) -> None:
+    """Refuse a bundle whose manifest, tokenizer and graph do not belong together."""
+    manifest, model = bundle.manifest, bundle.manifest.model
+    if tokenizer.largest_id >= model.vocab_size:
+        raise BundleError(
+            f"{bundle.path / TOKENIZER}: token id {tokenizer.largest_id} lies outside the model's vocabulary of "
+            f"{model.vocab_size}; this is another model's tokenizer"
+        )
+    if session.hidden_size != model.hidden_size:
+        raise BundleError(
+            f"{bundle.path}: the graph has {session.hidden_size} channels and the manifest says {model.hidden_size}; "
+            "export the bundle again"
+        )
+    if manifest.default_max_length <= tokenizer.special_tokens:
+        raise BundleError(
+            f"{bundle.path}: default_max_length {manifest.default_max_length} leaves no room beside "
+            f"{tokenizer.special_tokens} special tokens; export the bundle again"
+        )
 
 
 def _by_token(

@@ -7,7 +7,8 @@
     ├── InputError (ValueError)               an argument or text outside what the model takes
     ├── InputTypeError (TypeError)            an argument or text of the wrong type
     ├── MissingDependencyError (ImportError)  an optional package that is not installed
-    └── ProviderError (RuntimeError)          an execution provider that cannot be had
+    ├── ProviderError (RuntimeError)          an execution provider that cannot be had
+    └── RunError (RuntimeError)               onnxruntime failed while running the model
 
 Each class is also a built-in kind, so ``except ValueError`` works as users expect. The exporter adds
 its own branches (``jinabert_onnx_export.errors``). Messages are one line: what is wrong, then what to do.
@@ -46,6 +47,10 @@ class MissingDependencyError(JinaBertError, ImportError):
 
 class ProviderError(JinaBertError, RuntimeError):
     """The requested execution provider cannot run the requested precision here."""
+
+
+class RunError(JinaBertError, RuntimeError):
+    """onnxruntime failed while running the model."""
 
 
 class TruncationWarning(UserWarning):

@@ -36,4 +36,5 @@ def normalize(vectors: Vectors) -> Vectors:
 
 def cosine_similarity(first: Vectors, second: Vectors) -> Vectors:
     """Cosine of every row of `first` with every row of `second`: (n, hidden), (m, hidden) -> (n, m)."""
-    return normalize(np.atleast_2d(first)) @ normalize(np.atleast_2d(second)).T
+    rows, columns = (normalize(np.atleast_2d(np.asarray(vectors, dtype=np.float32))) for vectors in (first, second))
+    return rows @ columns.T

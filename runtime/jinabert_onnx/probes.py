@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -46,10 +46,6 @@ class Agreement:
         """Whether `precision` may differ this much; False for NaN, which compares with nothing."""
         close = precision != "fp32" or self.max_difference <= FP32_MAX_DIFFERENCE
         return close and self.min_cosine >= MIN_COSINE[precision]
-
-    def to_dict(self) -> dict[str, float]:
-        """For JSON."""
-        return asdict(self)
 
 
 def required(precision: str) -> str:
@@ -94,7 +90,7 @@ def read_probes(bundle: Bundle) -> Probes:
         content: Any = json.loads(path.read_bytes())
         vectors = np.array(content["vectors"], dtype=np.float32)
         texts = tuple(str(text) for text in content["texts"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BundleError(f"{path}: missing or damaged ({error}); export or download the bundle again") from error
     if not texts or vectors.shape != (len(texts), bundle.manifest.model.hidden_size):
         raise BundleError(f"{path}: texts and vectors do not fit together; export or download the bundle again")

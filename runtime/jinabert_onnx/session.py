@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import providers
-from .errors import BundleError, InputError, ProviderError
+from .errors import BundleError, ProviderError, RunError
+from .inputs import require_range
 
 _INPUTS = {"input_ids", "attention_mask"}
 _OUTPUT = "last_hidden_state"
@@ -32,27 +33,41 @@ class Session:
     """
 
     def __init__(self, path: Path, precision: str, provider: str = "auto", threads: int | None = None) -> None:
-        """Load the file at `path`; `threads` defaults to the CPUs this process may use.
+        """Load the file at `path`; `threads`, at most 1024, defaults to the CPUs this process may use.
 
         Raises:
-            InputError: `threads` is below 1 or `provider` unknown.
+            InputError: `threads` is out of range or `provider` unknown.
             ProviderError: the requested provider cannot be had.
             BundleError: onnxruntime cannot read the file, or it is not one of our graphs.
             MissingDependencyError: onnxruntime is not installed.
         """
-        if threads is not None and threads < 1:
-            raise InputError(f"threads is {threads}; give at least 1, or leave it out for all CPUs")
-        self.threads = threads or providers.default_threads()
+        self.threads = providers.default_threads() if threads is None else require_range("threads", threads, 1, 1024)
         onnxruntime = providers.import_onnxruntime()
         candidates = providers.choose(provider, precision, onnxruntime.get_available_providers())
         self._session = _open(onnxruntime, path, precision, self.threads, candidates)
         self.provider = providers.provider_of(self._session.get_providers())
         _require_our_graph(self._session, path)
 
+    @property
+    def hidden_size(self) -> object:
+        """Channels of a token embedding, as the graph declares them."""
+        return next(value.shape[-1] for value in self._session.get_outputs() if value.name == _OUTPUT)
+
     def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Token embeddings, float32 (batch, sequence, hidden), of int64 (batch, sequence) inputs."""
+        """Token embeddings, float32 (batch, sequence, hidden), of int64 (batch, sequence) inputs.
+
+        Raises:
+            RunError: onnxruntime failed, most likely for want of memory.
+        """
         feeds = {"input_ids": input_ids, "attention_mask": attention_mask}
-        output: NDArray[np.float32] = self._session.run([_OUTPUT], feeds)[0]
+        try:
+            output: NDArray[np.float32] = self._session.run([_OUTPUT], feeds)[0]
+        except Exception as error:  # onnxruntime's exceptions share no public base
+            batch, sequence = input_ids.shape
+            raise RunError(
+                f"onnxruntime failed on {batch} x {sequence} tokens ({str(error).splitlines()[0]}); if memory is "
+                "short, use a smaller batch_size or max_length"
+            ) from error
         return output
 
 

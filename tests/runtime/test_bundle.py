@@ -75,6 +75,12 @@ def test_a_revision_is_for_hub_ids_only(bundle_copy: Path) -> None:
         (lambda manifest: manifest["pooling"].update(mode="last"), "pooling mode 'last' is unknown"),
         (lambda manifest: manifest.update(default_max_length=0), "default_max_length 0"),
         (lambda manifest: manifest.update(default_max_length=9000), "default_max_length 9000"),
+        (
+            lambda manifest: manifest["model"].update(hidden_size=32),
+            "the graph has 64 channels and the manifest says 32",
+        ),
+        (lambda manifest: manifest.update(precisions={}), "precisions none, not some of fp32"),
+        (lambda manifest: manifest["precisions"].update(int4=["onnx/model.onnx"]), "not some of fp32, fp16, int8"),
         (lambda manifest: manifest["precisions"].update(fp32=[]), "names files that have no entry"),
         (lambda manifest: manifest["precisions"].update(fp32=["onnx/x"]), "names files that have no entry"),
         (lambda manifest: manifest["precisions"].update(fp32=[["x"]]), "names files that have no entry"),
@@ -91,11 +97,19 @@ def test_a_manifest_that_makes_no_sense_is_refused(edit_manifest: Callable, chan
         Embedder.load(edit_manifest(change))
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff", b'{"schema": 1}'])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff", b'{"schema": 1}', b"[" * 100_000])
 def test_a_corrupt_manifest_is_refused(bundle_copy: Path, content: bytes) -> None:
     (bundle_copy / "manifest.json").write_bytes(content)
     with pytest.raises(BundleError, match=r"manifest\.json: (not valid JSON|field)"):
         Embedder.load(bundle_copy)
+
+
+def test_a_limit_without_room_beside_the_special_tokens_is_refused(trained: Path, tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(trained, tmp_path / "bundle"))
+    manifest = json.loads((bundle / "manifest.json").read_text("utf-8"))
+    (bundle / "manifest.json").write_text(json.dumps(manifest | {"default_max_length": 2}))
+    with pytest.raises(BundleError, match="default_max_length 2 leaves no room beside 2 special tokens"):
+        Embedder.load(bundle)
 
 
 def test_a_precision_that_the_bundle_lacks_is_named_with_those_it_holds(edit_manifest: Callable) -> None:

@@ -84,6 +84,50 @@ def test_texts_and_options_may_stand_in_any_order(trained: Path) -> None:
     fails(run("embed", trained, "--presicion", "int8", "a"), "unrecognized arguments: --presicion", code=2)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ("embed BUNDLE <&-", 0, ""),
+        ("embed BUNDLE text 2>&-", 0, ""),
+        ("embed BUNDLE text >&-", 1, "stdout is closed"),
+        ("info BUNDLE >&-", 1, "stdout is closed"),
+        ("embed BUNDLE text >/dev/full", 1, "No space left on device"),
+        ("embed BUNDLE text --format npy --output /dev/full", 1, "/dev/full: No space left on device"),
+    ],
+)
+def test_closed_streams_and_full_disks_are_no_traceback(trained: Path, arguments: str, code: int, words: str) -> None:
+    bash = shutil.which("bash")
+    assert bash is not None
+    command = f"{sys.executable} -m jinabert_onnx {arguments.replace('BUNDLE', str(trained))}"
+    result = subprocess.run([bash, "-c", command], capture_output=True, check=False)
+    assert result.returncode == code
+    assert words in result.stderr.decode()
+    assert b"Traceback" not in result.stderr
+
+
+def test_a_byte_order_mark_is_not_text(trained: Path) -> None:
+    plain, marked = (run("embed", trained, "--input", "-", stdin=mark + b"hallo\n") for mark in (b"", b"\xef\xbb\xbf"))
+    assert marked.stdout == plain.stdout
+
+
+def test_the_input_is_not_overwritten_and_a_link_is_followed(trained: Path, tmp_path: Path) -> None:
+    texts, link = tmp_path / "texts.txt", tmp_path / "link.txt"
+    texts.write_text("one\ntwo\n")
+    fails(run("embed", trained, "--input", texts, "--output", texts), "is the input too, and would be overwritten")
+    assert texts.read_text() == "one\ntwo\n"
+    link.symlink_to(tmp_path / "vectors.txt")
+    assert run("embed", trained, "--input", texts, "--output", link).returncode == 0
+    assert link.is_symlink()
+    assert len((tmp_path / "vectors.txt").read_text().splitlines()) == 2
+
+
+def test_info_shows_a_bundle_whose_verification_is_missing_or_odd(edit_manifest: Callable) -> None:
+    bundle = edit_manifest(lambda manifest: manifest.update(verification={"fp32": [1], "int8": "x"}))
+    result = run("info", bundle)
+    assert result.returncode == 0
+    assert b"Traceback" not in result.stderr
+
+
 def test_no_lines_give_no_rows(trained: Path, tmp_path: Path) -> None:
     assert run("embed", trained, "--input", "-").stdout == b""
     assert run("embed", trained, "--input", "-", "--output", tmp_path / "none.npy").returncode == 0
@@ -104,7 +148,9 @@ def test_a_line_that_is_not_utf8_is_named_and_nothing_is_written(trained: Path, 
         (["embed", "BUNDLE", "text", "--input", "-"], "give texts or --input, not both"),
         (["embed", "BUNDLE", "--input", "nowhere.txt"], "nowhere.txt: No such file"),
         (["embed", "BUNDLE", "text", "--output", "out.xyz"], "out.xyz: what to write is unclear"),
-        (["embed", "BUNDLE", "text", "--output", "no/such/folder/out.npy"], "No such file or directory"),
+        (["embed", "BUNDLE", "text", "--output", "no/such/folder/out.npy"], "there is no directory"),
+        (["embed", "BUNDLE", "text", "--output", "/", "--format", "npy"], "is a directory; give the name of a file"),
+        (["embed", "BUNDLE", "--input", ""], "No such file|Is a directory"),
         (["embed", "BUNDLE", "text", "--max-length", "0"], "max_length is 0"),
         (["embed", "BUNDLE", "text", "--max-length", "8193"], "max_length is 8193"),
         (["embed", "BUNDLE", "text", "--provider", "cuda"], "no CUDA provider"),

@@ -252,13 +252,30 @@ def test_progress_says_rate_and_time_left() -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_threads_are_as_asked(trained: Path, threads: int) -> None:
-    assert Embedder.load(trained, threads=threads).threads == threads
+def test_threads_and_denormals_are_set_in_onnxruntime(trained: Path, threads: int) -> None:
+    model = Embedder.load(trained, threads=threads)
+    assert model.threads == threads
+    options = model._session._session.get_session_options()
+    assert options.intra_op_num_threads == threads
+    assert options.get_session_config_entry("session.set_denormal_as_zero") == "1"
 
 
-def test_no_threads_are_refused(trained: Path) -> None:
-    with pytest.raises(InputError, match="threads is 0"):
-        Embedder.load(trained, threads=0)
+@pytest.mark.parametrize(
+    ("threads", "error", "words"),
+    [(0, InputError, "threads is 0"), (100_000, InputError, "from 1 to 1024"), ("2", InputTypeError, "threads is str")],
+)
+def test_impossible_threads_are_refused(trained: Path, threads: object, error: type, words: str) -> None:
+    with pytest.raises(error, match=words):
+        Embedder.load(trained, threads=threads)
+
+
+def test_batch_size_may_be_the_second_argument_as_in_the_original(model: Embedder) -> None:
+    np.testing.assert_array_equal(model.encode(TEXTS, 2), model.encode(TEXTS, batch_size=2))
+
+
+def test_half_precision_vectors_can_be_compared(model: Embedder) -> None:
+    rows = np.full((2, 8), 300, dtype=np.float16)
+    np.testing.assert_allclose(model.similarity(rows, rows), 1, atol=1e-6)
 
 
 def test_the_model_tells_its_size_precision_and_provider(trained: Path) -> None:

@@ -15,6 +15,7 @@ from typing import BinaryIO
 import numpy as np
 
 from jinabert_onnx.errors import InputError
+from jinabert_onnx.permissions import give_usual_permissions
 from jinabert_onnx.pooling import Vectors
 
 from .command import Command, add_model_argument, add_runtime_options, load_embedder
@@ -43,8 +44,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     texts = _texts(arguments)
     kind = arguments.format or _format_of(arguments.output)
-    if kind == "npy" and arguments.output is None and sys.stdout.isatty():
-        raise InputError("npy is binary and stdout is a terminal; give --output FILE")
+    _check_output(arguments.output, arguments.input, kind)
     vectors = load_embedder(arguments).encode(
         texts,
         batch_size=arguments.batch_size,
@@ -58,19 +58,20 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _texts(arguments: argparse.Namespace) -> list[str]:
-    if arguments.texts and arguments.input:
+    if arguments.texts and arguments.input is not None:
         raise InputError("give texts or --input, not both")
     if arguments.texts:
         return list(arguments.texts)
     if arguments.input is None and sys.stdin.isatty():
         raise InputError("no texts; give some, or --input FILE, or --input - to type them")
-    name = arguments.input or "-"
+    name = "-" if arguments.input is None else arguments.input
     content = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     return _lines(content, "stdin" if name == "-" else name)
 
 
 def _lines(content: bytes, name: str) -> list[str]:
-    """The lines of UTF-8 text, without their ends; only line feeds end a line."""
+    """The lines of UTF-8 text, without their ends and a byte order mark; only line feeds end a line."""
+    content = content.removeprefix(b"\xef\xbb\xbf")
     lines = content.removesuffix(b"\n").split(b"\n") if content else []
     texts = []
     for number, line in enumerate(lines, start=1):
@@ -81,6 +82,21 @@ def _lines(content: bytes, name: str) -> list[str]:
                 f"{name}: line {number} is not UTF-8 (byte {error.start}: 0x{line[error.start]:02x}); convert the file"
             ) from error
     return texts
+
+
+def _check_output(output: str | None, source: str | None, kind: str) -> None:
+    """Refuse before the work what would fail, or destroy the input, after it."""
+    if output is None:
+        if kind == "npy" and sys.stdout.isatty():
+            raise InputError("npy is binary and stdout is a terminal; give --output FILE")
+        return
+    path = Path(output)
+    if path.is_dir():
+        raise InputError(f"{output}: is a directory; give the name of a file")
+    if not path.resolve().parent.is_dir():
+        raise InputError(f"{output}: there is no directory {path.resolve().parent}")
+    if source is not None and source != "-" and path.exists() and path.samefile(source):
+        raise InputError(f"{output}: is the input too, and would be overwritten; give another --output")
 
 
 def _format_of(output: str | None) -> str:
@@ -100,7 +116,7 @@ def _open_output(output: str | None) -> Iterator[BinaryIO]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    path = Path(output)
+    path = Path(output).resolve()  # a link is followed, not replaced
     try:
         if path.exists() and not path.is_file():  # a device or a pipe cannot be replaced
             with path.open("wb") as stream:
@@ -119,9 +135,7 @@ def _appearing(path: Path) -> Iterator[BinaryIO]:
     try:
         with os.fdopen(handle, "wb") as stream:
             yield stream
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
+        give_usual_permissions(Path(name))
         os.replace(name, path)
     except BaseException:
         os.unlink(name)

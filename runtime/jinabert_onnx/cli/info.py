@@ -49,12 +49,20 @@ def _pooling(bundle: Bundle) -> str:
 def _precision_row(bundle: Bundle, precision: str) -> str:
     manifest = bundle.manifest
     size = sum(manifest.files[name].bytes for name in manifest.precisions[precision])
-    measured = manifest.verification.get(precision, {})
-    difference, cosine = measured.get("max_difference_tokens"), measured.get("min_cosine_vectors")
+    difference, cosine = (
+        _measured(manifest.verification.get(precision), name)
+        for name in ("max_difference_tokens", "min_cosine_vectors")
+    )
     return (
         f"{precision:<10} {size / 1e6:>7.1f} MB  {'' if difference is None else f'{difference:.1e}':<34} "
         f"{'' if cosine is None else f'{cosine:.6f}'}"
     )
+
+
+def _measured(found: object, name: str) -> float | None:
+    """A figure of the verification, which the manifest may hold or not."""
+    value = found.get(name) if isinstance(found, dict) else None
+    return value if isinstance(value, float) else None
 
 
 COMMAND = Command("show what a bundle holds", _add_arguments, _run)

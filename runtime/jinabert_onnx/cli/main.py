@@ -6,10 +6,14 @@
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TextIO
 
 from jinabert_onnx.errors import JinaBertError
@@ -30,11 +34,12 @@ examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: the process's) and return the exit code."""
-    signal.signal(signal.SIGTERM, _interrupt)  # so that half-written output is cleaned up
-    warnings.showwarning = _show_warning
+    _prepare_process()
     try:
         commands = _commands()
         arguments = _parse(_parser(commands), argv)
+        if sys.stdout is None:
+            return _fail("stdout is closed, and results go there")
         return commands[arguments.command].run(arguments)
     except JinaBertError as error:
         return _fail(str(error))
@@ -44,9 +49,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         return _fail(f"{place}{error.strerror or error}")
+    except MemoryError:
+        return _fail("out of memory; use a smaller --batch-size or --max-length")
     except KeyboardInterrupt:
         print("jinabert-onnx: interrupted", file=sys.stderr)
         return 130
+
+
+def _prepare_process() -> None:
+    """Closed streams become empty ones, signals that end the process let it clean up, warnings are one line."""
+    sys.stdin = sys.stdin or Path(os.devnull).open()  # noqa: SIM115 - for as long as the process lives
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path may hold what the terminal's encoding does not
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), _interrupt)
+    warnings.showwarning = _show_warning
 
 
 def _parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
@@ -60,7 +80,7 @@ def _parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpa
 
 
 def _commands() -> dict[str, Command]:
-    """All commands by name. Without the exporter its names are there too and say what to install."""
+    """All commands by name; where the exporter's dependencies are missing, its commands say so when they run."""
     commands = dict(_OWN)
     for name in exporter_entry_points():
         if name in _ORDER:

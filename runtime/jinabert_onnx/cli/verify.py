@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 
 from jinabert_onnx import probes
-from jinabert_onnx.bundle import ALL_FILES, check_files, open_bundle
+from jinabert_onnx.bundle import ALL_FILES, PRECISIONS, Bundle, check_files, open_bundle
 from jinabert_onnx.embedder import Embedder
 from jinabert_onnx.errors import BundleError
 from jinabert_onnx.hub import resolve
@@ -18,7 +18,7 @@ Against = Callable[[argparse.Namespace], int]
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_argument(parser)
-    parser.add_argument("--precision", choices=("all", "fp32", "fp16", "int8"), default="all", help="default: all")
+    parser.add_argument("--precision", choices=("all", *PRECISIONS), default="all", help="default: all")
     add_provider_options(parser)
     parser.add_argument(
         "--against",
@@ -37,10 +37,16 @@ def _run(arguments: argparse.Namespace) -> int:
     check_files(bundle, bundle.manifest.files)
     print(f"files        {len(bundle.manifest.files)} whole")
     expected = probes.read_probes(bundle)
-    held = bundle.manifest.precisions
-    for precision in held if arguments.precision == "all" else (arguments.precision,):
+    for precision in precisions_to_verify(bundle, arguments.precision, arguments.provider):
         _verify_precision(arguments, precision, expected)
     return 0
+
+
+def precisions_to_verify(bundle: Bundle, asked: str, provider: str) -> list[str]:
+    """The precision asked for, or all that the bundle holds and `provider` can run."""
+    if asked != "all":
+        return [asked]
+    return [name for name in bundle.manifest.precisions if not (name == "int8" and provider == "cuda")]
 
 
 def _verify_precision(arguments: argparse.Namespace, precision: str, expected: probes.Probes) -> None:

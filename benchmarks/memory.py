@@ -44,6 +44,21 @@ def embed_one(bundle: str, precision: str, length: int) -> None:
     )
 
 
+def measure(bundle: Path, precision: str) -> list[dict[str, float]]:
+    """Print and return one row a length, each from a process of its own."""
+    print(f"\n{precision:<6}{'tokens':>8}{'loaded MB':>12}{'peak MB':>10}{'first ms':>12}{'again ms':>12}")
+    rows = []
+    for length in LENGTHS:
+        command = [sys.executable, __file__, str(bundle), "--precision", precision, "--length", str(length)]
+        row = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        rows.append(row)
+        print(
+            f"{'':<6}{row['tokens']:>8}{row['loaded_megabytes']:>12}{row['peak_megabytes']:>10}"
+            f"{row['first_milliseconds']:>12}{row['milliseconds']:>12}"
+        )
+    return rows
+
+
 def main() -> None:
     """Start a process a length and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -54,26 +69,7 @@ def main() -> None:
     if arguments.length is not None:
         embed_one(str(arguments.bundle), arguments.precision[0], arguments.length)
         return
-    results: dict[str, list[dict[str, float]]] = {}
-    for precision in arguments.precision:
-        print(f"\n{precision:<6}{'tokens':>8}{'loaded MB':>12}{'peak MB':>10}{'first ms':>12}{'again ms':>12}")
-        results[precision] = []
-        for length in LENGTHS:
-            command = [
-                sys.executable,
-                __file__,
-                str(arguments.bundle),
-                "--precision",
-                precision,
-                "--length",
-                str(length),
-            ]
-            row = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-            results[precision].append(row)
-            print(
-                f"{'':<6}{row['tokens']:>8}{row['loaded_megabytes']:>12}{row['peak_megabytes']:>10}"
-                f"{row['first_milliseconds']:>12}{row['milliseconds']:>12}"
-            )
+    results = {precision: measure(arguments.bundle, precision) for precision in arguments.precision}
     finish("memory", results)
 
 

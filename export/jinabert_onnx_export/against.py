@@ -1,4 +1,7 @@
-"""`verify --against`: an existing bundle against torch, running the checkpoint it was made from."""
+"""`verify --against`: an existing bundle against torch, running the checkpoint it was made from.
+
+Knows nothing of how the bundle was made.
+"""
 
 from __future__ import annotations
 

@@ -153,12 +153,7 @@ def _require_exact(tensors: Mapping[str, StoredTensor], config: JinaBertConfig, 
         raise CheckpointError(
             f"{path}: config.json says {config.num_hidden_layers} layers, and there are {len(tensors)} tensors"
         )
-    words = tensors.get("embeddings.word_embeddings.weight")
-    if words is not None and words.shape[-1:] != (config.hidden_size,):  # before anything of an absurd size is built
-        raise CheckpointError(
-            f"{path}: the word embeddings have shape {list(words.shape)}, and config.json says hidden_size "
-            f"{config.hidden_size}"
-        )
+    _require_width(tensors.get("embeddings.word_embeddings.weight"), config.hidden_size, path)
     with torch.device("meta"):
         encoder = JinaBertEncoder(config, variant)
     expected = {name: tuple(tensor.shape) for name, tensor in encoder.state_dict().items()}
@@ -175,6 +170,14 @@ def _require_exact(tensors: Mapping[str, StoredTensor], config: JinaBertConfig, 
             raise CheckpointError(
                 f"{path}: tensor {name} has shape {list(tensors[name].shape)}, config.json asks for {list(shape)}"
             )
+
+
+def _require_width(words: StoredTensor | None, hidden_size: int, path: Path) -> None:
+    """Refuse an absurd hidden_size before anything of that size is built."""
+    if words is not None and words.shape[-1:] != (hidden_size,):
+        raise CheckpointError(
+            f"{path}: word embeddings of shape {list(words.shape)}, where config.json says hidden_size {hidden_size}"
+        )
 
 
 def _read_finite(name: str, stored: StoredTensor, path: Path) -> torch.Tensor:

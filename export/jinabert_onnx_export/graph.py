@@ -36,6 +36,9 @@ def trace(encoder: JinaBertEncoder) -> onnx.ModelProto:
         A model with int64 inputs `input_ids` and `attention_mask` (batch, sequence) and the output
         `last_hidden_state` (batch, sequence, hidden), whose attention is the model-local function
         `jinabert::AlibiAttention`.
+
+    Raises:
+        ExportError: torch has fixed an axis that must stay free.
     """
     batch, sequence = torch.export.Dim("batch"), torch.export.Dim("sequence")
     axes = {0: batch, 1: sequence}

@@ -89,17 +89,7 @@ def record_files(directory: Path) -> dict[str, FileRecord]:
 
 def _write_sentence_transformers(checkpoint: Checkpoint, directory: Path) -> None:
     settings = checkpoint.settings
-    kinds = ["Transformer", "Pooling"] + ["Normalize"] * settings.normalize
-    modules = [
-        {
-            "idx": index,
-            "name": str(index),
-            "path": f"{index}_{kind}" if index else "",
-            "type": f"sentence_transformers.models.{kind}",
-        }
-        for index, kind in enumerate(kinds)
-    ]
-    _write_json(directory / "modules.json", modules)
+    _write_json(directory / "modules.json", _modules(settings.normalize))
     pooling = {
         "word_embedding_dimension": checkpoint.config.hidden_size,
         "pooling_mode_cls_token": settings.pooling == "cls",
@@ -117,6 +107,20 @@ def _write_sentence_transformers(checkpoint: Checkpoint, directory: Path) -> Non
             directory / "config_sentence_transformers.json",
             {"prompts": dict(settings.prompts), "default_prompt_name": settings.default_prompt},
         )
+
+
+def _modules(normalize: bool) -> list[dict[str, object]]:
+    """The content of `modules.json`."""
+    kinds = ["Transformer", "Pooling"] + ["Normalize"] * normalize
+    return [
+        {
+            "idx": index,
+            "name": str(index),
+            "path": f"{index}_{kind}" if index else "",
+            "type": f"sentence_transformers.models.{kind}",
+        }
+        for index, kind in enumerate(kinds)
+    ]
 
 
 def _require_replaceable(output: Path, force: bool) -> None:

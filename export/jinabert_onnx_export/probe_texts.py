@@ -1,4 +1,7 @@
-"""The texts whose vectors a bundle carries for checking itself: short, both languages, and awkward Unicode."""
+"""The texts whose vectors a bundle carries for checking itself: short, both languages, and awkward Unicode.
+
+Nothing but data.
+"""
 
 from __future__ import annotations
 

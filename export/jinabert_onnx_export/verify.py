@@ -1,6 +1,7 @@
 """Compare the exported graph, run as the runtime runs it, with torch. Raises where they differ.
 
 Token embeddings of random tokens at many lengths, alone and in ragged batches; vectors of real texts.
+Knows nothing of how the graph was made.
 """
 
 from __future__ import annotations

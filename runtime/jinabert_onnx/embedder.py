@@ -88,7 +88,10 @@ class Embedder:
 
     @property
     def max_seq_length(self) -> int:
-        """Tokens, special ones included, that `encode` cuts to unless `max_length` is given; can be set."""
+        """Tokens, special ones included, that `encode` cuts to unless `max_length` is given.
+
+        Can be set, to more than the special tokens and at most the model's limit; else an InputError.
+        """
         return self._max_seq_length
 
     @max_seq_length.setter
@@ -100,7 +103,12 @@ class Embedder:
         return self._bundle.manifest.model.hidden_size
 
     def count_tokens(self, sentences: str | Iterable[str]) -> list[int]:
-        """Tokens of each text before any cut, special tokens included."""
+        """Tokens of each text before any cut, special tokens included.
+
+        Raises:
+            InputTypeError: a text is not a str.
+            InputError: a text is not valid Unicode.
+        """
         tokens = self._tokenizer(as_texts(sentences), self._bundle.manifest.model.max_tokens)
         return [len(ids) + dropped for ids, dropped in zip(tokens.input_ids, tokens.dropped, strict=True)]
 
@@ -195,7 +203,10 @@ class Embedder:
         max_length: int | None = None,
         truncate_dim: int | None = None,
     ) -> Vectors:
-        """`encode` with the bundle's prompt for queries, if it has one (the jina v2 family has none)."""
+        """`encode` with the bundle's prompt for queries, if it has one (the jina v2 family has none).
+
+        Arguments, result and errors are those of `encode`.
+        """
         return self.encode(
             sentences,
             batch_size=batch_size,
@@ -216,7 +227,10 @@ class Embedder:
         max_length: int | None = None,
         truncate_dim: int | None = None,
     ) -> Vectors:
-        """`encode` with the bundle's prompt for documents, if it has one (the jina v2 family has none)."""
+        """`encode` with the bundle's prompt for documents, if it has one (the jina v2 family has none).
+
+        Arguments, result and errors are those of `encode`.
+        """
         return self.encode(
             sentences,
             batch_size=batch_size,

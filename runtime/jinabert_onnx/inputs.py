@@ -1,4 +1,7 @@
-"""What users pass to `encode`, checked and put in order. Every refusal names the argument or the text."""
+"""What users pass to `encode`, checked and put in order. Every refusal names the argument or the text.
+
+Knows nothing of tokens or models.
+"""
 
 from __future__ import annotations
 

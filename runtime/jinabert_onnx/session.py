@@ -44,7 +44,7 @@ class Session:
         self.threads = providers.default_threads() if threads is None else require_range("threads", threads, 1, 1024)
         onnxruntime = providers.import_onnxruntime()
         candidates = providers.choose(provider, precision, onnxruntime.get_available_providers())
-        self._session = _open(onnxruntime, path, precision, self.threads, candidates)
+        self._session = _open(onnxruntime, path, self.threads, candidates)
         self.provider = providers.provider_of(self._session.get_providers())
         _require_our_graph(self._session, path)
 
@@ -82,28 +82,26 @@ def _session_options(onnxruntime: Any, threads: int) -> Any:
     return options
 
 
-def _optimisation(onnxruntime: Any, precision: str, provider: str) -> tuple[Any, list[str]]:
+def _optimisation(onnxruntime: Any, provider: str) -> tuple[Any, list[str]]:
     """The level of onnxruntime's graph optimisation and the passes to leave out (benchmarks/session_options.py).
 
-    On the CPU, fp32 gains nothing beyond BASIC and loads twice as fast with it; int8 needs EXTENDED, which
-    joins quantisation and product, but runs faster without the fused addition and layer norm.
+    On the CPU, int8 gains from EXTENDED, which joins quantisation and product, and both int8 and fp32 run
+    faster without the fusion of addition and layer norm that comes with it.
     """
     levels = onnxruntime.GraphOptimizationLevel
     if provider == "cuda":
         return levels.ORT_ENABLE_ALL, []
-    if precision == "int8":
-        return levels.ORT_ENABLE_EXTENDED, ["SkipLayerNormFusion"]
-    return levels.ORT_ENABLE_BASIC, []
+    return levels.ORT_ENABLE_EXTENDED, ["SkipLayerNormFusion"]
 
 
-def _open(onnxruntime: Any, path: Path, precision: str, threads: int, candidates: list[str]) -> Any:
+def _open(onnxruntime: Any, path: Path, threads: int, candidates: list[str]) -> Any:
     """A session on the first candidate that onnxruntime really gives."""
     if "cuda" in candidates and hasattr(onnxruntime, "preload_dlls"):
         with contextlib.redirect_stdout(sys.stderr):  # it prints what it misses, where results go
             onnxruntime.preload_dlls()  # finds the CUDA libraries that pip installed
     options = _session_options(onnxruntime, threads)
     for name in candidates:
-        options.graph_optimization_level, left_out = _optimisation(onnxruntime, precision, name)
+        options.graph_optimization_level, left_out = _optimisation(onnxruntime, name)
         try:
             session = onnxruntime.InferenceSession(
                 path,

@@ -163,7 +163,7 @@ def _require_exact(tensors: Mapping[str, StoredTensor], config: JinaBertConfig, 
     extra = sorted(tensors.keys() - expected.keys())
     if extra:
         raise CheckpointError(
-            f"{path}: unexpected tensors, which a {variant} JinaBERT does not use: {name_some(extra)}"
+            f"{path}: unexpected tensors, which a {variant} JinaBERT does not use: {', '.join(extra)}"
         )
     for name, shape in expected.items():
         if tensors[name].shape != shape:

@@ -43,7 +43,7 @@ def refusal(path: Path | str) -> tuple[type[JinaBertError], str]:
         open_checkpoint(path).load_encoder()
     message = str(caught.value)
     assert message.isprintable()  # one line, without a terminal's escapes
-    assert len(message) < 600
+    assert len(message) < 600 or "unexpected tensors" in message  # these are all named
     # torch's own advice is to load a file that it refuses without the check.
     assert "weights_only" not in message
     assert "can still be loaded" not in message
@@ -240,7 +240,11 @@ REFUSED: dict[str, tuple[Alter, type[JinaBertError], tuple[str, ...]]] = {
     "eps-nan": (config(layer_norm_eps=math.nan), BROKEN, ("layer_norm_eps is nan",)),
     "eps-missing": (config(layer_norm_eps=None), BROKEN, ("layer_norm_eps",)),
     "layers-more": (config(num_hidden_layers=3), BROKEN, ("missing", "encoder.layer.2.")),
-    "layers-fewer": (config(num_hidden_layers=1), BROKEN, ("unexpected", "encoder.layer.1.")),
+    "layers-fewer": (
+        config(num_hidden_layers=1),
+        BROKEN,
+        ("unexpected", "encoder.layer.1.attention.self.key.bias", "encoder.layer.1.mlp.wo.weight"),
+    ),
     "layers-absurd": (config(num_hidden_layers=10**9), BROKEN, ("1000000000 layers",)),
     **{
         f"{size}-absurd-{value:.0e}": (config(**{size: value}), BROKEN, ("config.json",))

@@ -157,6 +157,7 @@ def test_a_line_that_is_not_utf8_is_named_and_nothing_is_written(trained: Path, 
         (["embed", "BUNDLE", "text", "--provider", "cuda", "--precision", "int8"], "use precision fp16"),
         (["info", "nowhere"], "nowhere: no such directory"),
         (["verify", "nowhere"], "nowhere: no such directory"),
+        (["verify", "BUNDLE", "--thorough"], "give --against CHECKPOINT too"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_exit_code_1(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from jinabert_onnx import probes
 from jinabert_onnx.bundle import ALL_FILES, PRECISIONS, Bundle, check_files, open_bundle
 from jinabert_onnx.embedder import Embedder
-from jinabert_onnx.errors import BundleError
+from jinabert_onnx.errors import BundleError, InputError
 from jinabert_onnx.hub import resolve
 
 from .command import Command, add_model_argument, add_provider_options, load_exporter
@@ -33,6 +33,8 @@ def _run(arguments: argparse.Namespace) -> int:
         against = load_exporter("verify-against")
         assert callable(against)
         return int(against(arguments))
+    if arguments.thorough:
+        raise InputError("--thorough is for a comparison with torch; give --against CHECKPOINT too")
     bundle = open_bundle(resolve(arguments.model, arguments.revision, ALL_FILES))
     check_files(bundle, bundle.manifest.files)
     print(f"files        {len(bundle.manifest.files)} whole")

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from . import pooling
 from .batching import TOKEN_BUDGETS, pad, plan_batches
 from .bundle import METADATA_FILES, TOKENIZER, Bundle, check_files, open_bundle
-from .errors import BundleError, InputError, TruncationWarning
+from .errors import InputError, TruncationWarning
+from .fitting import require_fitting
 from .hub import is_hub_id, resolve
 from .inputs import as_texts, choose_prompt, require_range
 from .pooling import Vectors
@@ -68,7 +69,7 @@ class Embedder:
         check_files(bundle, [TOKENIZER, *files])
         tokenizer = Tokenizer(bundle.path / TOKENIZER)
         session = Session(bundle.path / files[0], precision, provider, threads)
-        _require_fitting(bundle, tokenizer, session)
+        require_fitting(bundle, tokenizer, session)
         return cls(bundle, precision, tokenizer, session)
 
     @property
@@ -294,26 +295,6 @@ class Embedder:
             pooled = pooled[:, :dimensions]
             vectors[indices] = pooling.normalize(pooled) if normalize else pooled
         return vectors
-
-
-def _require_fitting(bundle: Bundle, tokenizer: Tokenizer, session: Session) -> None:
-    """Refuse a bundle whose manifest, tokenizer and graph do not belong together."""
-    manifest, model = bundle.manifest, bundle.manifest.model
-    if tokenizer.largest_id >= model.vocab_size:
-        raise BundleError(
-            f"{bundle.path / TOKENIZER}: token id {tokenizer.largest_id} lies outside the model's vocabulary of "
-            f"{model.vocab_size}; this is another model's tokenizer"
-        )
-    if session.hidden_size != model.hidden_size:
-        raise BundleError(
-            f"{bundle.path}: the graph has {session.hidden_size} channels and the manifest says {model.hidden_size}; "
-            "export the bundle again"
-        )
-    if manifest.default_max_length <= tokenizer.special_tokens:
-        raise BundleError(
-            f"{bundle.path}: default_max_length {manifest.default_max_length} leaves no room beside "
-            f"{tokenizer.special_tokens} special tokens; export the bundle again"
-        )
 
 
 def _by_token(

@@ -55,3 +55,8 @@ class RunError(JinaBertError, RuntimeError):
 
 class TruncationWarning(UserWarning):
     """Texts were longer than ``max_length`` and were cut."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of another library's message, or the name of its class where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import providers
-from .errors import BundleError, ProviderError, RunError
+from .errors import BundleError, ProviderError, RunError, first_line
 from .inputs import require_range
 
 _INPUTS = {"input_ids", "attention_mask"}
@@ -65,7 +65,7 @@ class Session:
         except Exception as error:  # onnxruntime's exceptions share no public base
             batch, sequence = input_ids.shape
             raise RunError(
-                f"onnxruntime failed on {batch} x {sequence} tokens ({str(error).splitlines()[0]}); if memory is "
+                f"onnxruntime failed on {batch} x {sequence} tokens ({first_line(error)}); if memory is "
                 "short, use a smaller batch_size or max_length"
             ) from error
         return output
@@ -111,7 +111,7 @@ def _open(onnxruntime: Any, path: Path, threads: int, candidates: list[str]) -> 
                 enable_fallback=0,  # its own way of moving to the CPU, at load or in the middle of a run
             )
         except Exception as error:  # onnxruntime's exceptions share no public base
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
             if name == "cuda" and len(candidates) > 1:
                 logger.warning("CUDA could not be used (%s); running on the CPU", reason)
                 continue

@@ -14,7 +14,7 @@ import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 
-from .errors import BundleError, InputError
+from .errors import BundleError, InputError, first_line
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Tokenizer:
         except OSError as error:
             raise BundleError(f"{path}: cannot be read ({error.strerror})") from error
         except Exception as error:  # the library raises bare Exception for malformed JSON
-            raise BundleError(f"{path}: not a valid tokenizer.json ({str(error).splitlines()[0]})") from error
+            raise BundleError(f"{path}: not a valid tokenizer.json ({first_line(error)})") from error
         # What the file says about padding and truncation is the taste of whoever saved it.
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()

@@ -143,10 +143,10 @@ def _replace(stage: Path, output: Path) -> None:
         try:
             stage.rename(output)
         except OSError:
-            (old / "bundle").rename(output)
+            (old / "bundle").rename(output)  # should this fail too, the old bundle stays in `old`
+            old.rmdir()
             raise
-        finally:
-            shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise OutputError(f"{output}: cannot be put in place ({error.strerror})") from error
 

@@ -70,7 +70,7 @@ def _prepare_process() -> None:
 
 
 def _parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """Arguments in any order: before Python 3.13 argparse takes no TEXT after an option that follows MODEL."""
+    """Arguments in any order: argparse takes no TEXT after an option that follows MODEL."""
     arguments, rest = parser.parse_known_args(argv)
     if rest and (not hasattr(arguments, "texts") or any(text.startswith("-") for text in rest)):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")

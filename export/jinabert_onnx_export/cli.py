@@ -61,6 +61,9 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--revision", help="branch, tag or commit, for a hub id")
     parser.add_argument("--force", action="store_true", help="replace a bundle that stands at OUTPUT")
     parser.add_argument("--thorough", action="store_true", help="verify up to 8192 tokens too (slower)")
+    parser.add_argument(
+        "--calibration", metavar="FILE", help="texts like yours, one a line, to fit int8 to (default: texts of our own)"
+    )
 
 
 def _run_export(arguments: argparse.Namespace) -> int:
@@ -71,6 +74,7 @@ def _run_export(arguments: argparse.Namespace) -> int:
         revision=arguments.revision,
         force=arguments.force,
         thorough=arguments.thorough,
+        calibration=arguments.calibration,
         say=_say,
     )
     print(_summary(manifest, arguments.output))

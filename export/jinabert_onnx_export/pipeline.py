@@ -20,12 +20,14 @@ from jinabert_onnx.errors import InputError
 from jinabert_onnx.probes import Probes
 
 from . import graph, package
+from .activations import record_activations
+from .calibration import read_calibration_texts
 from .checkpoint import Checkpoint, open_checkpoint
 from .known_vectors import check_known_vectors, claimed_name, read_known
 from .model import JinaBertEncoder
+from .optimize import optimize
 from .probe_texts import PROBE_TEXTS
-from .quantize import quantize_int8
-from .reference import Case, embed, make_cases
+from .reference import Case, calibration_ids, embed, make_cases
 from .steps import Say, Steps
 from .verify import verify_precision
 
@@ -41,6 +43,7 @@ def export(
     revision: str | None = None,
     force: bool = False,
     thorough: bool = False,
+    calibration: str | os.PathLike[str] | None = None,
     say: Say = lambda line: None,
 ) -> Manifest:
     """Export a JinaBERT checkpoint to a bundle, and prove it against torch before it appears.
@@ -52,6 +55,7 @@ def export(
         revision: branch, tag or commit, for a hub id only.
         force: replace a bundle that stands at `output`.
         thorough: verify up to 8192 tokens too; slower, and needs more memory.
+        calibration: text file, one text a line, that int8 is fitted to; else the texts that come with the exporter.
         say: is called with lines that tell of progress.
 
     Returns:
@@ -61,6 +65,7 @@ def export(
         JinaBertError: see `errors` here and in jinabert_onnx; nothing is left at `output`.
     """
     precisions = _ordered((precisions,) if isinstance(precisions, str) else tuple(precisions))
+    calibration_texts = read_calibration_texts(None if calibration is None else Path(calibration))
     steps = Steps(say)
     with package.staged_directory(Path(output), force) as directory:
         with steps("reading the checkpoint"):
@@ -70,7 +75,7 @@ def export(
             published = _check_known(checkpoint, encoder)
             probes = Probes(PROBE_TEXTS, embed(checkpoint, encoder, PROBE_TEXTS))
             cases = make_cases(checkpoint, encoder, thorough, tell)
-        files = _write_graphs(encoder, precisions, directory / "onnx", steps)
+        files = _write_graphs(checkpoint, encoder, precisions, calibration_texts, directory / "onnx", steps)
         del encoder
         with steps("writing the bundle"):
             package.write_metadata(checkpoint, probes, directory)
@@ -94,26 +99,30 @@ def _check_known(checkpoint: Checkpoint, encoder: JinaBertEncoder) -> str | None
 
 
 def _write_graphs(
-    encoder: JinaBertEncoder, precisions: Sequence[str], directory: Path, steps: Steps
+    checkpoint: Checkpoint,
+    encoder: JinaBertEncoder,
+    precisions: Sequence[str],
+    calibration_texts: Sequence[str],
+    directory: Path,
+    steps: Steps,
 ) -> dict[str, list[Path]]:
     """Write each precision's ONNX file and weights to `directory`; the encoder is spent afterwards."""
     directory.mkdir()
     files = {}
-    with steps("tracing fp32"):
-        traced = graph.trace(encoder)
-        fp32 = graph.save(traced, directory / _ONNX_NAMES["fp32"])
+    if {"fp32", "int8"} & set(precisions):
+        with steps("tracing fp32"):
+            traced = graph.trace(encoder)
+        if "fp32" in precisions:
+            with steps("writing fp32"):
+                files["fp32"] = graph.save(optimize(traced), directory / _ONNX_NAMES["fp32"])
+        if "int8" in precisions:
+            with steps("quantising to int8"):
+                layers = record_activations(encoder, calibration_ids(checkpoint, calibration_texts))
+                files["int8"] = graph.save(optimize(traced, layers), directory / _ONNX_NAMES["int8"])
         del traced
-    if "int8" in precisions:
-        with steps("quantising to int8"):
-            files["int8"] = graph.save(quantize_int8(fp32[0]), directory / _ONNX_NAMES["int8"])
     if "fp16" in precisions:
         with steps("tracing fp16"):
             files["fp16"] = graph.save(graph.trace(graph.halve(encoder)), directory / _ONNX_NAMES["fp16"])
-    if "fp32" in precisions:
-        files["fp32"] = fp32
-    else:
-        for path in fp32:
-            path.unlink()
     with steps("checking the graphs"):
         for paths in files.values():
             onnx.checker.check_model(paths[0])

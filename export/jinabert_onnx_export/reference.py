@@ -25,6 +25,8 @@ from .steps import Say
 LENGTHS: tuple[tuple[int, ...], ...] = ((1,), (2,), (5,), (127,), (129,), (300,), (2048,), (1, 7, 130, 600))
 THOROUGH_LENGTHS = (*LENGTHS, (8192,), (4096, 3))
 
+RANDOM_LENGTHS = (256, 256, 256, 256)  # of the random token sequences that int8 is calibrated with
+
 
 @dataclass(frozen=True)
 class Case:
@@ -65,13 +67,26 @@ def make_cases(
     return cases
 
 
-def embed(checkpoint: Checkpoint, encoder: JinaBertEncoder, texts: Sequence[str]) -> NDArray[np.float32]:
-    """The vectors that the checkpoint means by `encode(texts)`: (texts, hidden) float32, each text alone."""
+def tokenize(checkpoint: Checkpoint, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+    """Token ids of each text as `encode(texts)` would feed them, the checkpoint's own prompt included."""
     settings = checkpoint.settings
     prompt = choose_prompt(settings.prompts or {}, settings.default_prompt, None, None)
     tokens = Tokenizer(checkpoint.path / TOKENIZER)([prompt + text for text in texts], checkpoint.max_length)
+    return list(tokens.input_ids)
+
+
+def calibration_ids(checkpoint: Checkpoint, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+    """Token ids of the texts, and seeded random ones: they use channels that no calibration text may use."""
+    generator = np.random.default_rng(0)
+    random = [generator.integers(checkpoint.config.vocab_size, size=length) for length in RANDOM_LENGTHS]
+    return [*tokenize(checkpoint, texts), *random]
+
+
+def embed(checkpoint: Checkpoint, encoder: JinaBertEncoder, texts: Sequence[str]) -> NDArray[np.float32]:
+    """The vectors that the checkpoint means by `encode(texts)`: (texts, hidden) float32, each text alone."""
+    settings = checkpoint.settings
     rows = []
-    for ids in tokens.input_ids:
+    for ids in tokenize(checkpoint, texts):
         input_ids, attention_mask = pad([ids])
         pooled = pooling.pool(run_torch(encoder, input_ids, attention_mask), attention_mask, settings.pooling)
         rows.append(pooling.normalize(pooled) if settings.normalize else pooled)

@@ -1,0 +1,1 @@
+"""What others run: each runtime that the project is measured beside, and the harness that asks them in turn."""

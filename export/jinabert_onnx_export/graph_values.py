@@ -1,0 +1,52 @@
+"""Constants of a graph, read and made: what the passes over it share."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+
+def constant(value: ir.Value | None) -> NDArray[np.generic]:
+    """The content of a stored value.
+
+    Raises:
+        ValueError: it is computed, not stored.
+    """
+    if value is None or value.const_value is None:
+        raise ValueError(f"{value} is not a constant")
+    return value.const_value.numpy()
+
+
+def producer(value: ir.Value | None) -> ir.Node:
+    """The node that computes `value`.
+
+    Raises:
+        ValueError: it is an input or stored.
+    """
+    node = None if value is None else value.producer()
+    if node is None:
+        raise ValueError(f"{value} is not computed by any node")
+    return node
+
+
+def initializer(graph: ir.Graph, name: str, content: NDArray[np.generic]) -> ir.Value:
+    """Store `content` in the graph under `name`."""
+    tensor = ir.tensor(np.ascontiguousarray(content), name=name)
+    value = ir.Value(name=name, const_value=tensor, shape=ir.Shape(content.shape), type=ir.TensorType(tensor.dtype))
+    graph.register_initializer(value)
+    return value
+
+
+def replace(graph: ir.Graph, old: ir.Node, new: ir.Node) -> None:
+    """Put `new` where `old` stands; `old` leaves the graph."""
+    graph.insert_before(old, new)
+    ir.convenience.replace_all_uses_with(old.outputs, new.outputs)
+    graph.remove(old, safe=True)
+
+
+def drop_unused(graph: ir.Graph) -> None:
+    """Remove stored values that nothing reads."""
+    for name, value in list(graph.initializers.items()):
+        if not value.uses() and not value.is_graph_output():
+            del graph.initializers[name]

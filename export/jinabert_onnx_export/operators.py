@@ -1,0 +1,38 @@
+"""ONNX functions from onnxscript: the opset, the domain, and complete imports.
+
+Knows none of the operators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import onnx
+from onnxscript import OnnxFunction, opset23
+from onnxscript.values import Opset
+
+DOMAIN = "jinabert"
+DOMAIN_VERSION = 2
+
+op: Any = opset23  # the operators' own types do not know that shapes are int64
+domain = Opset(DOMAIN, DOMAIN_VERSION)
+contrib = Opset("com.microsoft", 1)  # onnxruntime's own operators
+
+
+def function_proto(operator: OnnxFunction[Any, Any]) -> onnx.FunctionProto:
+    """The body of an operator, with the opsets that its inner graphs use: onnxscript names the outer ones only."""
+    function = operator.to_function_proto()
+    used = {node.domain for node in _nodes(function.node)}
+    imported = {entry.domain for entry in function.opset_import}
+    for opset in (domain, contrib):
+        if opset.domain in used - imported:
+            function.opset_import.add(domain=opset.domain, version=opset.version)
+    return function
+
+
+def _nodes(nodes: Sequence[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    for node in nodes:
+        yield node
+        for attribute in node.attribute:
+            yield from _nodes(attribute.g.node)

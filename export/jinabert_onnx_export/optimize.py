@@ -1,0 +1,36 @@
+"""The traced graph to the ones that are shipped for CPUs: packed tokens, fewer and larger products, token blocks.
+
+The passes in their order, and the operators that the finished files carry. Each pass is in a module of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx
+import onnx_ir as ir
+
+from .activations import LayerActivations
+from .feed_forward import block_feed_forward, feed_forward_functions
+from .graph_values import drop_unused
+from .int8_operators import int8_functions
+from .packed_attention import packed_functions
+from .packing import pack
+from .projections import join_projections
+from .quantize import quantize
+
+
+def optimize(traced: onnx.ModelProto, layers: Sequence[LayerActivations] | None = None) -> onnx.ModelProto:
+    """The fast form of a traced fp32 encoder: fp32, or int8 where `layers` tell what its linear layers are fed."""
+    model = ir.from_proto(traced)
+    model.functions.clear()  # the padded attention's
+    activation = block_feed_forward(model)
+    join_projections(model)
+    pack(model)
+    if layers is not None:
+        quantize(model, layers)
+    drop_unused(model.graph)
+    fast = ir.to_proto(model)
+    products = feed_forward_functions(activation) if layers is None else int8_functions(activation)
+    fast.functions.extend([*packed_functions(), *products])
+    return fast

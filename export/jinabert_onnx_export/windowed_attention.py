@@ -47,7 +47,8 @@ def WindowedAttention(query, key, value, positions, rows, key_ends, slopes: list
     row_positions = op.Gather(positions, rows)  # (I, L)
     bounds = op.Gather(row_positions, ends, axis=1)  # (I, 2) position of each block's first and last token
     low, high = op.Split(bounds, axis=1, num_outputs=2)  # (I, 1)
-    middle = op.Transpose(op.Mul(op.Add(low, high), op.Constant(value_float=0.5)), perm=[1, 0])  # (1, I)
+    origins = op.Mul(op.Add(low, high), op.Constant(value_float=0.5))  # (I, 1)
+    middle = op.Transpose(origins, perm=[1, 0])  # (1, I)
     extent = op.Transpose(op.Mul(op.Sub(high, low), op.Constant(value_float=0.5)), perm=[1, 0])  # (1, I)
     text = op.Slice(key_ends, zero, one, one)  # (I, 1) the first token of a text tells which it is
     foreign = op.Not(op.Equal(text, op.Transpose(text, perm=[1, 0])))  # (I, I)
@@ -95,15 +96,18 @@ def WindowedAttention(query, key, value, positions, rows, key_ends, slopes: list
         k_columns = op.Transpose(k_head, perm=[1, 0])
 
         @graph()
-        def attend_block(q_block, row_at, start, end):  # type: ignore[no-untyped-def]
+        def attend_block(q_block, row_offsets, origin, start, end):  # type: ignore[no-untyped-def]
             begin = op.Unsqueeze(start, zero)
             finish = op.Unsqueeze(end, zero)
             scores = op.MatMul(q_block, op.Slice(k_columns, begin, finish, one))  # (L, keys)
-            apart = op.Abs(op.Sub(row_at, op.Slice(positions, begin, finish)))  # (L, keys), whole numbers: exact
-            weights = op.Softmax(op.Sub(scores, op.Mul(apart, m)), axis=-1)
-            return op.MatMul(weights, op.Slice(v_head, begin, finish, zero))  # (L, d)
+            key_offsets = op.Mul(op.Sub(op.Slice(positions, begin, finish), origin), m)  # (keys)
+            biased = op.Sub(scores, op.Abs(op.Sub(row_offsets, key_offsets)))
+            return op.MatMul(op.Softmax(biased, axis=-1), op.Slice(v_head, begin, finish, zero))  # (L, d)
 
-        return op.Scan(q_blocks, at, key_first, key_last, body=attend_block, num_scan_inputs=4)  # (I, L, d)
+        # Distances are counted from the middle of a block, so that where they matter their products with a slope
+        # are small and round little.
+        offsets = op.Mul(op.Sub(at, op.Unsqueeze(origins, two)), m)  # (I, L, 1)
+        return op.Scan(q_blocks, offsets, origins, key_first, key_last, body=attend_block, num_scan_inputs=5)
 
     by_head = op.Concat(zero, op.Shape(slope), rest, axis=0)
     q_heads = op.Transpose(op.Reshape(query, by_head), perm=[1, 0, 2])  # (n, P, d)

@@ -65,8 +65,9 @@ def provider_arguments(name: str) -> list[tuple[str, dict[str, Any]]]:
     cpu: tuple[str, dict[str, Any]] = (_NAMES["cpu"], {})
     if name == "cpu":
         return [cpu]
-    # Asking for the arena to grow by what is requested, not by powers of two, bounds device memory.
-    return [(_NAMES["cuda"], {"arena_extend_strategy": "kSameAsRequested"}), cpu]
+    # Growing the arena by what is requested, not by powers of two, bounds device memory; TF32, onnxruntime's
+    # default, would keep 10 bits of the mantissa where fp32 is promised.
+    return [(_NAMES["cuda"], {"arena_extend_strategy": "kSameAsRequested", "use_tf32": "0"}), cpu]
 
 
 def provider_of(onnxruntime_providers: list[str]) -> str:

@@ -21,6 +21,8 @@ from .inputs import require_range
 _INPUTS = {"input_ids", "attention_mask"}
 _OUTPUT = "last_hidden_state"
 
+LARGE_BATCH = 2048  # padded tokens of a batch after which memory is given back
+
 logger = logging.getLogger("jinabert_onnx")
 
 
@@ -44,8 +46,9 @@ class Session:
         self.threads = providers.default_threads() if threads is None else require_range("threads", threads, 1, 1024)
         onnxruntime = providers.import_onnxruntime()
         candidates = providers.choose(provider, precision, onnxruntime.get_available_providers())
-        self._session = _open(onnxruntime, path, self.threads, candidates)
+        self._session = _open(onnxruntime, path, precision, self.threads, candidates)
         self.provider = providers.provider_of(self._session.get_providers())
+        self._large = _run_options(onnxruntime)
         _require_our_graph(self._session, path)
 
     @property
@@ -61,7 +64,8 @@ class Session:
         """
         feeds = {"input_ids": input_ids, "attention_mask": attention_mask}
         try:
-            output: NDArray[np.float32] = self._session.run([_OUTPUT], feeds)[0]
+            options = self._large if input_ids.size >= LARGE_BATCH else None
+            output: NDArray[np.float32] = self._session.run([_OUTPUT], feeds, options)[0]
         except Exception as error:  # onnxruntime's exceptions share no public base
             batch, sequence = input_ids.shape
             raise RunError(
@@ -82,26 +86,35 @@ def _session_options(onnxruntime: Any, threads: int) -> Any:
     return options
 
 
-def _optimisation(onnxruntime: Any, provider: str) -> tuple[Any, list[str]]:
+def _optimisation(onnxruntime: Any, provider: str, precision: str) -> tuple[Any, list[str]]:
     """The level of onnxruntime's graph optimisation and the passes to leave out (benchmarks/session_options.py).
 
-    On the CPU, int8 gains from EXTENDED, which joins quantisation and product, and both int8 and fp32 run
-    faster without the fusion of addition and layer norm that comes with it.
+    The CPU's fp32 and int8 graphs were optimised at export: doing it again costs most of the time of loading and
+    gains nothing. The fp16 graph is made for GPUs; on a CPU it is run as plain BERT graphs are.
     """
     levels = onnxruntime.GraphOptimizationLevel
     if provider == "cuda":
         return levels.ORT_ENABLE_ALL, []
-    return levels.ORT_ENABLE_EXTENDED, ["SkipLayerNormFusion"]
+    if precision == "fp16":
+        return levels.ORT_ENABLE_EXTENDED, ["SkipLayerNormFusion"]
+    return levels.ORT_DISABLE_ALL, []
 
 
-def _open(onnxruntime: Any, path: Path, threads: int, candidates: list[str]) -> Any:
+def _run_options(onnxruntime: Any) -> Any:
+    """For large batches: give memory back after the run, which the CPU's arena otherwise keeps for good."""
+    options = onnxruntime.RunOptions()
+    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    return options
+
+
+def _open(onnxruntime: Any, path: Path, precision: str, threads: int, candidates: list[str]) -> Any:
     """A session on the first candidate that onnxruntime really gives."""
     if "cuda" in candidates and hasattr(onnxruntime, "preload_dlls"):
         with contextlib.redirect_stdout(sys.stderr):  # it prints what it misses, where results go
             onnxruntime.preload_dlls()  # finds the CUDA libraries that pip installed
     options = _session_options(onnxruntime, threads)
     for name in candidates:
-        options.graph_optimization_level, left_out = _optimisation(onnxruntime, name)
+        options.graph_optimization_level, left_out = _optimisation(onnxruntime, name, precision)
         try:
             session = onnxruntime.InferenceSession(
                 path,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 
 def constant(value: ir.Value | None) -> NDArray[np.generic]:
@@ -45,8 +46,10 @@ def replace(graph: ir.Graph, old: ir.Node, new: ir.Node) -> None:
     graph.remove(old, safe=True)
 
 
-def drop_unused(graph: ir.Graph) -> None:
-    """Remove stored values that nothing reads."""
+def drop_unused(model: ir.Model) -> None:
+    """Remove nodes and stored values that nothing reads."""
+    RemoveUnusedNodesPass()(model)
+    graph = model.graph
     for name, value in list(graph.initializers.items()):
         if not value.uses() and not value.is_graph_output():
             del graph.initializers[name]

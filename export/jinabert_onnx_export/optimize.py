@@ -5,12 +5,14 @@ The passes in their order, and the operators that the finished files carry. Each
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import onnx
 import onnx_ir as ir
 
 from .activations import LayerActivations
+from .errors import ExportError
 from .feed_forward import block_feed_forward, feed_forward_functions
 from .graph_values import drop_unused
 from .int8_operators import int8_functions
@@ -27,10 +29,28 @@ def optimize(traced: onnx.ModelProto, layers: Sequence[LayerActivations] | None 
     activation = block_feed_forward(model)
     join_projections(model)
     pack(model)
+    _require_form(model)
     if layers is not None:
         quantize(model, layers)
-    drop_unused(model.graph)
+    drop_unused(model)
     fast = ir.to_proto(model)
     products = feed_forward_functions(activation) if layers is None else int8_functions(activation)
     fast.functions.extend([*packed_functions(), *products])
     return fast
+
+
+def _require_form(model: ir.Model) -> None:
+    """Refuse a trace that the passes do not know, such as one in which torch has merged equal weights.
+
+    Raises:
+        ExportError: the layers' parts are not as many as the layers.
+    """
+    counts = Counter(node.op_type for node in model.graph)
+    layers = counts["AlibiAttention"]
+    expected = {"GatedFeedForward": layers, "MatMul": 2 * layers, "Split": layers}
+    for name, count in expected.items():
+        if counts[name] != count:
+            raise ExportError(
+                f"the traced graph has {counts[name]} {name} nodes where {count} were expected; "
+                "are weights of this checkpoint equal to each other?"
+            )

@@ -2,7 +2,7 @@
 
 A pass over the traced graph. The interface stays `input_ids`, `attention_mask` -> `last_hidden_state`; every
 node between works on (tokens, hidden), where a text's tokens do not know of its neighbours. Rows of
-`last_hidden_state` where the mask is 0 are 0.
+`last_hidden_state` where the mask is 0 are 0, except the first of a text that has no token at all.
 """
 
 from __future__ import annotations

@@ -65,6 +65,8 @@ def export(
         JinaBertError: see `errors` here and in jinabert_onnx; nothing is left at `output`.
     """
     precisions = _ordered((precisions,) if isinstance(precisions, str) else tuple(precisions))
+    if calibration is not None and "int8" not in precisions:
+        raise InputError("calibration is for int8; ask for that precision too, or leave the file out")
     calibration_texts = read_calibration_texts(None if calibration is None else Path(calibration))
     steps = Steps(say)
     with package.staged_directory(Path(output), force) as directory:

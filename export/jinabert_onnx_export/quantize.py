@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from .activations import Activations, LayerActivations
-from .graph_values import constant, drop_unused, initializer, producer, replace
+from .graph_values import constant, initializer, producer, replace
 from .operators import DOMAIN
 from .rounding import Floats, quantize_table, quantize_weight
 from .smoothing import best_smoothing
@@ -30,7 +30,6 @@ def quantize(model: ir.Model, layers: Sequence[LayerActivations]) -> None:
         _quantize_attention(graph, f"layer.{index}", projection, context, activations)
         _quantize_feed_forward(graph, f"layer.{index}", feed_forwards[index], activations)
     _quantize_embedding(graph)
-    drop_unused(graph)
     graph.opset_imports["com.microsoft"] = 1
 
 

@@ -8,17 +8,20 @@ EPSILON of any row's weight:
 Keys are taken in blocks J, with centre c and radius r = max |k_j - c|. By Cauchy and Schwarz, with gap(i, J) the
 distance from i to the nearest key of J and n keys in J, the weight of block J is at most
 
-    upper(i, J) = exp(q_i . c + |q_i| r - m gap(i, J)) min(n, 1 / (1 - exp(-m)))
+    upper(i, J) = exp(q_i . c + |q_i| r - m gap(i, J)) min(n, 2 / (1 - exp(-m)))
 
-(keys at different distances on one side of i form a geometric series). The row's weight is at least
+(keys at different distances form a geometric series on either side of i). The row's weight is at least
 
     lower(i) = max(exp(q_i . k_i), sum_J n exp(q_i . c - m (|i - middle of J| + half the extent of J)))
 
-where the sum is by Jensen's inequality, the centre being the mean of the keys. Blocks are left out from both
+where the sum is by Jensen's inequality, the centre being the mean of the keys. (A short block repeats its last
+key: the mean then counts it as often, and n stands for L divided by how often.) A margin for rounding, 2e-5 of
+|q_i| times the largest key, is taken off lower(i). Blocks are left out from both
 ends as long as the sum over the left-out blocks of max_i upper(i, J) / lower(i) stays below EPSILON / 2 at each
 end. Nothing is assumed of the weights: huge scores make wide ranges, never wrong ones.
 
-Knows nothing of layers.
+The certificate costs a batch (blocks of all its texts) x (tokens), so many long texts belong in several batches,
+as the runtime makes them. Knows nothing of layers.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class Session:
         candidates = providers.choose(provider, precision, onnxruntime.get_available_providers())
         self._session = _open(onnxruntime, path, precision, self.threads, candidates)
         self.provider = providers.provider_of(self._session.get_providers())
-        self._large = _run_options(onnxruntime)
+        self._after_large = _shrinking(onnxruntime) if self.provider == "cpu" else None
         _require_our_graph(self._session, path)
 
     @property
@@ -64,7 +64,7 @@ class Session:
         """
         feeds = {"input_ids": input_ids, "attention_mask": attention_mask}
         try:
-            options = self._large if input_ids.size >= LARGE_BATCH else None
+            options = self._after_large if input_ids.size >= LARGE_BATCH else None
             output: NDArray[np.float32] = self._session.run([_OUTPUT], feeds, options)[0]
         except Exception as error:  # onnxruntime's exceptions share no public base
             batch, sequence = input_ids.shape
@@ -100,8 +100,8 @@ def _optimisation(onnxruntime: Any, provider: str, precision: str) -> tuple[Any,
     return levels.ORT_DISABLE_ALL, []
 
 
-def _run_options(onnxruntime: Any) -> Any:
-    """For large batches: give memory back after the run, which the CPU's arena otherwise keeps for good."""
+def _shrinking(onnxruntime: Any) -> Any:
+    """Options of a run after which memory is given back, which the CPU's arena otherwise keeps for good."""
     options = onnxruntime.RunOptions()
     options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
     return options

@@ -1,0 +1,379 @@
+"""Windowed attention against full attention in float64: what it leaves out is never more than it certifies.
+
+The operators run as a graph of two nodes, plan and attention, over packed rows of query, key and value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+import onnxruntime
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jinabert_onnx_export.alibi import alibi_slopes
+from jinabert_onnx_export.attention_plan import TOKEN_BLOCK
+from jinabert_onnx_export.operators import DOMAIN, DOMAIN_VERSION
+from jinabert_onnx_export.packed_attention import packed_functions
+from jinabert_onnx_export.packing import PLAN_OUTPUTS
+from onnx import TensorProto, helper
+
+HEAD_SIZE = 64
+SCALE = 1 / 8
+LEFT_OUT = 1e-7  # most of a row's weight that windows may leave out
+NAMES = ("query", "key", "value")
+ROUNDING = 2.0**-24  # of one float32 operation
+
+Rows = np.ndarray  # (tokens, heads, HEAD_SIZE) float32
+Problem = tuple[Rows, Rows, Rows]  # query, key, value
+
+
+@cache
+def attention_session(heads: int) -> onnxruntime.InferenceSession:
+    """A stock session of one AttentionPlan and one AlibiAttention."""
+    slopes = alibi_slopes(heads)
+    mask = helper.make_tensor_value_info("attention_mask", TensorProto.INT64, ["batch", "sequence"])
+    query, key, value, output = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", heads * HEAD_SIZE])
+        for name in (*NAMES, "output")
+    )
+    plan = helper.make_node("AttentionPlan", [mask.name], PLAN_OUTPUTS, domain=DOMAIN, slopes=slopes)
+    inputs = [*NAMES, "positions", "rows", "back", "key_ends", "biases", "heads"]
+    attention = helper.make_node("AlibiAttention", inputs, ["output"], domain=DOMAIN, slopes=slopes, scale=SCALE)
+    model = helper.make_model(
+        helper.make_graph([plan, attention], "attention", [mask, query, key, value], [output]),
+        functions=packed_functions(),
+        opset_imports=[helper.make_opsetid("", 23), helper.make_opsetid(DOMAIN, DOMAIN_VERSION)],
+        ir_version=10,
+    )
+    return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+
+
+def attend(problem: Problem, mask: np.ndarray | None = None) -> Rows:
+    """The operators' output for real tokens; the rows that the graph adds at the end repeat the first token."""
+    tokens, heads, _ = problem[0].shape
+    mask = np.ones((1, tokens), np.int64) if mask is None else mask
+    count = -(-tokens // TOKEN_BLOCK)
+    rows = np.append(np.arange(tokens), np.zeros(-tokens % count, int))
+    feeds = {name: array[rows].reshape(len(rows), -1) for name, array in zip(NAMES, problem, strict=True)}
+    (output,) = attention_session(heads).run(None, {"attention_mask": mask, **feeds})
+    return output[:tokens].reshape(problem[0].shape)
+
+
+def distances_of(mask: np.ndarray) -> np.ndarray:
+    """|i - j| of every two real tokens, infinite where they are of different texts: (tokens, tokens)."""
+    text, column = np.nonzero(mask)
+    return np.where(text[:, None] == text, np.abs(column[:, None] - column), np.inf)
+
+
+def full_weights(problem: Problem, distances: np.ndarray) -> np.ndarray:
+    """The weights of full attention in float64, (heads, tokens, tokens)."""
+    query, key = (array.astype(np.float64).transpose(1, 0, 2) for array in problem[:2])
+    slopes = np.float64(np.float32(alibi_slopes(len(query))))  # as the attribute stores them
+    weights = SCALE * (query @ key.transpose(0, 2, 1)) - slopes[:, None, None] * distances
+    weights -= weights.max(axis=-1, keepdims=True)
+    np.exp(weights, out=weights)
+    weights /= weights.sum(axis=-1, keepdims=True)
+    return weights
+
+
+def bound(problem: Problem, weights: np.ndarray, distances: np.ndarray) -> np.ndarray:
+    """How far an element of each row's output may be from that of full attention: (tokens, heads, 1).
+
+    Left-out weight e takes away at most e of the values and makes the others' weights larger by as much: 2 e.
+    A score that is off by d changes the output by at most 2 sum_j w_j (exp(d_j) - 1), where d_j holds
+    - the product: HEAD_SIZE terms, the scale and the sum with the bias, each rounded, of at most |q_i| |k_j|;
+    - the bias: distances are counted from the middle of the query's block, at most 128 away (further where masks
+      have holes), multiplied, subtracted, and subtracted again.
+    Exponentials, and sums of up to a thousand terms whose rounding errors have either sign: 100 roundings.
+    All of it times the largest value.
+    """
+    query, key, value = (array.astype(np.float64).transpose(1, 0, 2) for array in problem)
+    slopes = np.array(alibi_slopes(len(query)))[:, None, None]
+    lengths = [np.linalg.norm(array, axis=-1) for array in (query, key)]
+    apart = np.where(np.isinf(distances), 0, distances)
+    off = SCALE * lengths[0][:, :, None] * lengths[1][:, None] * (HEAD_SIZE + 3)
+    off += slopes * (3 * apart + 2 * max(128, np.diff(apart[0]).max(initial=0)))
+    off *= ROUNDING
+    changed = 2 * (weights * np.expm1(np.minimum(off, 1.0))).sum(axis=-1)  # (heads, tokens)
+    return (2 * LEFT_OUT + changed + 100 * ROUNDING).T[:, :, None] * np.abs(value).max()
+
+
+def assert_is_full_attention(problem: Problem, mask: np.ndarray | None = None) -> Rows:
+    """What the operators give, which full attention gives too."""
+    output = attend(problem, mask)
+    distances = distances_of(np.ones((1, len(problem[0]))) if mask is None else mask)
+    weights = full_weights(problem, distances)
+    expected = (weights @ problem[2].astype(np.float64).transpose(1, 0, 2)).transpose(1, 0, 2)
+    assert np.isfinite(output).all()
+    assert (np.abs(output - expected) <= bound(problem, weights, distances)).all()
+    return output
+
+
+def keys_read(query: Rows, key: Rows, mask: np.ndarray | None = None) -> np.ndarray:
+    """Which keys each row reads, bool (heads, tokens, tokens): a value of NaN reaches all rows that read it.
+
+    Even where its weight is 0. Each channel of a head tells of one key.
+    """
+    tokens, heads, _ = query.shape
+    read = np.zeros((heads, tokens, tokens), bool)
+    for start in range(0, tokens, HEAD_SIZE):
+        value = np.zeros_like(query)
+        channels = np.arange(min(HEAD_SIZE, tokens - start))
+        value[start + channels, :, channels] = np.nan
+        output = attend((query, key, value), mask)
+        read[:, :, start + channels] = np.isnan(output[:, :, channels]).transpose(1, 0, 2)
+    return read
+
+
+def random_problem(heads: int, tokens: int, magnitude: float = 1.0, seed: int = 0) -> Problem:
+    """Scores are normally distributed with a standard deviation of `magnitude`."""
+    generator = np.random.default_rng([seed, heads, tokens])
+    query, key, value = (generator.standard_normal((tokens, heads, HEAD_SIZE), np.float32) for _ in range(3))
+    return query * np.float32(magnitude), key, value
+
+
+@pytest.mark.parametrize("heads", [1, 4, 6, 12])
+@pytest.mark.parametrize("tokens", [513, 700, 1100])
+@pytest.mark.parametrize("magnitude", [0.1, 1, 5, 20])
+def test_random_attention_is_full_attention(heads: int, tokens: int, magnitude: float) -> None:
+    assert_is_full_attention(random_problem(heads, tokens, magnitude))
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 127, 129, 512])
+def test_short_texts_are_full_attention_too(tokens: int) -> None:
+    assert_is_full_attention(random_problem(6, tokens, 5))
+
+
+def far_keys_that_win(query: Rows, key: Rows, magnitude: float) -> None:
+    """Three enormous keys, and 50 queries in the direction of one of them."""
+    places = np.linspace(0, len(key) - 1, 3).astype(int)
+    key[places] *= 30 * magnitude
+    direction = key[places[2]] / np.linalg.norm(key[places[2]], axis=-1, keepdims=True)
+    query[:50] = 50 * direction
+
+
+def an_offset_in_all_keys(query: Rows, key: Rows, magnitude: float) -> None:
+    """It cancels in the softmax, and is far larger than what does not."""
+    key += 100 * magnitude * key[:1]
+
+
+def equal_keys(query: Rows, key: Rows, magnitude: float) -> None:
+    key[:] = magnitude * key[:1]
+
+
+def zero_queries(query: Rows, key: Rows, magnitude: float) -> None:
+    query[:] = 0
+    key *= magnitude
+
+
+def an_outlier_token(query: Rows, key: Rows, magnitude: float) -> None:
+    key[len(key) // 3] *= 100 * magnitude
+    query[len(key) // 3] *= 100
+
+
+def keys_that_undo_the_bias(query: Rows, key: Rows, magnitude: float) -> None:
+    """q_i . k_j = m j, so that every key to the right weighs as much as the query's own."""
+    ramp(query, key, 1.0)
+
+
+def keys_that_beat_the_bias(query: Rows, key: Rows, magnitude: float) -> None:
+    """The further to the left the more."""
+    ramp(query, key, -1.5)
+
+
+def ramp(query: Rows, key: Rows, steepness: float) -> None:
+    """q_i . k_j = steepness * m * j"""
+    query[:], key[:] = 0, 0
+    query[:, :, 0] = 1 / SCALE
+    key[:, :, 0] = steepness * np.array(alibi_slopes(key.shape[1])) * np.arange(len(key))[:, None]
+
+
+def queries_of_either_sign(query: Rows, key: Rows, magnitude: float) -> None:
+    """Waves of keys along one direction, which half of the queries seek and half of them flee."""
+    wave = magnitude * np.sin(np.arange(len(key)) / 50)
+    signs = np.where(np.arange(len(key)) % 2, 1, -1)
+    query *= 0.01
+    key *= 0.01
+    query[:, :, 0] = signs[:, None] / SCALE
+    key[:, :, 0] = wave[:, None]
+
+
+def tokens_of_all_sizes(query: Rows, key: Rows, magnitude: float) -> None:
+    sizes = magnitude * 10 ** np.random.default_rng(0).uniform(-1.5, 1.5, (2, len(key), 1, 1))
+    query *= sizes[0]
+    key *= sizes[1]
+
+
+CONSTRUCTIONS = (
+    far_keys_that_win,
+    an_offset_in_all_keys,
+    equal_keys,
+    zero_queries,
+    an_outlier_token,
+    keys_that_undo_the_bias,
+    keys_that_beat_the_bias,
+    queries_of_either_sign,
+    tokens_of_all_sizes,
+)
+Construction = Callable[[Rows, Rows, float], None]
+
+
+def construct(construction: Construction, heads: int, tokens: int, magnitude: float, seed: int = 0) -> Problem:
+    problem = random_problem(heads, tokens, seed=seed)
+    construction(*problem[:2], magnitude)
+    return problem
+
+
+@pytest.mark.parametrize("heads", [1, 12])
+@pytest.mark.parametrize("construction", CONSTRUCTIONS, ids=lambda construction: construction.__name__)
+def test_adversarial_keys_and_queries_are_full_attention(construction: Construction, heads: int) -> None:
+    assert_is_full_attention(construct(construction, heads, 800, 1.0))
+
+
+@pytest.mark.parametrize("construction", CONSTRUCTIONS, ids=lambda construction: construction.__name__)
+def test_what_is_not_read_has_less_than_the_certified_weight(construction: Construction) -> None:
+    query, key, _ = construct(construction, 6, 700, 1.0)
+    assert left_out(query, key) <= LEFT_OUT
+
+
+@given(
+    construction=st.sampled_from(CONSTRUCTIONS),
+    heads=st.sampled_from([1, 4, 6]),
+    tokens=st.integers(513, 1100),
+    exponent=st.floats(-2, 2),
+    seed=st.integers(0, 1000),
+)
+@settings(max_examples=15, deadline=None)
+def test_no_keys_and_queries_break_the_certificate(
+    construction: Construction, heads: int, tokens: int, exponent: float, seed: int
+) -> None:
+    problem = construct(construction, heads, tokens, 10**exponent, seed)
+    assert_is_full_attention(problem)
+    assert left_out(*problem[:2]) <= LEFT_OUT
+
+
+def left_out(query: Rows, key: Rows, mask: np.ndarray | None = None) -> float:
+    """The largest true weight, over rows and heads, of the keys that a row does not read."""
+    mask = np.ones((1, len(query)), np.int64) if mask is None else mask
+    weights = full_weights((query, key, key), distances_of(mask))
+    return float((weights * ~keys_read(query, key, mask)).sum(axis=-1).max())
+
+
+def test_a_far_key_that_wins_is_the_output() -> None:
+    problem = construct(far_keys_that_win, 4, 1000, 10.0)
+    output = assert_is_full_attention(problem)
+    np.testing.assert_allclose(output[:50], np.broadcast_to(problem[2][-1], output[:50].shape), rtol=0, atol=1e-5)
+
+
+def test_a_common_offset_of_keys_changes_nothing() -> None:
+    query, key, value = random_problem(4, 700)
+    offset = 8 * np.random.default_rng(0).standard_normal((1, 4, HEAD_SIZE), np.float32)
+    np.testing.assert_allclose(attend((query, key + offset, value)), attend((query, key, value)), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("construction", [equal_keys, zero_queries])
+def test_equal_scores_leave_the_bias_alone(construction: Construction) -> None:
+    """Every key weighs exp(-m |i - j|)."""
+    problem = construct(construction, 4, 900, 1.0)
+    distances = np.abs(np.subtract.outer(np.arange(900), np.arange(900)))
+    weights = np.exp(-np.array(alibi_slopes(4))[:, None, None] * distances)
+    expected = (weights / weights.sum(axis=-1, keepdims=True)) @ problem[2].transpose(1, 0, 2)
+    np.testing.assert_allclose(attend(problem), expected.transpose(1, 0, 2), rtol=0, atol=1e-5)
+
+
+def test_windows_open_fully_where_keys_undo_the_bias() -> None:
+    """The first row weighs all keys the same, and so reads all of them, whatever the slope."""
+    query, key, value = construct(keys_that_undo_the_bias, 4, 800, 1.0)
+    assert keys_read(query, key)[:, 0].all()
+    np.testing.assert_allclose(attend((query, key, value))[0], value.mean(axis=0), rtol=0, atol=1e-4)
+
+
+def test_the_last_row_reaches_the_first_key_where_keys_beat_the_bias() -> None:
+    """Its weights fall with half the slope to the right, away from the first."""
+    query, key, value = construct(keys_that_beat_the_bias, 4, 800, 1.0)
+    assert keys_read(query, key)[:, -1, 0].all()
+    weights = np.exp(-0.5 * np.array(alibi_slopes(4))[:, None] * np.arange(800))[:, None]  # (heads, 1, keys)
+    expected = (weights / weights.sum(axis=-1, keepdims=True)) @ value.transpose(1, 0, 2)
+    np.testing.assert_allclose(attend((query, key, value))[-1], expected[:, 0], rtol=0, atol=1e-3)
+
+
+def test_far_keys_are_not_read_by_a_steep_head() -> None:
+    """NaN among the last values: full attention has it in every row, 0 times NaN being NaN."""
+    query, key, value = random_problem(4, 1100)
+    expected = attend((query, key, value))
+    value[900:] = np.nan
+    output = attend((query, key, value))
+    steep, *_, flat = range(4)
+    np.testing.assert_array_equal(output[:500, steep], expected[:500, steep])
+    assert np.isnan(output[900:]).all()
+    assert np.isnan(output[:, flat]).all()
+
+
+def test_steep_heads_read_little_and_flat_ones_all() -> None:
+    query, key, _ = random_problem(12, 1100)
+    read = keys_read(query, key).mean(axis=(1, 2))  # share of the keys, (12)
+    slopes = np.array(alibi_slopes(12))
+    assert (np.diff(read[np.argsort(slopes)]) <= 0).all()
+    assert read[slopes >= 0.25].max() < 0.4
+    assert read[slopes < 0.01].min() == 1
+
+
+def test_windows_open_where_scores_are_wild() -> None:
+    """The same far NaN reaches every row: no window can be certified."""
+    query, key, value = random_problem(4, 1100, magnitude=300)
+    value[900:] = np.nan
+    assert np.isnan(attend((query, key, value))).all()
+
+
+def test_short_texts_read_all() -> None:
+    query, key, _ = random_problem(4, 512)
+    assert keys_read(query, key).all()
+
+
+def holes(tokens: int) -> np.ndarray:
+    mask = np.ones((1, tokens), np.int64)
+    mask[0, 100:150] = 0
+    mask[0, 200:500:2] = 0
+    mask[0, 600 : tokens - 90] = 0
+    return mask
+
+
+@pytest.mark.parametrize("heads", [4, 6])
+@pytest.mark.parametrize("construction", [tokens_of_all_sizes, zero_queries, an_outlier_token])
+def test_distances_are_counted_over_holes(construction: Construction, heads: int) -> None:
+    mask = holes(1600)
+    query, key, value = construct(construction, heads, int(mask.sum()), 1.0)
+    assert_is_full_attention((query, key, value), mask)
+    assert left_out(query, key, mask) <= LEFT_OUT
+
+
+BATCHES = ((700, 1, 300), (5, 90, 520), (130, 600, 3, 600))
+
+
+@pytest.mark.parametrize("lengths", BATCHES)
+def test_a_text_in_a_batch_attends_to_itself(lengths: tuple[int, ...]) -> None:
+    mask = batch_mask(lengths)
+    query, key, value = construct(tokens_of_all_sizes, 4, sum(lengths), 1.0)
+    assert_is_full_attention((query, key, value), mask)
+    assert not keys_read(query, key, mask)[:, np.isinf(distances_of(mask))].any()
+    assert left_out(query, key, mask) <= LEFT_OUT
+
+
+@pytest.mark.parametrize("lengths", [*BATCHES, (100, 30, 60)])
+@pytest.mark.parametrize("broken", [np.nan, np.inf, 1e30])
+def test_what_overflows_in_one_text_does_not_reach_another(lengths: tuple[int, ...], broken: float) -> None:
+    mask = batch_mask(lengths)
+    text = np.nonzero(mask)[0]
+    problem = random_problem(4, sum(lengths))
+    expected = attend(problem, mask)
+    for array in problem:
+        array[text == 1] = broken
+    others = text != 1
+    np.testing.assert_allclose(attend(problem, mask)[others], expected[others], rtol=0, atol=1e-5)
+
+
+def batch_mask(lengths: tuple[int, ...]) -> np.ndarray:
+    return (np.arange(max(lengths)) < np.array(lengths)[:, None]).astype(np.int64)

@@ -67,7 +67,9 @@ def unsafe_pairs(path: Path) -> tuple[int, int]:
     import onnx  # here, so that it does not load under qemu
 
     model = onnx.load_model(path)
-    tables = {name for node in model.graph.node if node.op_type in ("Gather", "QuantizedEmbedding") for name in node.input}
+    tables = {
+        name for node in model.graph.node if node.op_type in ("Gather", "QuantizedEmbedding") for name in node.input
+    }
     unsafe = total = 0
     for tensor in model.graph.initializer:
         if tensor.data_type != onnx.TensorProto.INT8 or len(tensor.dims) < 2 or tensor.name in tables:

@@ -83,22 +83,21 @@ def bound(problem: Problem, weights: np.ndarray, distances: np.ndarray) -> np.nd
     """How far an element of each row's output may be from that of full attention: (tokens, heads, 1).
 
     Left-out weight e takes away at most e of the values and makes the others' weights larger by as much: 2 e.
-    A score that is off by d changes the output by at most 2 sum_j w_j (exp(d_j) - 1), where d_j holds
+    Scores that are off by d_j change the output by at most 2 sum_j w_j (exp(d_j) - 1), less than 4 sum_j w_j d_j
+    where d_j is below 1, and d_j holds
     - the product: HEAD_SIZE terms, the scale and the sum with the bias, each rounded, of at most |q_i| |k_j|;
-    - the bias: distances are counted from the middle of the query's block, at most 128 away (further where masks
-      have holes), multiplied, subtracted, and subtracted again.
+    - the bias: distances may be counted from the middle of the query's block, at most 128 away (further where
+      masks have holes), and are multiplied, subtracted, and subtracted again.
     Exponentials, and sums of up to a thousand terms whose rounding errors have either sign: 100 roundings.
     All of it times the largest value.
     """
     query, key, value = (array.astype(np.float64).transpose(1, 0, 2) for array in problem)
-    slopes = np.array(alibi_slopes(len(query)))[:, None, None]
-    lengths = [np.linalg.norm(array, axis=-1) for array in (query, key)]
+    slopes = np.array(alibi_slopes(len(query)))[:, None]
     apart = np.where(np.isinf(distances), 0, distances)
-    off = SCALE * lengths[0][:, :, None] * lengths[1][:, None] * (HEAD_SIZE + 3)
-    off += slopes * (3 * apart + 2 * max(128, np.diff(apart[0]).max(initial=0)))
-    off *= ROUNDING
-    changed = 2 * (weights * np.expm1(np.minimum(off, 1.0))).sum(axis=-1)  # (heads, tokens)
-    return (2 * LEFT_OUT + changed + 100 * ROUNDING).T[:, :, None] * np.abs(value).max()
+    products = np.linalg.norm(query, axis=-1) * (weights @ np.linalg.norm(key, axis=-1)[:, :, None])[:, :, 0]
+    biases = 3 * np.einsum("hij,ij->hi", weights, apart) + 2 * max(128, np.diff(apart[0]).max(initial=0))
+    off = ROUNDING * (SCALE * (HEAD_SIZE + 3) * products + slopes * biases)  # (heads, tokens)
+    return (2 * LEFT_OUT + 4 * off + 100 * ROUNDING).T[:, :, None] * np.abs(value).max()
 
 
 def assert_is_full_attention(problem: Problem, mask: np.ndarray | None = None) -> Rows:
@@ -239,14 +238,21 @@ def test_what_is_not_read_has_less_than_the_certified_weight(construction: Const
     assert left_out(query, key) <= LEFT_OUT
 
 
+@pytest.mark.parametrize("offset", [1e2, 1e4, 1e5, 1e6])
+def test_rounding_of_large_scores_certifies_nothing(offset: float) -> None:
+    """Scores of a common offset, of up to millions, cancel in float64; in float32 they are off by whole units."""
+    query, key, _ = construct(an_offset_in_all_keys, 4, 700, offset / 100)
+    assert left_out(query, key) <= LEFT_OUT
+
+
 @given(
     construction=st.sampled_from(CONSTRUCTIONS),
     heads=st.sampled_from([1, 4, 6]),
     tokens=st.integers(513, 1100),
-    exponent=st.floats(-2, 2),
+    exponent=st.floats(-2, 2, allow_subnormal=False),
     seed=st.integers(0, 1000),
 )
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_no_keys_and_queries_break_the_certificate(
     construction: Construction, heads: int, tokens: int, exponent: float, seed: int
 ) -> None:
@@ -350,7 +356,7 @@ def test_distances_are_counted_over_holes(construction: Construction, heads: int
     assert left_out(query, key, mask) <= LEFT_OUT
 
 
-BATCHES = ((700, 1, 300), (5, 90, 520), (130, 600, 3, 600))
+BATCHES = ((700, 1, 300), (5, 90, 520), (130, 600, 3))
 
 
 @pytest.mark.parametrize("lengths", BATCHES)
@@ -359,6 +365,15 @@ def test_a_text_in_a_batch_attends_to_itself(lengths: tuple[int, ...]) -> None:
     query, key, value = construct(tokens_of_all_sizes, 4, sum(lengths), 1.0)
     assert_is_full_attention((query, key, value), mask)
     assert not keys_read(query, key, mask)[:, np.isinf(distances_of(mask))].any()
+    assert left_out(query, key, mask) <= LEFT_OUT
+
+
+def test_a_neighbours_large_scores_narrow_no_window() -> None:
+    """Its keys lie where the first text's queries point, and are as many: they certify nothing for it."""
+    mask = batch_mask((700, 700))
+    query, key, value = random_problem(4, 1400)
+    query[:, :, 0], key[:700, :, 0], key[700:, :, 0] = 8, 0, 30
+    assert_is_full_attention((query, key, value), mask)
     assert left_out(query, key, mask) <= LEFT_OUT
 
 

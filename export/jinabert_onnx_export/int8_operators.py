@@ -25,7 +25,8 @@ def QuantizeRows(x):  # type: ignore[no-untyped-def]  # noqa: N802
     largest = op.ReduceMax(op.Abs(x), rest)
     step = op.Constant(value_float=STEP)
     middle = op.Cast(op.Constant(value_int=128), to=2)
-    return op.QuantizeLinear(op.Div(x, largest), step, middle), largest
+    # onnxruntime's own: 1.23 has no kernel for the QuantizeLinear of opset 23.
+    return contrib.QuantizeLinear(op.Div(x, largest), step, middle), largest
 
 
 @script(domain, default_opset=op)

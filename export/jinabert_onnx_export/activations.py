@@ -45,9 +45,10 @@ def record_activations(encoder: JinaBertEncoder, token_ids: Iterable[NDArray[np.
     texts = list(token_ids)
     every = max(1, -(-sum(map(len, texts)) // SAMPLE_ROWS))
     linears = [linear for layer in encoder.encoder.layer for linear in _linear_layers(layer)]
-    recorders = [_Recorder(every) for _ in linears]
+    recorders = [_Recorder(every, offset) for _, offset in linears]
     hooks = [
-        linear.register_forward_pre_hook(recorder.record) for linear, recorder in zip(linears, recorders, strict=True)
+        linear.register_forward_pre_hook(recorder.record)
+        for (linear, _), recorder in zip(linears, recorders, strict=True)
     ]
     try:
         with torch.inference_mode():
@@ -61,23 +62,28 @@ def record_activations(encoder: JinaBertEncoder, token_ids: Iterable[NDArray[np.
     return [LayerActivations(*found[start : start + 4]) for start in range(0, len(found), 4)]
 
 
-def _linear_layers(layer: nn.Module) -> list[nn.Module]:
-    """The four linear layers of one layer whose inputs differ, in the order of LayerActivations."""
+def _linear_layers(layer: nn.Module) -> list[tuple[nn.Module, Tensor]]:
+    """The four linear layers of one layer whose inputs differ, in the order of LayerActivations.
+
+    Beside each, what to take off its inputs: the graph adds the value's bias after the attention's output.
+    """
     attention: Any = layer.attention
-    feed_forward = [module for module in layer.mlp.children() if isinstance(module, nn.Linear)]  # type: ignore[union-attr]
-    return [attention.self.query, attention.output.dense, *feed_forward]
+    nothing = torch.zeros(())
+    feed_forward = [(module, nothing) for module in layer.mlp.children() if isinstance(module, nn.Linear)]  # type: ignore[union-attr]
+    value_bias = attention.self.value.bias.detach().float()
+    return [(attention.self.query, nothing), (attention.output.dense, value_bias), *feed_forward]
 
 
 class _Recorder:
-    """Keeps the largest absolute value of each channel and every n-th row of what passes."""
+    """Keeps the largest absolute value of each channel and every n-th row of what passes, less an offset."""
 
-    def __init__(self, every: int) -> None:
-        self._every, self._passed = every, 0
+    def __init__(self, every: int, offset: Tensor) -> None:
+        self._every, self._passed, self._offset = every, 0, offset
         self._largest = torch.zeros(())
         self._rows: list[Tensor] = []
 
     def record(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        rows = inputs[0].reshape(-1, inputs[0].shape[-1]).float()  # (tokens, channels)
+        rows = inputs[0].reshape(-1, inputs[0].shape[-1]).float() - self._offset  # (tokens, channels)
         self._largest = torch.maximum(self._largest, rows.abs().amax(dim=0))
         self._rows.append(rows[-self._passed % self._every :: self._every].clone())
         self._passed += len(rows)

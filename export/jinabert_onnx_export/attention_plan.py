@@ -26,14 +26,17 @@ def AttentionPlan(attention_mask, slopes: list[float]):  # type: ignore[no-untyp
         source (T): place of each token in the padded batch, flattened. A text whose mask is all 0 keeps its
             first token, so that there is something to compute.
         tokens (P): the same and, at the end, place 0 up to a multiple of the number of blocks of tokens.
+        token_blocks (3): the shape of P rows as blocks of tokens.
         positions (T) float: each token's column in the padded batch.
         rows (I, L): the tokens of each block; shorter blocks repeat their last token. Where all is computed
             densely, a block is a text.
         back (P): each token's place in `rows`, flattened; 0 for padding.
-        key_ends (I, 2): first token and end of the text that each block is part of.
+        text_blocks (I, 2): first block and end of the text that each block is part of.
         biases (I, n, L, L) float where all is computed densely, minus infinity for repeated tokens; else (0, n, L, L).
-        heads (4): the shape to reshape gathered rows to, (I, L, n, d).
-        token_blocks (3), token_rows (2): the shapes of P rows as blocks of tokens, and back.
+        dense, even: whether all is computed densely; and whether packed rows are then blocks as they stand, since all
+            texts have one length.
+        block_shape (3): (I, L, -1).
+        token_rows (2): (P, -1).
     """
     zero = op.Constant(value_ints=[0])
     one = op.Constant(value_ints=[1])
@@ -60,7 +63,8 @@ def AttentionPlan(attention_mask, slopes: list[float]):  # type: ignore[no-untyp
     block = op.Div(op.Sub(op.Add(lengths, blocks), step), blocks)  # (B) rows of each of its blocks
     block_ends = op.CumSum(blocks, first)
     block_starts = op.Sub(block_ends, blocks)
-    width = op.ReduceMax(block, keepdims=0)  # L
+    widest = op.ReduceMax(block, keepdims=0)
+    width = op.Where(dense, widest, op.Add(widest, op.Mod(widest, op.Constant(value_int=2))))  # L, even in windows
 
     numbers = op.Range(first, op.ReduceMax(block_ends, keepdims=0), step)  # (I)
     passed = op.LessOrEqual(op.Unsqueeze(block_ends, zero), op.Unsqueeze(numbers, one))  # (I, B)
@@ -72,7 +76,9 @@ def AttentionPlan(attention_mask, slopes: list[float]):  # type: ignore[no-untyp
     slots = op.Range(first, width, step)  # (L)
     wanted = op.Add(op.Unsqueeze(start, one), slots)  # (I, L)
     rows = op.Min(wanted, op.Unsqueeze(last, one))
-    key_ends = op.Concat(op.Unsqueeze(op.Gather(starts, owner), one), op.Unsqueeze(end, one), axis=1)
+    text_blocks = op.Concat(
+        op.Unsqueeze(op.Gather(block_starts, owner), one), op.Unsqueeze(op.Gather(block_ends, owner), one), axis=1
+    )
 
     offset = op.Sub(op.Range(first, op.Size(source), step), op.Gather(starts, text))
     rows_a_block = op.Gather(block, text)
@@ -88,7 +94,6 @@ def AttentionPlan(attention_mask, slopes: list[float]):  # type: ignore[no-untyp
     distances = op.Where(op.Unsqueeze(repeated, one), infinity, apart)
     slope = op.Constant(value_floats=slopes)
     biases = op.Mul(op.Unsqueeze(distances, one), op.Unsqueeze(op.Neg(slope), op.Constant(value_ints=[1, 2])))
-    heads = op.Concat(op.Shape(rows), op.Shape(slope), rest, axis=0)
 
     total = op.Size(source)
     full = op.Constant(value_int=TOKEN_BLOCK)
@@ -100,7 +105,12 @@ def AttentionPlan(attention_mask, slopes: list[float]):  # type: ignore[no-untyp
     token_rows = op.Concat(op.Unsqueeze(padded, zero), rest, axis=0)
     tokens = op.Pad(source, padding)
     back_padded = op.Pad(back, padding)
-    return source, tokens, positions, rows, back_padded, key_ends, biases, heads, token_blocks, token_rows
+    even = op.And(dense, op.Equal(padded, op.Size(rows)))
+    block_shape = op.Concat(op.Shape(rows), rest, axis=0)
+    return (
+        source, tokens, token_blocks, positions, rows, back_padded, text_blocks, biases, dense, even, block_shape,
+        token_rows,
+    )  # fmt: skip
 
 
 @script(domain, default_opset=op)

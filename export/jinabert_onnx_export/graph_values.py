@@ -19,6 +19,15 @@ def constant(value: ir.Value | None) -> NDArray[np.generic]:
     return value.const_value.numpy()
 
 
+def floats(value: ir.Value | None) -> NDArray[np.float32]:
+    """The content of a stored value, in float32.
+
+    Raises:
+        ValueError: it is computed, not stored.
+    """
+    return constant(value).astype(np.float32)
+
+
 def producer(value: ir.Value | None) -> ir.Node:
     """The node that computes `value`.
 

@@ -15,34 +15,33 @@ from .feed_forward import with_activation
 from .operators import contrib, domain, function_proto, op
 
 STEP = 1 / 127  # of a row divided by its largest absolute value
+MIDDLE = onnx.helper.make_tensor("middle", onnx.TensorProto.UINT8, [], [128])
 
 
 @script(domain, default_opset=op)
 def QuantizeRows(x):  # type: ignore[no-untyped-def]  # noqa: N802
     """(P, K) -> bytes (P, K) around 128 and the largest absolute value of each row (P, 1)."""
-    rest = op.Constant(value_ints=[-1])
     # A row of zeros becomes any bytes, which its size of 0 turns into zeros again.
-    largest = op.ReduceMax(op.Abs(x), rest)
-    step = op.Constant(value_float=STEP)
-    middle = op.Cast(op.Constant(value_int=128), to=2)
+    largest = op.ReduceMax(op.Abs(x), op.Constant(value_ints=[-1]))
+    # Multiplying a row by the reciprocal takes half of the time of dividing it.
+    divided = op.Mul(x, op.Reciprocal(largest))
     # onnxruntime's own: 1.23 has no kernel for the QuantizeLinear of opset 23.
-    return contrib.QuantizeLinear(op.Div(x, largest), step, middle), largest
+    return contrib.QuantizeLinear(divided, op.Constant(value_float=STEP), op.Constant(value=MIDDLE)), largest
 
 
 @script(domain, default_opset=op)
-def QuantizedMatMul(x, smoothing, weight, scale):  # type: ignore[no-untyped-def]  # noqa: N802
-    """(x * smoothing) weight: x (P, K), smoothing (K) or (1), weight int8 (K, N), scale (N)."""
+def QuantizedMatMul(x, weight, scale):  # type: ignore[no-untyped-def]  # noqa: N802
+    """The product of x (P, K) and a weight, int8 (K, N) with a scale (N)."""
+    rows, largest = domain.QuantizeRows(x)
     step = op.Constant(value_float=STEP)
-    middle = op.Cast(op.Constant(value_int=128), to=2)
-    rows, largest = domain.QuantizeRows(op.Mul(x, smoothing))
-    return op.Mul(contrib.MatMulIntegerToFloat(rows, weight, step, scale, middle), largest)
+    return op.Mul(contrib.MatMulIntegerToFloat(rows, weight, step, scale, op.Constant(value=MIDDLE)), largest)
 
 
 @script(domain, default_opset=op)
 def QuantizedGatedFeedForward(x, token_blocks, token_rows, smoothing, gate, gate_scale, up, up_scale, down, down_scale):  # type: ignore[no-untyped-def]  # noqa: N802
     """`GatedFeedForward` of x * smoothing; the row scale of `up` is multiplied back after `down` only."""
     step = op.Constant(value_float=STEP)
-    middle = op.Cast(op.Constant(value_int=128), to=2)
+    middle = op.Constant(value=MIDDLE)
 
     @graph()
     def feed(block):  # type: ignore[no-untyped-def]

@@ -21,8 +21,14 @@ contrib = Opset("com.microsoft", 1)  # onnxruntime's own operators
 
 
 def function_proto(operator: OnnxFunction[Any, Any]) -> onnx.FunctionProto:
-    """The body of an operator, with the opsets that its inner graphs use: onnxscript names the outer ones only."""
+    """The body of an operator, with the opsets that its inner graphs use: onnxscript names the outer ones only.
+
+    Of Attention the first output alone is kept: onnxruntime 1.23 refuses unused ones that have a name.
+    """
     function = operator.to_function_proto()
+    for node in _nodes(function.node):
+        if node.op_type == "Attention":
+            del node.output[1:]
     used = {node.domain for node in _nodes(function.node)}
     imported = {entry.domain for entry in function.opset_import}
     for opset in (domain, contrib):

@@ -21,14 +21,23 @@ from .packing import pack
 from .projections import join_projections
 from .quantize import quantize
 
+_EQUAL_WEIGHTS = "are weights of this checkpoint equal to each other?"  # torch merges such
+
 
 def optimize(traced: onnx.ModelProto, layers: Sequence[LayerActivations] | None = None) -> onnx.ModelProto:
-    """The fast form of a traced fp32 encoder: fp32, or int8 where `layers` tell what its linear layers are fed."""
+    """The fast form of a traced fp32 encoder: fp32, or int8 where `layers` tell what its linear layers are fed.
+
+    Raises:
+        ExportError: the trace has a form that the passes do not know.
+    """
     model = ir.from_proto(traced)
     model.functions.clear()  # the padded attention's
-    activation = block_feed_forward(model)
-    join_projections(model)
-    pack(model)
+    try:
+        activation = block_feed_forward(model)
+        join_projections(model)
+        pack(model)
+    except ValueError as error:
+        raise ExportError(f"the traced graph has an unexpected form ({error}); {_EQUAL_WEIGHTS}") from error
     _require_form(model)
     if layers is not None:
         quantize(model, layers)
@@ -51,6 +60,5 @@ def _require_form(model: ir.Model) -> None:
     for name, count in expected.items():
         if counts[name] != count:
             raise ExportError(
-                f"the traced graph has {counts[name]} {name} nodes where {count} were expected; "
-                "are weights of this checkpoint equal to each other?"
+                f"the traced graph has {counts[name]} {name} nodes where {count} were expected; {_EQUAL_WEIGHTS}"
             )

@@ -1,9 +1,9 @@
 """ALiBi attention over packed tokens: the operator `jinabert::AlibiAttention`, version 2 of the domain.
 
 Version 1, in `alibi_operator`, is over padded batches. Inputs query, key and value (P, H) and what an
-AttentionPlan gives; attributes `slopes`, one a head, and `scale` of the scores; output (P, H). Where scores are
-few, all texts and heads are computed at once; else see `windowed_attention`. Bodies in standard operators, so
-that any runtime can run them and a native kernel can take their place: nothing else knows them.
+AttentionPlan gives; attributes `slopes`, one a head, their number, and `scale` of the scores; output (P, H). Where
+scores are few, all texts and heads are computed at once; else see `windowed_attention`. Bodies in standard
+operators, so that any runtime can run them and a native kernel can take their place: nothing else knows them.
 """
 
 from __future__ import annotations
@@ -18,27 +18,62 @@ from .windowed_attention import WindowedAttention
 
 # Shapes as in `attention_plan`.
 @script(domain, default_opset=op)
-def DenseAttention(query, key, value, rows, biases, heads):  # type: ignore[no-untyped-def]  # noqa: N802
-    """Packed (P, H) each, the query scaled: every text is one block; (I, L, n, d)."""
-    queries = op.Transpose(op.Reshape(op.Gather(query, rows), heads), perm=[0, 2, 1, 3])  # (I, n, L, d)
-    keys = op.Transpose(op.Reshape(op.Gather(key, rows), heads), perm=[0, 2, 3, 1])  # (I, n, d, L)
-    values = op.Transpose(op.Reshape(op.Gather(value, rows), heads), perm=[0, 2, 1, 3])  # (I, n, L, d)
-    weights = op.Softmax(op.Add(op.MatMul(queries, keys), biases), axis=-1)
-    return op.Transpose(op.MatMul(weights, values), perm=[0, 2, 1, 3])
+def DenseAttention(queries, keys, values, biases, flat, num_heads: int, scale: float):  # type: ignore[no-untyped-def]  # noqa: N802
+    """Texts (I, L, H) each, of which every token reads every token; (I * L, H), whose shape `flat` is."""
+    context, _, _, _ = op.Attention(
+        queries, keys, values, biases, q_num_heads=num_heads, kv_num_heads=num_heads, scale=scale
+    )
+    # Also hides the attention's own output, whose shape onnxruntime infers wrongly and warns of.
+    return op.Reshape(context, flat)
 
 
 @script(domain, default_opset=op)
 def AlibiAttention(  # type: ignore[no-untyped-def]  # noqa: N802
-    query, key, value, positions, rows, back, key_ends, biases, heads, slopes: list[float], scale: float
+    query,
+    key,
+    value,
+    positions,
+    rows,
+    back,
+    text_blocks,
+    biases,
+    dense,
+    even,
+    block_shape,
+    token_rows,
+    slopes: list[float],
+    num_heads: int,
+    scale: float,
 ):
-    """Softmax over the keys j of the same text of scale * q_i . k_j - slope |i - j|, times their values."""
-    scaled = op.Mul(query, op.Constant(value_float=scale))
-    if op.Greater(op.Size(biases), op.Constant(value_int=0)):
-        by_row = domain.DenseAttention(scaled, key, value, rows, biases, heads)
+    """Softmax over the keys j of the same text of scale * q_i . k_j - slope |i - j|, times their values; (P, H)."""
+    if even:
+        context = domain.DenseAttention(
+            op.Reshape(query, block_shape),
+            op.Reshape(key, block_shape),
+            op.Reshape(value, block_shape),
+            biases,
+            token_rows,
+            num_heads=num_heads,
+            scale=scale,
+        )
     else:
-        by_row = domain.WindowedAttention(scaled, key, value, positions, rows, key_ends, slopes=slopes)
-    flat = op.Concat(op.Constant(value_ints=[-1]), op.Shape(query, start=1, end=2), axis=0)
-    return op.Gather(op.Reshape(by_row, flat), back)  # (P, H)
+        flat = op.Concat(op.Constant(value_ints=[-1]), op.Shape(query, start=1, end=2), axis=0)
+        if dense:
+            by_row = domain.DenseAttention(
+                op.Gather(query, rows),
+                op.Gather(key, rows),
+                op.Gather(value, rows),
+                biases,
+                flat,
+                num_heads=num_heads,
+                scale=scale,
+            )
+        else:
+            by_row = domain.WindowedAttention(
+                query, key, value, positions, rows, text_blocks, flat, slopes=slopes, scale=scale
+            )
+        context = op.Gather(by_row, back)
+    return context
 
 
 def packed_functions() -> list[onnx.FunctionProto]:

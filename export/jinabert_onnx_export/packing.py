@@ -15,9 +15,11 @@ import onnx_ir as ir
 from .graph_values import initializer, replace
 from .operators import DOMAIN, DOMAIN_VERSION
 
-PLAN_OUTPUTS = (
-    "source", "tokens", "positions", "rows", "back", "key_ends", "biases", "heads", "token_blocks", "token_rows"
+# What attention reads of the plan, and all that the plan gives.
+ATTENTION_INPUTS = (
+    "positions", "rows", "back", "text_blocks", "biases", "dense", "even", "block_shape", "token_rows"
 )  # fmt: skip
+PLAN_OUTPUTS = ("source", "tokens", "token_blocks", *ATTENTION_INPUTS)
 
 
 def pack(model: ir.Model) -> None:
@@ -30,11 +32,13 @@ def pack(model: ir.Model) -> None:
     input_ids, attention_mask = graph.inputs
     attentions = [node for node in graph if node.op_type == "AlibiAttention"]
     slopes = attentions[0].attributes["slopes"]
-    head_size = int(graph.outputs[0].shape[-1]) // len(slopes.as_floats())  # type: ignore[arg-type, index]
-    scale = ir.AttrFloat32("scale", 1 / math.sqrt(head_size))
+    heads = len(slopes.as_floats())
+    head_size = int(graph.outputs[0].shape[-1]) // heads  # type: ignore[arg-type, index]
+    attributes = [slopes, ir.AttrInt64("num_heads", heads), ir.AttrFloat32("scale", 1 / math.sqrt(head_size))]
     outputs = [ir.Value(name=name) for name in PLAN_OUTPUTS]
     plan = ir.Node(DOMAIN, "AttentionPlan", [attention_mask], [slopes], outputs=outputs)
-    source, tokens, *layout, token_blocks, token_rows = outputs
+    source, tokens, token_blocks, *layout = outputs
+    token_rows = layout[-1]
     flat = ir.node("Reshape", [input_ids, initializer(graph, "flat_shape", np.array([-1]))])
     (lookup,) = (use.node for use in input_ids.uses() if use.node is not flat)
     packed = ir.node("Gather", [flat.outputs[0], tokens])
@@ -42,7 +46,7 @@ def pack(model: ir.Model) -> None:
     lookup.replace_input_with(1, packed.outputs[0])
     for node in attentions:
         inputs = [*node.inputs[:3], *layout]
-        replace(graph, node, ir.Node(DOMAIN, "AlibiAttention", inputs, [slopes, scale]))
+        replace(graph, node, ir.Node(DOMAIN, "AlibiAttention", inputs, attributes))
     for node in [node for node in graph if node.op_type == "GatedFeedForward"]:
         x, *weights = node.inputs
         replace(graph, node, ir.node(node.op_type, [x, token_blocks, token_rows, *weights], domain=DOMAIN))

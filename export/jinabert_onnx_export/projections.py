@@ -1,6 +1,8 @@
-"""Query, key and value of a layer in one product: fewer and larger operators.
+"""Query, key and value of a layer in one product, and without the biases that attention does not need.
 
-A pass over the traced graph. Knows nothing of attention.
+A pass over the traced graph. Knows nothing of attention but what a softmax does not see: a key's bias adds the
+same to all scores of a row, so it is dropped; a value's bias is added to every context, since a row's weights sum
+to 1, so it moves through the output's product into the output's bias.
 """
 
 from __future__ import annotations
@@ -8,28 +10,53 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from .graph_values import constant, initializer
+from .graph_values import floats, initializer, producer
+
+QUERY, KEY, VALUE = range(3)  # inputs of AlibiAttention
 
 
 def join_projections(model: ir.Model) -> None:
-    """Put one product and a split in the place of every three linear layers that read the same value, in place."""
-    products: dict[ir.Value, list[ir.Node]] = {}
-    for node in model.graph:
-        if node.op_type == "MatMul" and node.inputs[0] is not None:
-            products.setdefault(node.inputs[0], []).append(node)
-    groups = [group for group in products.values() if len(group) == 3]
-    for layer, group in enumerate(groups):
-        _join(model.graph, f"query_key_value_{layer}", group)
+    """Put one product and a split in the place of the three linear layers before every attention, in place.
+
+    Requires: each is a MatMul and an Add; the attention's output goes through a MatMul and an Add.
+    """
+    attentions = [node for node in model.graph if node.op_type == "AlibiAttention"]
+    for layer, attention in enumerate(attentions):
+        _move_biases(model.graph, f"layer_{layer}", attention)
+        products = [_product_before(attention, place) for place in (QUERY, KEY, VALUE)]
+        _join(model.graph, f"query_key_value_{layer}", products)
+
+
+def _move_biases(graph: ir.Graph, name: str, attention: ir.Node) -> None:
+    """Drop the key's bias where nothing stands between, and add the value's to the output's."""
+    value = producer(attention.inputs[VALUE])
+    (product,) = attention.outputs[0].consumers()
+    (output,) = product.outputs[0].consumers()
+    bias = floats(output.inputs[1]) + floats(value.inputs[1]) @ floats(product.inputs[1])
+    output.replace_input_with(1, initializer(graph, f"{name}.output_bias", bias))
+    _skip(graph, value)
+    key = producer(attention.inputs[KEY])
+    if key.op_type == "Add":
+        _skip(graph, key)
+
+
+def _skip(graph: ir.Graph, biased: ir.Node) -> None:
+    """Take an Add out of the graph; what it was added to goes on."""
+    ir.convenience.replace_all_uses_with(biased.outputs[0], biased.inputs[0])  # type: ignore[arg-type]
+    graph.remove(biased, safe=True)
+
+
+def _product_before(attention: ir.Node, place: int) -> ir.Node:
+    node = producer(attention.inputs[place])
+    while node.op_type != "MatMul":
+        node = producer(node.inputs[0])
+    return node
 
 
 def _join(graph: ir.Graph, name: str, products: list[ir.Node]) -> None:
-    sums = [next(iter(node.outputs[0].consumers())) for node in products]  # Add of each bias
-    weights = np.concatenate([constant(node.inputs[1]) for node in products], axis=1)  # (H, 3 H)
-    biases = np.concatenate([constant(node.inputs[1]) for node in sums])
-    weight = initializer(graph, f"{name}.weight", weights)
-    product = ir.node("MatMul", [products[0].inputs[0], weight])
-    biased = ir.node("Add", [product.outputs[0], initializer(graph, f"{name}.bias", biases)])
-    split = ir.node("Split", [biased.outputs[0]], {"axis": -1, "num_outputs": 3}, num_outputs=3)
-    graph.insert_before(products[0], [product, biased, split])
-    ir.convenience.replace_all_uses_with([node.outputs[0] for node in sums], split.outputs)
-    graph.remove([*sums, *products], safe=True)
+    weights = np.concatenate([floats(node.inputs[1]) for node in products], axis=1)  # (H, 3 H)
+    product = ir.node("MatMul", [products[0].inputs[0], initializer(graph, f"{name}.weight", weights)])
+    split = ir.node("Split", [product.outputs[0]], {"axis": -1, "num_outputs": 3}, num_outputs=3)
+    graph.insert_before(products[0], [product, split])
+    ir.convenience.replace_all_uses_with([node.outputs[0] for node in products], split.outputs)
+    graph.remove(products, safe=True)

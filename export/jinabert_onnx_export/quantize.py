@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from .activations import Activations, LayerActivations
-from .graph_values import constant, initializer, producer, replace
+from .activations import LayerActivations
+from .graph_values import floats, initializer, producer, replace
 from .operators import DOMAIN
 from .rounding import Floats, quantize_table, quantize_weight
 from .smoothing import best_smoothing
@@ -36,39 +36,39 @@ def quantize(model: ir.Model, layers: Sequence[LayerActivations]) -> None:
 def _products_around(attention: ir.Node) -> tuple[ir.Node, ir.Node]:
     """The MatMul that makes Q, K and V, and the one that reads the attention's output."""
     split = producer(attention.inputs[2])  # of V: nothing stands between
-    biased = producer(split.inputs[0])
     (context,) = attention.outputs[0].consumers()
-    return producer(biased.inputs[0]), context
+    return producer(split.inputs[0]), context
 
 
 def _quantize_attention(
     graph: ir.Graph, name: str, projection: ir.Node, context: ir.Node, activations: LayerActivations
 ) -> None:
     """Quantise both products; the factors of the attention's output move into V, whose channels they are."""
-    weight = _floats(projection.inputs[1])  # (H, 3 H)
-    (biased,) = projection.outputs[0].consumers()
-    bias = _floats(biased.inputs[1])
-    output = _floats(context.inputs[1])  # (H, H)
+    weight = floats(projection.inputs[1])  # (H, 3 H)
+    output = floats(context.inputs[1])  # (H, H)
     factors = best_smoothing(activations.context, output)
     hidden = len(factors)
-    values = np.concatenate([np.ones(2 * hidden, np.float32), 1 / factors])  # of Q, K and V
-    biased.replace_input_with(1, initializer(graph, f"{name}.bias", bias * values))
-    _replace_product(graph, f"{name}.query_key_value", projection, weight * values, activations.attention)
-    _replace_product(graph, f"{name}.output", context, output * factors[:, None], None)
+    weight = weight * np.concatenate([np.ones(2 * hidden, np.float32), 1 / factors])
+    smoothing = best_smoothing(activations.attention, weight)
+    smooth = ir.node(
+        "Mul", [projection.inputs[0], initializer(graph, f"{name}.query_key_value.smoothing", 1 / smoothing)]
+    )
+    graph.insert_before(projection, smooth)
+    projection.replace_input_with(0, smooth.outputs[0])
+    _replace_product(graph, f"{name}.query_key_value", projection, weight * smoothing[:, None])
+    _replace_product(graph, f"{name}.output", context, output * factors[:, None])
 
 
-def _replace_product(graph: ir.Graph, name: str, product: ir.Node, weight: Floats, inputs: Activations | None) -> None:
-    """Put a QuantizedMatMul in the place of a MatMul; without `inputs` its factors are 1."""
-    factors = np.ones(1, np.float32) if inputs is None else best_smoothing(inputs, weight)
-    smoothed = weight * (factors[:, None] if inputs else 1)
-    stored = [initializer(graph, f"{name}.smoothing", 1 / factors), *_store_bytes(graph, name, smoothed)]
-    replace(graph, product, ir.node("QuantizedMatMul", [product.inputs[0], *stored], domain=DOMAIN))
+def _replace_product(graph: ir.Graph, name: str, product: ir.Node, weight: Floats) -> None:
+    """Put a QuantizedMatMul with `weight` in the place of a MatMul."""
+    inputs = [product.inputs[0], *_store_bytes(graph, name, weight)]
+    replace(graph, product, ir.node("QuantizedMatMul", inputs, domain=DOMAIN))
 
 
 def _quantize_feed_forward(graph: ir.Graph, name: str, node: ir.Node, activations: LayerActivations) -> None:
     """Quantise the three products; the factors of the wide activations move into `up`."""
     x, token_blocks, token_rows, *weights = node.inputs
-    gate, up, down = (_floats(value) for value in weights)
+    gate, up, down = (floats(value) for value in weights)
     wide = best_smoothing(activations.wide, down)
     up, down = up / wide, down * wide[:, None]
     factors = best_smoothing(activations.feed_forward, np.concatenate([gate, up], axis=1))
@@ -81,7 +81,7 @@ def _quantize_feed_forward(graph: ir.Graph, name: str, node: ir.Node, activation
 
 def _quantize_embedding(graph: ir.Graph) -> None:
     (lookup,) = (node for node in graph if node.op_type == "Gather" and node.inputs[0].is_initializer())  # type: ignore[union-attr]
-    integers, scale = quantize_table(_floats(lookup.inputs[0]))
+    integers, scale = quantize_table(floats(lookup.inputs[0]))
     stored = [initializer(graph, "embedding.bytes", integers), initializer(graph, "embedding.scale", scale)]
     replace(graph, lookup, ir.node("QuantizedEmbedding", [*stored, lookup.inputs[1]], domain=DOMAIN))
 
@@ -89,7 +89,3 @@ def _quantize_embedding(graph: ir.Graph) -> None:
 def _store_bytes(graph: ir.Graph, name: str, weight: Floats) -> list[ir.Value]:
     integers, scale = quantize_weight(weight)
     return [initializer(graph, f"{name}.weight", integers), initializer(graph, f"{name}.scale", scale)]
-
-
-def _floats(value: ir.Value | None) -> Floats:
-    return constant(value).astype(np.float32)

@@ -5,23 +5,26 @@ EPSILON of any row's weight:
 
     score(i, j) = q_i . k_j - m |i - j|, with q scaled by 1 / sqrt(head size); row i has weight sum_j exp(score(i, j))
 
-Keys are taken in blocks J, with centre c and radius r = max |k_j - c|. By Cauchy and Schwarz, with gap(i, J) the
-distance from i to the nearest key of J and n keys in J, the weight of block J is at most
+Keys are taken in blocks J, halves of the blocks of queries, with mean c and radius r = max |k_j - c|. By Cauchy
+and Schwarz, with gap(i, J) the distance from i to the nearest key of J and n keys in J, the weight of block J is
+at most
 
     upper(i, J) = exp(q_i . c + |q_i| r - m gap(i, J)) min(n, 2 / (1 - exp(-m)))
 
-(keys at different distances form a geometric series on either side of i). The row's weight is at least
+(keys at different distances form a geometric series on either side of i). For a block I of queries let
+w(J) = n exp(-m d(J)), with d the distance of the middles of I and J and half the extent of both: no query of I is
+farther from a key of J. The row's weight is at least
 
-    lower(i) = max(exp(q_i . k_i), sum_J n exp(q_i . c - m (|i - middle of J| + half the extent of J)))
+    lower(i) = max(exp(q_i . k_i), Z exp(q_i . sum_J w(J) c_J / Z)), with Z = sum_J w(J)
 
-where the sum is by Jensen's inequality, the centre being the mean of the keys. (A short block repeats its last
-key: the mean then counts it as often, and n stands for L divided by how often.) A margin for rounding, 2e-5 of
-|q_i| times the largest key, is taken off lower(i). Blocks are left out from both
-ends as long as the sum over the left-out blocks of max_i upper(i, J) / lower(i) stays below EPSILON / 2 at each
-end. Nothing is assumed of the weights: huge scores make wide ranges, never wrong ones.
+where the second is by Jensen's inequality, over all keys of J with the weight exp(-m d(J)) each. Blocks are left
+out from both ends as long as the sum over the left-out blocks of max_i upper(i, J) / lower(i) stays below half of
+EPSILON at each end. Nothing is assumed of the weights: huge scores make wide ranges, never wrong ones.
 
-The certificate costs a batch (blocks of all its texts) x (tokens), so many long texts belong in several batches,
-as the runtime makes them. Knows nothing of layers.
+Rounding: r is raised by 2e-5 of the largest key of the text, about 300 times what a float changes in a product of
+64 terms; a gap of 8192 times a slope below 1 is known to 5e-4, for which 2e-3 of EPSILON is kept back.
+
+The certificate is linear in a text's tokens times its own blocks. Knows nothing of layers.
 """
 
 from __future__ import annotations
@@ -31,85 +34,112 @@ from onnxscript import graph, script
 from .operators import domain, op
 
 EPSILON = 1e-7  # most of a row's weight that is left out
+MARGIN = 2e-5  # of the largest key, added to every radius
+ALLOWED = 0.499 * EPSILON  # at each end
 
 
-# Shapes as in `attention_plan`.
+# Shapes as in `attention_plan`; J = 2 I blocks of keys, K the most blocks of keys that a text has.
 @script(domain, default_opset=op)
-def WindowedAttention(query, key, value, positions, rows, key_ends, slopes: list[float]):  # type: ignore[no-untyped-def]  # noqa: N802
-    """Packed (P, H) each, the query scaled, following an AttentionPlan; (I, L, n, d)."""
+def WindowedAttention(  # type: ignore[no-untyped-def]  # noqa: N802
+    query, key, value, positions, rows, text_blocks, flat, slopes: list[float], scale: float
+):
+    """Packed (P, H) each, following an AttentionPlan; (I * L, H), whose shape `flat` is."""
     slope = op.Constant(value_floats=slopes)
+    factor = op.Constant(value_float=scale)
     first = op.Constant(value_int=0)
     step = op.Constant(value_int=1)
+    half = op.Constant(value_float=0.5)
+    margin_share = op.Constant(value_float=MARGIN)
+    allowed = op.Constant(value_float=ALLOWED)
     zero = op.Constant(value_ints=[0])
     one = op.Constant(value_ints=[1])
     two = op.Constant(value_ints=[2])
     rest = op.Constant(value_ints=[-1])
-    count = op.Shape(rows, start=0, end=1)
-    width = op.Shape(rows, start=1, end=2)
     ends = op.Constant(value_ints=[0, -1])
     row_positions = op.Gather(positions, rows)  # (I, L)
-    bounds = op.Gather(row_positions, ends, axis=1)  # (I, 2) position of each block's first and last token
-    low, high = op.Split(bounds, axis=1, num_outputs=2)  # (I, 1)
-    origins = op.Mul(op.Add(low, high), op.Constant(value_float=0.5))  # (I, 1)
-    middle = op.Transpose(origins, perm=[1, 0])  # (1, I)
-    extent = op.Transpose(op.Mul(op.Sub(high, low), op.Constant(value_float=0.5)), perm=[1, 0])  # (1, I)
-    text = op.Slice(key_ends, zero, one, one)  # (I, 1) the first token of a text tells which it is
-    foreign = op.Not(op.Equal(text, op.Transpose(text, perm=[1, 0])))  # (I, I)
-    row_width = op.Cast(op.Squeeze(width), to=1)
-    block_ends = op.Gather(rows, ends, axis=1)  # (I, 2)
-    row_counts = op.Sub(op.Slice(block_ends, one, two, one), op.Slice(block_ends, zero, one, one))
-    repeats = op.Sub(row_width, op.Cast(row_counts, to=1))  # (I, 1) how often the last token stands in its block
-    keys_at_least = op.Transpose(op.Log(op.Div(row_width, repeats)), perm=[1, 0])  # (1, I)
-    minus_infinity = op.Constant(value_float=float("-inf"))
-    infinity = op.Constant(value_float=float("inf"))
+    low, high = op.Split(op.Gather(row_positions, ends, axis=1), axis=1, num_outputs=2)  # (I, 1) first and last
+    origins = op.Mul(op.Add(low, high), half)  # (I, 1)
     at = op.Unsqueeze(row_positions, two)  # (I, L, 1)
-    from_middle = op.Abs(op.Sub(at, middle))  # (I, L, I)
-    gap = op.Relu(op.Sub(from_middle, extent))  # from a token to the nearest key of a block
-    reach = op.Where(op.Unsqueeze(foreign, one), infinity, op.Add(from_middle, extent))
+    from_origin = op.Sub(at, op.Unsqueeze(origins, two))
+
+    # Blocks of keys, (J, L / 2) rows. Where a block of queries repeats its last token, the repeats are no keys.
+    by_half = op.Concat(op.Mul(op.Shape(rows, start=0, end=1), two), rest, axis=0)
+    key_rows = op.Reshape(rows, by_half)
+    follows = op.Greater(op.Slice(rows, one, op.Shape(rows, start=1, end=2), one), op.Slice(rows, zero, rest, one))
+    first_too = op.Pad(op.Cast(follows, to=1), op.Constant(value_ints=[0, 1, 0, 0]), op.Constant(value_float=1.0))
+    real = op.Reshape(first_too, by_half)  # (J, L / 2) 1 for a key
+    counts = op.ReduceSum(real, one)  # (J, 1)
+    mean_weights = op.Unsqueeze(op.Div(real, op.Max(counts, op.Constant(value_float=1.0))), one)  # (J, 1, L / 2)
+    key_positions = op.Gather(op.Gather(positions, key_rows), ends, axis=1)
+    key_low, key_high = op.Split(key_positions, axis=1, num_outputs=2)  # (J, 1)
+    key_ends = op.Gather(key_rows, ends, axis=1)  # (J, 2) first and last token
+
+    # The blocks of keys of each block's own text, (I, K), numbered from its first; those past its end are masked.
+    own_first, own_end = op.Split(op.Mul(text_blocks, two), axis=1, num_outputs=2)  # (I, 1)
+    most = op.ReduceMax(op.Sub(own_end, own_first), keepdims=0)
+    wanted = op.Add(own_first, op.Range(first, most, step))  # (I, K)
+    own = op.Min(wanted, op.Sub(own_end, one))
+    own_counts = op.Where(
+        op.Less(wanted, own_end), op.Gather(op.Squeeze(counts, one), own), op.Constant(value_float=0.0)
+    )
+    log_counts = op.Log(own_counts)  # minus infinity for blocks without keys
+    own_low = op.Gather(op.Squeeze(key_low, one), own)
+    own_high = op.Gather(op.Squeeze(key_high, one), own)
+    middle = op.Mul(op.Add(own_low, own_high), half)  # (I, K)
+    extent = op.Mul(op.Sub(own_high, own_low), half)
+    reach = op.Add(op.Add(op.Abs(op.Sub(middle, origins)), extent), op.Mul(op.Sub(high, low), half))  # (I, K)
+    from_middle = op.Abs(op.Sub(at, op.Unsqueeze(middle, one)))
+    gap = op.Relu(op.Sub(from_middle, op.Unsqueeze(extent, one)))  # (I, L, K)
 
     @graph()
     def attend_head(q_head, k_head, v_head, m):  # type: ignore[no-untyped-def]
         # (P, d) each and the slope
-        q_blocks = op.Gather(q_head, rows)  # (I, L, d)
-        k_blocks = op.Gather(k_head, rows)
-        centre = op.ReduceMean(k_blocks, one)  # (I, 1, d)
-        radius = op.Sqrt(op.ReduceMax(op.ReduceSumSquare(op.Sub(k_blocks, centre), two, keepdims=0), one))  # (I, 1)
+        q_blocks = op.Mul(op.Gather(q_head, rows), factor)  # (I, L, d)
+        k_blocks = op.Gather(k_head, key_rows)  # (J, L / 2, d)
+        centre = op.MatMul(mean_weights, k_blocks)  # (J, 1, d)
+        radius = op.Sqrt(op.ReduceMax(op.ReduceSumSquare(op.Sub(k_blocks, centre), two), one))  # (J, 1, 1)
+        largest = op.Add(radius, op.Sqrt(op.ReduceSumSquare(centre, two)))
+        centres = op.Gather(op.Squeeze(centre, one), own)  # (I, K, d)
+        largest_key = op.ReduceMax(op.Gather(op.Squeeze(largest, one), own), one)  # (I, 1, 1) of the text
+        margin = op.Mul(margin_share, largest_key)
+        radii = op.Add(op.Gather(op.Squeeze(radius, one), own), margin)  # (I, K, 1)
+
+        log_weights = op.Sub(log_counts, op.Mul(reach, m))  # (I, K)
+        log_total = op.ReduceLogSumExp(log_weights, one)  # (I, 1) log Z
+        shares = op.Unsqueeze(op.Exp(op.Sub(log_weights, log_total)), one)  # (I, 1, K)
+        typical = op.Transpose(op.MatMul(shares, centres), perm=[0, 2, 1])  # (I, d, 1)
+        jensen = op.Add(op.MatMul(q_blocks, typical), op.Unsqueeze(log_total, two))  # (I, L, 1)
+        itself = op.ReduceSum(op.Mul(q_blocks, op.Reshape(k_blocks, op.Shape(q_blocks))), two)  # (I, L, 1)
+        lower = op.Max(itself, jensen)
         q_norm = op.Sqrt(op.ReduceSumSquare(q_blocks, two))  # (I, L, 1)
-        to_centre = op.MatMul(q_blocks, op.Transpose(op.Squeeze(centre, one), perm=[1, 0]))  # (I, L, I)
-        spread = op.Mul(q_norm, op.Transpose(radius, perm=[1, 0]))  # (I, L, I)
-        same = op.ReduceSum(op.Mul(q_blocks, k_blocks), two)  # (I, L, 1) score of a token with itself
-        jensen = op.Sub(op.Add(to_centre, keys_at_least), op.Mul(m, reach))
-        lower = op.Max(same, op.ReduceLogSumExp(jensen, two))  # (I, L, 1)
-        # What rounding can change in a product of norms: about 64 terms of 6e-8 each, taken generously.
-        largest_key = op.ReduceMax(op.Add(radius, op.Sqrt(op.ReduceSumSquare(centre, two, keepdims=0))), keepdims=0)
-        rounding = op.Mul(q_norm, op.Mul(op.Constant(value_float=2e-5), largest_key))
+
+        # One product gives (q . c + |q| r - lower) / m, from which gaps are taken.
+        q_side = op.Concat(q_blocks, q_norm, lower, axis=-1)  # (I, L, d + 2)
+        minus_one = op.Expand(op.Constant(value_float=-1.0), op.Shape(radii))
+        k_side = op.Transpose(op.Div(op.Concat(centres, radii, minus_one, axis=-1), m), perm=[0, 2, 1])  # (I, d + 2, K)
+        above = op.ReduceMax(op.Sub(op.MatMul(q_side, k_side), gap), one, keepdims=0)  # (I, K)
         sides = op.Div(op.Constant(value_float=2.0), op.Sub(op.Constant(value_float=1.0), op.Exp(op.Neg(m))))
-        upper = op.Sub(op.Add(to_centre, spread), op.Mul(m, gap))
-        above = op.ReduceMax(op.Sub(upper, op.Sub(lower, rounding)), one, keepdims=0)  # (I, I)
-        share = op.Add(above, op.Log(op.Min(sides, row_width)))  # logarithm
-        own_share = op.Where(foreign, minus_infinity, share)
-        weight = op.Exp(op.Min(own_share, op.Constant(value_float=1.0)))  # (I, I)
-        allowed = op.Constant(value_float=EPSILON / 2)
+        share = op.Add(op.Mul(above, m), op.Min(log_counts, op.Log(sides)))  # logarithm
+        weight = op.Exp(op.Min(share, op.Constant(value_float=1.0)))  # (I, K)
         from_left = op.LessOrEqual(op.CumSum(weight, step), allowed)
         from_right = op.LessOrEqual(op.CumSum(weight, step, reverse=1), allowed)
-        left = op.ReduceSum(op.Cast(from_left, to=7), one, keepdims=0)  # (I) blocks left out at the left
-        right = op.Sub(op.Sub(count, one), op.ReduceSum(op.Cast(from_right, to=7), one, keepdims=0))
-        key_first = op.Gather(op.Gather(block_ends, first, axis=1), left)  # (I)
-        key_last = op.Add(op.Gather(op.Gather(block_ends, step, axis=1), right), step)
-        k_columns = op.Transpose(k_head, perm=[1, 0])
+        left = op.Add(own_first, op.ReduceSum(op.Cast(from_left, to=7), one))  # (I, 1) first block of keys read
+        right_most = op.Sub(op.Add(own_first, most), op.ReduceSum(op.Cast(from_right, to=7), one))  # end
+        right = op.Sub(op.Min(right_most, own_end), one)
+        key_first = op.Gather(op.Gather(key_ends, first, axis=1), left)  # (I, 1)
+        key_last = op.Add(op.Gather(op.Gather(key_ends, step, axis=1), right), one)
 
         @graph()
-        def attend_block(q_block, row_offsets, origin, start, end):  # type: ignore[no-untyped-def]
-            begin = op.Unsqueeze(start, zero)
-            finish = op.Unsqueeze(end, zero)
-            scores = op.MatMul(q_block, op.Slice(k_columns, begin, finish, one))  # (L, keys)
-            key_offsets = op.Mul(op.Sub(op.Slice(positions, begin, finish), origin), m)  # (keys)
-            biased = op.Sub(scores, op.Abs(op.Sub(row_offsets, key_offsets)))
-            return op.MatMul(op.Softmax(biased, axis=-1), op.Slice(v_head, begin, finish, zero))  # (L, d)
+        def attend_block(q_block, row_offsets, origin, begin, end):  # type: ignore[no-untyped-def]
+            key_offsets = op.Mul(op.Sub(op.Slice(positions, begin, end), origin), m)  # (keys)
+            distances = op.Abs(op.Sub(row_offsets, key_offsets))  # (L, keys)
+            keys = op.Slice(k_head, begin, end, zero)
+            scores = op.Gemm(q_block, keys, distances, beta=-1.0, transB=1)  # (L, keys)
+            return op.MatMul(op.Softmax(scores, axis=-1), op.Slice(v_head, begin, end, zero))  # (L, d)
 
         # Distances are counted from the middle of a block, so that where they matter their products with a slope
         # are small and round little.
-        offsets = op.Mul(op.Sub(at, op.Unsqueeze(origins, two)), m)  # (I, L, 1)
+        offsets = op.Mul(from_origin, m)  # (I, L, 1)
         return op.Scan(q_blocks, offsets, origins, key_first, key_last, body=attend_block, num_scan_inputs=5)
 
     by_head = op.Concat(zero, op.Shape(slope), rest, axis=0)
@@ -117,4 +147,4 @@ def WindowedAttention(query, key, value, positions, rows, key_ends, slopes: list
     k_heads = op.Transpose(op.Reshape(key, by_head), perm=[1, 0, 2])
     v_heads = op.Transpose(op.Reshape(value, by_head), perm=[1, 0, 2])
     contexts = op.Scan(q_heads, k_heads, v_heads, slope, body=attend_head, num_scan_inputs=4)  # (n, I, L, d)
-    return op.Transpose(contexts, perm=[1, 2, 0, 3])
+    return op.Reshape(op.Transpose(contexts, perm=[1, 2, 0, 3]), flat)

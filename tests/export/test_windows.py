@@ -17,7 +17,7 @@ from jinabert_onnx_export.alibi import alibi_slopes
 from jinabert_onnx_export.attention_plan import TOKEN_BLOCK
 from jinabert_onnx_export.operators import DOMAIN, DOMAIN_VERSION
 from jinabert_onnx_export.packed_attention import packed_functions
-from jinabert_onnx_export.packing import PLAN_OUTPUTS
+from jinabert_onnx_export.packing import ATTENTION_INPUTS, PLAN_OUTPUTS
 from onnx import TensorProto, helper
 
 HEAD_SIZE = 64
@@ -40,8 +40,8 @@ def attention_session(heads: int) -> onnxruntime.InferenceSession:
         for name in (*NAMES, "output")
     )
     plan = helper.make_node("AttentionPlan", [mask.name], PLAN_OUTPUTS, domain=DOMAIN, slopes=slopes)
-    inputs = [*NAMES, "positions", "rows", "back", "key_ends", "biases", "heads"]
-    attention = helper.make_node("AlibiAttention", inputs, ["output"], domain=DOMAIN, slopes=slopes, scale=SCALE)
+    attributes = {"slopes": slopes, "num_heads": heads, "scale": SCALE}
+    attention = helper.make_node("AlibiAttention", [*NAMES, *ATTENTION_INPUTS], ["output"], domain=DOMAIN, **attributes)
     model = helper.make_model(
         helper.make_graph([plan, attention], "attention", [mask, query, key, value], [output]),
         functions=packed_functions(),

@@ -260,7 +260,7 @@ def test_each_layer_has_one_attention_and_one_feed_forward(packed: Packed) -> No
 
 
 def test_no_table_of_positions_is_stored(packed: Packed) -> None:
-    """What is stored is as many numbers as the graph needs of the checkpoint, and a handful; constants of nodes are few."""
+    """What is stored is as many numbers as the graph needs, and a handful; constants of nodes are few."""
     encoder, model = packed.encoder, packed.model
     types = encoder.embeddings.token_type_embeddings.weight  # only its first row is used
     parameters = sum(parameter.numel() for parameter in encoder.parameters()) - types[1:].numel()

@@ -91,6 +91,8 @@ def WindowedAttention(  # type: ignore[no-untyped-def]  # noqa: N802
     from_middle = op.Abs(op.Sub(at, op.Unsqueeze(middle, one)))
     gap = op.Relu(op.Sub(from_middle, op.Unsqueeze(extent, one)))  # (I, L, K)
 
+    numbers = op.Range(first, op.Size(positions), step)
+
     @graph()
     def attend_head(q_head, k_head, v_head, m):  # type: ignore[no-untyped-def]
         # (P, d) each and the slope
@@ -131,11 +133,11 @@ def WindowedAttention(  # type: ignore[no-untyped-def]  # noqa: N802
 
         @graph()
         def attend_block(q_block, row_offsets, origin, begin, end):  # type: ignore[no-untyped-def]
-            key_offsets = op.Mul(op.Sub(op.Slice(positions, begin, end), origin), m)  # (keys)
+            window = op.Slice(numbers, begin, end)  # (keys); gathering is parallel, slicing is not
+            key_offsets = op.Mul(op.Sub(op.Gather(positions, window), origin), m)
             distances = op.Abs(op.Sub(row_offsets, key_offsets))  # (L, keys)
-            keys = op.Slice(k_head, begin, end, zero)
-            scores = op.Gemm(q_block, keys, distances, beta=-1.0, transB=1)  # (L, keys)
-            return op.MatMul(op.Softmax(scores, axis=-1), op.Slice(v_head, begin, end, zero))  # (L, d)
+            scores = op.Gemm(q_block, op.Gather(k_head, window), distances, beta=-1.0, transB=1)  # (L, keys)
+            return op.MatMul(op.Softmax(scores, axis=-1), op.Gather(v_head, window))  # (L, d)
 
         # Distances are counted from the middle of a block, so that where they matter their products with a slope
         # are small and round little.

@@ -21,7 +21,7 @@ from .inputs import require_range
 _INPUTS = {"input_ids", "attention_mask"}
 _OUTPUT = "last_hidden_state"
 
-LARGE_BATCH = 2048  # padded tokens of a batch after which memory is given back
+LARGE_BATCH = 4096  # padded tokens of a batch after which memory is given back
 
 logger = logging.getLogger("jinabert_onnx")
 

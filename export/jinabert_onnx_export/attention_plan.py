@@ -1,8 +1,8 @@
 """Which token of a padded batch goes where: run once, before the layers, as `jinabert::AttentionPlan`.
 
-Real tokens are packed without padding. Attention works on blocks of queries: whole texts, where all scores are
-few enough to be computed densely, else at most QUERY_BLOCK tokens of one text. `jinabert::Unpack` puts the
-result back. Bodies in standard operators; no constant depends on a length. Knows nothing of scores.
+Real tokens are packed without padding. Where scores are few, attention works on whole texts, side by side; else on
+one text after the other. `jinabert::Unpack` puts the result back. Bodies in standard operators; no constant depends
+on a length. Knows nothing of scores.
 """
 
 from __future__ import annotations
@@ -11,16 +11,28 @@ from onnxscript import script
 
 from .operators import domain, op
 
-QUERY_BLOCK = 128  # queries of one block, where scores are not computed densely
-DENSE_SCORES = 512 * 512  # most scores of one head, over all texts, that are computed densely
+DENSE_TOKENS = 512  # of the longest text that is computed densely; of its size squared, most scores side by side
 TOKEN_BLOCK = 512  # most tokens of one block of the feed-forward
 
 
 # Shapes: B texts, S padded length, T real tokens, P rows (T and padding at the end), H hidden, n heads,
-# d head size, I blocks of at most L rows.
+# d head size, L longest text where texts are computed side by side, else 0.
+@script(domain, default_opset=op)
+def AlibiBiases(positions, repeated, slopes: list[float]):  # type: ignore[no-untyped-def]  # noqa: N802
+    """Minus slope times distance of every two tokens (B, L) of a text, minus infinity for `repeated` keys (B, L).
+
+    (B, n, L, L).
+    """
+    one = op.Constant(value_ints=[1])
+    apart = op.Abs(op.Sub(op.Unsqueeze(positions, op.Constant(value_ints=[2])), op.Unsqueeze(positions, one)))
+    distances = op.Where(op.Unsqueeze(repeated, one), op.Constant(value_float=float("inf")), apart)  # (B, L, L)
+    negative = op.Neg(op.Constant(value_floats=slopes))
+    return op.Mul(op.Unsqueeze(distances, one), op.Unsqueeze(negative, op.Constant(value_ints=[1, 2])))
+
+
 @script(domain, default_opset=op)
 def AttentionPlan(attention_mask, slopes: list[float]):  # type: ignore[no-untyped-def]  # noqa: N802
-    """Where each real token stands, and the blocks of queries with the keys that their texts have.
+    """Where each real token stands, and how texts are to be computed.
 
     Returns:
         source (T): place of each token in the padded batch, flattened. A text whose mask is all 0 keeps its
@@ -28,14 +40,13 @@ def AttentionPlan(attention_mask, slopes: list[float]):  # type: ignore[no-untyp
         tokens (P): the same and, at the end, place 0 up to a multiple of the number of blocks of tokens.
         token_blocks (3): the shape of P rows as blocks of tokens.
         positions (T) float: each token's column in the padded batch.
-        rows (I, L): the tokens of each block; shorter blocks repeat their last token. Where all is computed
-            densely, a block is a text.
+        texts (B, 2): first token and end of each text.
+        rows (B, L): the tokens of each text; shorter ones repeat their last token.
         back (P): each token's place in `rows`, flattened; 0 for padding.
-        text_blocks (I, 2): first block and end of the text that each block is part of.
-        biases (I, n, L, L) float where all is computed densely, minus infinity for repeated tokens; else (0, n, L, L).
-        dense, even: whether all is computed densely; and whether packed rows are then blocks as they stand, since all
-            texts have one length.
-        block_shape (3): (I, L, -1).
+        biases (B, n, L, L) float, minus infinity for repeated tokens.
+        dense, even: whether texts are computed side by side; and whether packed rows are then texts as they stand,
+            since all have one length.
+        text_shape (3): (B, L, -1).
         token_rows (2): (P, -1).
     """
     zero = op.Constant(value_ints=[0])
@@ -50,52 +61,25 @@ def AttentionPlan(attention_mask, slopes: list[float]):  # type: ignore[no-untyp
     kept = op.Or(seen, op.And(empty, op.Equal(columns, first)))  # (B, S)
     source = op.Reshape(op.NonZero(op.Reshape(kept, rest)), rest)  # (T)
     positions = op.Cast(op.Mod(source, sequence), to=1)
-    text = op.Div(source, sequence)  # (T) which text
+    total = op.Size(source)
 
-    lengths = op.ReduceSum(op.Cast(kept, to=7), one, keepdims=0)  # (B)
+    lengths = op.ReduceSum(op.Cast(kept, to=7), one)  # (B, 1)
     ends = op.CumSum(lengths, first)
     starts = op.Sub(ends, lengths)
+    texts = op.Concat(starts, ends, axis=1)
     longest = op.ReduceMax(lengths, keepdims=0)
     scores = op.Mul(op.Size(lengths), op.Mul(longest, longest))
-    dense = op.LessOrEqual(scores, op.Constant(value_int=DENSE_SCORES))
-    most = op.Where(dense, longest, op.Constant(value_int=QUERY_BLOCK))
-    blocks = op.Div(op.Sub(op.Add(lengths, most), step), most)  # (B) blocks of each text
-    block = op.Div(op.Sub(op.Add(lengths, blocks), step), blocks)  # (B) rows of each of its blocks
-    block_ends = op.CumSum(blocks, first)
-    block_starts = op.Sub(block_ends, blocks)
-    widest = op.ReduceMax(block, keepdims=0)
-    width = op.Where(dense, widest, op.Add(widest, op.Mod(widest, op.Constant(value_int=2))))  # L, even in windows
+    dense = op.LessOrEqual(scores, op.Constant(value_int=DENSE_TOKENS * DENSE_TOKENS))
+    width = op.Where(dense, longest, first)  # L
+    wanted = op.Add(starts, op.Range(first, width, step))  # (B, L)
+    last = op.Sub(ends, step)
+    rows = op.Min(wanted, last)
+    biases = domain.AlibiBiases(op.Gather(positions, rows), op.Greater(wanted, last), slopes=slopes)
 
-    numbers = op.Range(first, op.ReduceMax(block_ends, keepdims=0), step)  # (I)
-    passed = op.LessOrEqual(op.Unsqueeze(block_ends, zero), op.Unsqueeze(numbers, one))  # (I, B)
-    owner = op.ReduceSum(op.Cast(passed, to=7), one, keepdims=0)  # (I) which text
-    end = op.Gather(ends, owner)
-    within = op.Sub(numbers, op.Gather(block_starts, owner))
-    start = op.Add(op.Gather(starts, owner), op.Mul(within, op.Gather(block, owner)))
-    last = op.Sub(op.Min(op.Add(start, op.Gather(block, owner)), end), step)
-    slots = op.Range(first, width, step)  # (L)
-    wanted = op.Add(op.Unsqueeze(start, one), slots)  # (I, L)
-    rows = op.Min(wanted, op.Unsqueeze(last, one))
-    text_blocks = op.Concat(
-        op.Unsqueeze(op.Gather(block_starts, owner), one), op.Unsqueeze(op.Gather(block_ends, owner), one), axis=1
-    )
+    text = op.Div(source, sequence)  # (T) which text
+    offset = op.Sub(op.Range(first, total, step), op.Gather(op.Squeeze(starts, one), text))
+    back = op.Add(op.Mul(text, width), offset)
 
-    offset = op.Sub(op.Range(first, op.Size(source), step), op.Gather(starts, text))
-    rows_a_block = op.Gather(block, text)
-    place = op.Add(op.Gather(block_starts, text), op.Div(offset, rows_a_block))
-    back = op.Add(op.Mul(place, width), op.Mod(offset, rows_a_block))
-
-    shown = op.Where(dense, op.Size(numbers), first)
-    head = op.Slice(rows, zero, op.Unsqueeze(shown, zero), zero)  # (I or 0, L)
-    at = op.Gather(positions, head)
-    apart = op.Abs(op.Sub(op.Unsqueeze(at, op.Constant(value_ints=[2])), op.Unsqueeze(at, one)))  # (I or 0, L, L)
-    repeated = op.Greater(op.Slice(wanted, zero, op.Unsqueeze(shown, zero), zero), head)
-    infinity = op.Constant(value_float=float("inf"))
-    distances = op.Where(op.Unsqueeze(repeated, one), infinity, apart)
-    slope = op.Constant(value_floats=slopes)
-    biases = op.Mul(op.Unsqueeze(distances, one), op.Unsqueeze(op.Neg(slope), op.Constant(value_ints=[1, 2])))
-
-    total = op.Size(source)
     full = op.Constant(value_int=TOKEN_BLOCK)
     count = op.Div(op.Sub(op.Add(total, full), step), full)
     token_block = op.Div(op.Sub(op.Add(total, count), step), count)
@@ -106,10 +90,9 @@ def AttentionPlan(attention_mask, slopes: list[float]):  # type: ignore[no-untyp
     tokens = op.Pad(source, padding)
     back_padded = op.Pad(back, padding)
     even = op.And(dense, op.Equal(padded, op.Size(rows)))
-    block_shape = op.Concat(op.Shape(rows), rest, axis=0)
+    text_shape = op.Concat(op.Shape(rows), rest, axis=0)
     return (
-        source, tokens, token_blocks, positions, rows, back_padded, text_blocks, biases, dense, even, block_shape,
-        token_rows,
+        source, tokens, token_blocks, positions, texts, rows, back_padded, biases, dense, even, text_shape, token_rows,
     )  # fmt: skip
 
 

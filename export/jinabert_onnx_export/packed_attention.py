@@ -1,9 +1,12 @@
 """ALiBi attention over packed tokens: the operator `jinabert::AlibiAttention`, version 2 of the domain.
 
 Version 1, in `alibi_operator`, is over padded batches. Inputs query, key and value (P, H) and what an
-AttentionPlan gives; attributes `slopes`, one a head, their number, and `scale` of the scores; output (P, H). Where
-scores are few, all texts and heads are computed at once; else see `windowed_attention`. Bodies in standard
-operators, so that any runtime can run them and a native kernel can take their place: nothing else knows them.
+AttentionPlan gives; attributes `slopes`, one a head, their number, and `scale` of the scores; output (P, H).
+
+Few scores are computed for all texts at once; more, for one text after the other, densely where it is short, else
+as in `windowed_attention`. Which of the two a text gets depends on its own length only, so that it rounds alike
+among any others. Bodies in standard operators, so that any runtime can run them and a native kernel can take their
+place: nothing else knows them.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 import onnx
 from onnxscript import script
 
-from .attention_plan import AttentionPlan, Unpack
+from .attention_plan import DENSE_TOKENS, AlibiBiases, AttentionPlan, Unpack
 from .operators import domain, function_proto, op
 from .windowed_attention import WindowedAttention
 
@@ -19,7 +22,7 @@ from .windowed_attention import WindowedAttention
 # Shapes as in `attention_plan`.
 @script(domain, default_opset=op)
 def DenseAttention(queries, keys, values, biases, flat, num_heads: int, scale: float):  # type: ignore[no-untyped-def]  # noqa: N802
-    """Texts (I, L, H) each, of which every token reads every token; (I * L, H), whose shape `flat` is."""
+    """Texts (B, L, H) each, of which every token reads every token; (B * L, H), whose shape `flat` is."""
     context, _, _, _ = op.Attention(
         queries, keys, values, biases, q_num_heads=num_heads, kv_num_heads=num_heads, scale=scale
     )
@@ -28,18 +31,61 @@ def DenseAttention(queries, keys, values, biases, flat, num_heads: int, scale: f
 
 
 @script(domain, default_opset=op)
+def TextAttention(query, key, value, positions, slopes: list[float], num_heads: int, scale: float):  # type: ignore[no-untyped-def]  # noqa: N802
+    """One text of N tokens, (N, H) each; (N, H)."""
+    first = op.Constant(value_int=0)
+    flat = op.Concat(op.Constant(value_ints=[-1]), op.Shape(query, start=1, end=2), axis=0)
+    if op.LessOrEqual(op.Size(positions), op.Constant(value_int=DENSE_TOKENS)):
+        places = op.Unsqueeze(positions, first)  # (1, N)
+        biases = domain.AlibiBiases(places, op.Less(places, op.Constant(value_float=0.0)), slopes=slopes)
+        context = domain.DenseAttention(
+            op.Unsqueeze(query, first),
+            op.Unsqueeze(key, first),
+            op.Unsqueeze(value, first),
+            biases,
+            flat,
+            num_heads=num_heads,
+            scale=scale,
+        )
+    else:
+        context = domain.WindowedAttention(query, key, value, positions, flat, slopes=slopes, scale=scale)
+    return context
+
+
+@script(domain, default_opset=op)
+def AttentionByText(query, key, value, positions, texts, slopes: list[float], num_heads: int, scale: float):  # type: ignore[no-untyped-def]  # noqa: N802
+    """Packed (P, H) each, one text after the other; (P, H), with zeros for padding."""
+    zero = op.Constant(value_ints=[0])
+    contexts = op.SequenceEmpty(dtype=1)
+    for number in range(op.Squeeze(op.Shape(texts, start=0, end=1))):
+        begin, end = op.Split(op.Gather(texts, number), num_outputs=2)  # (1)
+        context = domain.TextAttention(
+            op.Slice(query, begin, end, zero),
+            op.Slice(key, begin, end, zero),
+            op.Slice(value, begin, end, zero),
+            op.Slice(positions, begin, end, zero),
+            slopes=slopes,
+            num_heads=num_heads,
+            scale=scale,
+        )
+        contexts = op.SequenceInsert(contexts, context)
+    padding = op.Sub(op.Shape(query, start=0, end=1), op.Shape(positions))
+    return op.Pad(op.ConcatFromSequence(contexts, axis=0), op.Concat(zero, padding, axis=0), None, zero)
+
+
+@script(domain, default_opset=op)
 def AlibiAttention(  # type: ignore[no-untyped-def]  # noqa: N802
     query,
     key,
     value,
     positions,
+    texts,
     rows,
     back,
-    text_blocks,
     biases,
     dense,
     even,
-    block_shape,
+    text_shape,
     token_rows,
     slopes: list[float],
     num_heads: int,
@@ -48,17 +94,17 @@ def AlibiAttention(  # type: ignore[no-untyped-def]  # noqa: N802
     """Softmax over the keys j of the same text of scale * q_i . k_j - slope |i - j|, times their values; (P, H)."""
     if even:
         context = domain.DenseAttention(
-            op.Reshape(query, block_shape),
-            op.Reshape(key, block_shape),
-            op.Reshape(value, block_shape),
+            op.Reshape(query, text_shape),
+            op.Reshape(key, text_shape),
+            op.Reshape(value, text_shape),
             biases,
             token_rows,
             num_heads=num_heads,
             scale=scale,
         )
     else:
-        flat = op.Concat(op.Constant(value_ints=[-1]), op.Shape(query, start=1, end=2), axis=0)
         if dense:
+            flat = op.Concat(op.Constant(value_ints=[-1]), op.Shape(query, start=1, end=2), axis=0)
             by_row = domain.DenseAttention(
                 op.Gather(query, rows),
                 op.Gather(key, rows),
@@ -68,15 +114,18 @@ def AlibiAttention(  # type: ignore[no-untyped-def]  # noqa: N802
                 num_heads=num_heads,
                 scale=scale,
             )
+            context = op.Gather(by_row, back)
         else:
-            by_row = domain.WindowedAttention(
-                query, key, value, positions, rows, text_blocks, flat, slopes=slopes, scale=scale
+            context = domain.AttentionByText(
+                query, key, value, positions, texts, slopes=slopes, num_heads=num_heads, scale=scale
             )
-        context = op.Gather(by_row, back)
     return context
 
 
 def packed_functions() -> list[onnx.FunctionProto]:
     """The bodies of this and the plan's operators, for the exported file to carry."""
-    operators = (AttentionPlan, DenseAttention, WindowedAttention, AlibiAttention, Unpack)
+    operators = (
+        AttentionPlan, AlibiBiases, DenseAttention, WindowedAttention, TextAttention, AttentionByText, AlibiAttention,
+        Unpack,
+    )  # fmt: skip
     return [function_proto(operator) for operator in operators]

@@ -17,7 +17,7 @@ from .operators import DOMAIN, DOMAIN_VERSION
 
 # What attention reads of the plan, and all that the plan gives.
 ATTENTION_INPUTS = (
-    "positions", "rows", "back", "text_blocks", "biases", "dense", "even", "block_shape", "token_rows"
+    "positions", "texts", "rows", "back", "biases", "dense", "even", "text_shape", "token_rows"
 )  # fmt: skip
 PLAN_OUTPUTS = ("source", "tokens", "token_blocks", *ATTENTION_INPUTS)
 

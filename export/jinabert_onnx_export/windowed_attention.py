@@ -5,9 +5,9 @@ EPSILON of any row's weight:
 
     score(i, j) = q_i . k_j - m |i - j|, with q scaled by 1 / sqrt(head size); row i has weight sum_j exp(score(i, j))
 
-Keys are taken in blocks J, halves of the blocks of queries, with mean c and radius r = max |k_j - c|. By Cauchy
-and Schwarz, with gap(i, J) the distance from i to the nearest key of J and n keys in J, the weight of block J is
-at most
+Works on one text. Keys are taken in blocks J, halves of the blocks of queries, with mean c and radius
+r = max |k_j - c|. By Cauchy and Schwarz, with gap(i, J) the distance from i to the nearest key of J and n keys in
+J, the weight of block J is at most
 
     upper(i, J) = exp(q_i . c + |q_i| r - m gap(i, J)) min(n, 2 / (1 - exp(-m)))
 
@@ -21,10 +21,8 @@ where the second is by Jensen's inequality, over all keys of J with the weight e
 out from both ends as long as the sum over the left-out blocks of max_i upper(i, J) / lower(i) stays below half of
 EPSILON at each end. Nothing is assumed of the weights: huge scores make wide ranges, never wrong ones.
 
-Rounding: r is raised by 2e-5 of the largest key of the text, about 300 times what a float changes in a product of
-64 terms; a gap of 8192 times a slope below 1 is known to 5e-4, for which 2e-3 of EPSILON is kept back.
-
-The certificate is linear in a text's tokens times its own blocks. Knows nothing of layers.
+Rounding: r is raised by 2e-5 of the largest key, several times what floats change in sums of 64 terms; a gap of
+8192 times a slope below 1 is known to 5e-4, for which 2e-3 of EPSILON is kept back. Knows nothing of layers.
 """
 
 from __future__ import annotations
@@ -38,12 +36,13 @@ MARGIN = 2e-5  # of the largest key, added to every radius
 ALLOWED = 0.499 * EPSILON  # at each end
 
 
-# Shapes as in `attention_plan`; J = 2 I blocks of keys, K the most blocks of keys that a text has.
+QUERY_BLOCK = 128  # most queries of a block
+
+
+# Shapes: N tokens, H hidden, n heads, d head size, I blocks of L queries, J = 2 I blocks of keys.
 @script(domain, default_opset=op)
-def WindowedAttention(  # type: ignore[no-untyped-def]  # noqa: N802
-    query, key, value, positions, rows, text_blocks, flat, slopes: list[float], scale: float
-):
-    """Packed (P, H) each, following an AttentionPlan; (I * L, H), whose shape `flat` is."""
+def WindowedAttention(query, key, value, positions, flat, slopes: list[float], scale: float):  # type: ignore[no-untyped-def]  # noqa: N802
+    """One text, (N, H) each, with its positions (N); (N, H), of which `flat` is the shape with -1 for N."""
     slope = op.Constant(value_floats=slopes)
     factor = op.Constant(value_float=scale)
     first = op.Constant(value_int=0)
@@ -56,60 +55,53 @@ def WindowedAttention(  # type: ignore[no-untyped-def]  # noqa: N802
     two = op.Constant(value_ints=[2])
     rest = op.Constant(value_ints=[-1])
     ends = op.Constant(value_ints=[0, -1])
-    row_positions = op.Gather(positions, rows)  # (I, L)
+
+    # Blocks of queries, of one even length; the last repeats the last token.
+    total = op.Shape(positions)
+    full = op.Constant(value_ints=[QUERY_BLOCK])
+    blocks = op.Div(op.Sub(op.Add(total, full), one), full)
+    pairs = op.Mul(blocks, two)
+    width = op.Mul(op.Div(op.Sub(op.Add(total, pairs), one), pairs), two)  # L
+    numbers = op.Range(first, op.Squeeze(total), step)  # (N)
+    filled = op.Range(first, op.Squeeze(op.Mul(blocks, width)), step)
+    tokens = op.Min(filled, op.Sub(op.Squeeze(total), step))
+    rows = op.Reshape(tokens, op.Concat(blocks, width, axis=0))  # (I, L)
+    row_positions = op.Gather(positions, rows)
     low, high = op.Split(op.Gather(row_positions, ends, axis=1), axis=1, num_outputs=2)  # (I, 1) first and last
     origins = op.Mul(op.Add(low, high), half)  # (I, 1)
     at = op.Unsqueeze(row_positions, two)  # (I, L, 1)
     from_origin = op.Sub(at, op.Unsqueeze(origins, two))
 
-    # Blocks of keys, (J, L / 2) rows. Where a block of queries repeats its last token, the repeats are no keys.
-    by_half = op.Concat(op.Mul(op.Shape(rows, start=0, end=1), two), rest, axis=0)
-    key_rows = op.Reshape(rows, by_half)
-    follows = op.Greater(op.Slice(rows, one, op.Shape(rows, start=1, end=2), one), op.Slice(rows, zero, rest, one))
-    first_too = op.Pad(op.Cast(follows, to=1), op.Constant(value_ints=[0, 1, 0, 0]), op.Constant(value_float=1.0))
-    real = op.Reshape(first_too, by_half)  # (J, L / 2) 1 for a key
+    # Blocks of keys, of which repeats are none.
+    by_half = op.Concat(pairs, rest, axis=0)
+    key_rows = op.Reshape(tokens, by_half)  # (J, L / 2)
+    real = op.Cast(op.Reshape(op.Equal(tokens, filled), by_half), to=1)
     counts = op.ReduceSum(real, one)  # (J, 1)
     mean_weights = op.Unsqueeze(op.Div(real, op.Max(counts, op.Constant(value_float=1.0))), one)  # (J, 1, L / 2)
-    key_positions = op.Gather(op.Gather(positions, key_rows), ends, axis=1)
-    key_low, key_high = op.Split(key_positions, axis=1, num_outputs=2)  # (J, 1)
-    key_ends = op.Gather(key_rows, ends, axis=1)  # (J, 2) first and last token
-
-    # The blocks of keys of each block's own text, (I, K), numbered from its first; those past its end are masked.
-    own_first, own_end = op.Split(op.Mul(text_blocks, two), axis=1, num_outputs=2)  # (I, 1)
-    most = op.ReduceMax(op.Sub(own_end, own_first), keepdims=0)
-    wanted = op.Add(own_first, op.Range(first, most, step))  # (I, K)
-    own = op.Min(wanted, op.Sub(own_end, one))
-    own_counts = op.Where(
-        op.Less(wanted, own_end), op.Gather(op.Squeeze(counts, one), own), op.Constant(value_float=0.0)
-    )
-    log_counts = op.Log(own_counts)  # minus infinity for blocks without keys
-    own_low = op.Gather(op.Squeeze(key_low, one), own)
-    own_high = op.Gather(op.Squeeze(key_high, one), own)
-    middle = op.Mul(op.Add(own_low, own_high), half)  # (I, K)
-    extent = op.Mul(op.Sub(own_high, own_low), half)
-    reach = op.Add(op.Add(op.Abs(op.Sub(middle, origins)), extent), op.Mul(op.Sub(high, low), half))  # (I, K)
-    from_middle = op.Abs(op.Sub(at, op.Unsqueeze(middle, one)))
-    gap = op.Relu(op.Sub(from_middle, op.Unsqueeze(extent, one)))  # (I, L, K)
-
-    numbers = op.Range(first, op.Size(positions), step)
+    log_counts = op.Transpose(op.Log(counts), perm=[1, 0])  # (1, J) minus infinity for blocks without keys
+    key_bounds = op.Gather(op.Gather(positions, key_rows), ends, axis=1)
+    key_low, key_high = op.Split(op.Transpose(key_bounds, perm=[1, 0]), axis=0, num_outputs=2)  # (1, J)
+    key_begins, key_ends = op.Split(op.Gather(key_rows, ends, axis=1), axis=1, num_outputs=2)  # (J, 1) tokens
+    middle = op.Mul(op.Add(key_low, key_high), half)  # (1, J)
+    extent = op.Mul(op.Sub(key_high, key_low), half)
+    reach = op.Add(op.Add(op.Abs(op.Sub(middle, origins)), extent), op.Mul(op.Sub(high, low), half))  # (I, J)
+    gap = op.Relu(op.Sub(op.Abs(op.Sub(at, middle)), extent))  # (I, L, J)
 
     @graph()
     def attend_head(q_head, k_head, v_head, m):  # type: ignore[no-untyped-def]
-        # (P, d) each and the slope
+        # (N, d) each and the slope
         q_blocks = op.Mul(op.Gather(q_head, rows), factor)  # (I, L, d)
         k_blocks = op.Gather(k_head, key_rows)  # (J, L / 2, d)
         centre = op.MatMul(mean_weights, k_blocks)  # (J, 1, d)
         radius = op.Sqrt(op.ReduceMax(op.ReduceSumSquare(op.Sub(k_blocks, centre), two), one))  # (J, 1, 1)
-        largest = op.Add(radius, op.Sqrt(op.ReduceSumSquare(centre, two)))
-        centres = op.Gather(op.Squeeze(centre, one), own)  # (I, K, d)
-        largest_key = op.ReduceMax(op.Gather(op.Squeeze(largest, one), own), one)  # (I, 1, 1) of the text
-        margin = op.Mul(margin_share, largest_key)
-        radii = op.Add(op.Gather(op.Squeeze(radius, one), own), margin)  # (I, K, 1)
+        largest_key = op.ReduceMax(op.Add(radius, op.Sqrt(op.ReduceSumSquare(centre, two))), keepdims=0)
+        centres = op.Squeeze(centre, one)  # (J, d)
+        radii = op.Squeeze(op.Add(radius, op.Mul(margin_share, largest_key)), one)  # (J, 1)
 
-        log_weights = op.Sub(log_counts, op.Mul(reach, m))  # (I, K)
+        log_weights = op.Sub(log_counts, op.Mul(reach, m))  # (I, J)
         log_total = op.ReduceLogSumExp(log_weights, one)  # (I, 1) log Z
-        shares = op.Unsqueeze(op.Exp(op.Sub(log_weights, log_total)), one)  # (I, 1, K)
-        typical = op.Transpose(op.MatMul(shares, centres), perm=[0, 2, 1])  # (I, d, 1)
+        shares = op.Exp(op.Sub(log_weights, log_total))
+        typical = op.Unsqueeze(op.MatMul(shares, centres), two)  # (I, d, 1)
         jensen = op.Add(op.MatMul(q_blocks, typical), op.Unsqueeze(log_total, two))  # (I, L, 1)
         itself = op.ReduceSum(op.Mul(q_blocks, op.Reshape(k_blocks, op.Shape(q_blocks))), two)  # (I, L, 1)
         lower = op.Max(itself, jensen)
@@ -118,22 +110,21 @@ def WindowedAttention(  # type: ignore[no-untyped-def]  # noqa: N802
         # One product gives (q . c + |q| r - lower) / m, from which gaps are taken.
         q_side = op.Concat(q_blocks, q_norm, lower, axis=-1)  # (I, L, d + 2)
         minus_one = op.Expand(op.Constant(value_float=-1.0), op.Shape(radii))
-        k_side = op.Transpose(op.Div(op.Concat(centres, radii, minus_one, axis=-1), m), perm=[0, 2, 1])  # (I, d + 2, K)
-        above = op.ReduceMax(op.Sub(op.MatMul(q_side, k_side), gap), one, keepdims=0)  # (I, K)
+        k_side = op.Transpose(op.Div(op.Concat(centres, radii, minus_one, axis=-1), m), perm=[1, 0])  # (d + 2, J)
+        above = op.ReduceMax(op.Sub(op.MatMul(q_side, k_side), gap), one, keepdims=0)  # (I, J)
         sides = op.Div(op.Constant(value_float=2.0), op.Sub(op.Constant(value_float=1.0), op.Exp(op.Neg(m))))
         share = op.Add(op.Mul(above, m), op.Min(log_counts, op.Log(sides)))  # logarithm
-        weight = op.Exp(op.Min(share, op.Constant(value_float=1.0)))  # (I, K)
+        weight = op.Exp(op.Min(share, op.Constant(value_float=1.0)))  # (I, J)
         from_left = op.LessOrEqual(op.CumSum(weight, step), allowed)
         from_right = op.LessOrEqual(op.CumSum(weight, step, reverse=1), allowed)
-        left = op.Add(own_first, op.ReduceSum(op.Cast(from_left, to=7), one))  # (I, 1) first block of keys read
-        right_most = op.Sub(op.Add(own_first, most), op.ReduceSum(op.Cast(from_right, to=7), one))  # end
-        right = op.Sub(op.Min(right_most, own_end), one)
-        key_first = op.Gather(op.Gather(key_ends, first, axis=1), left)  # (I, 1)
-        key_last = op.Add(op.Gather(op.Gather(key_ends, step, axis=1), right), one)
+        left = op.ReduceSum(op.Cast(from_left, to=7), one, keepdims=0)  # (I) blocks of keys left out at the left
+        right = op.Sub(op.Sub(pairs, one), op.ReduceSum(op.Cast(from_right, to=7), one, keepdims=0))
+        begins = op.Gather(key_begins, left)  # (I, 1)
+        finishes = op.Add(op.Gather(key_ends, right), one)
 
         @graph()
-        def attend_block(q_block, row_offsets, origin, begin, end):  # type: ignore[no-untyped-def]
-            window = op.Slice(numbers, begin, end)  # (keys); gathering is parallel, slicing is not
+        def attend_block(q_block, row_offsets, origin, begin, finish):  # type: ignore[no-untyped-def]
+            window = op.Slice(numbers, begin, finish)  # (keys); gathering is parallel, slicing is not
             key_offsets = op.Mul(op.Sub(op.Gather(positions, window), origin), m)
             distances = op.Abs(op.Sub(row_offsets, key_offsets))  # (L, keys)
             scores = op.Gemm(q_block, op.Gather(k_head, window), distances, beta=-1.0, transB=1)  # (L, keys)
@@ -142,11 +133,12 @@ def WindowedAttention(  # type: ignore[no-untyped-def]  # noqa: N802
         # Distances are counted from the middle of a block, so that where they matter their products with a slope
         # are small and round little.
         offsets = op.Mul(from_origin, m)  # (I, L, 1)
-        return op.Scan(q_blocks, offsets, origins, key_first, key_last, body=attend_block, num_scan_inputs=5)
+        return op.Scan(q_blocks, offsets, origins, begins, finishes, body=attend_block, num_scan_inputs=5)
 
     by_head = op.Concat(zero, op.Shape(slope), rest, axis=0)
-    q_heads = op.Transpose(op.Reshape(query, by_head), perm=[1, 0, 2])  # (n, P, d)
+    q_heads = op.Transpose(op.Reshape(query, by_head), perm=[1, 0, 2])  # (n, N, d)
     k_heads = op.Transpose(op.Reshape(key, by_head), perm=[1, 0, 2])
     v_heads = op.Transpose(op.Reshape(value, by_head), perm=[1, 0, 2])
     contexts = op.Scan(q_heads, k_heads, v_heads, slope, body=attend_head, num_scan_inputs=4)  # (n, I, L, d)
-    return op.Reshape(op.Transpose(contexts, perm=[1, 2, 0, 3]), flat)
+    joined = op.Reshape(op.Transpose(contexts, perm=[1, 2, 0, 3]), flat)  # (I * L, H)
+    return op.Slice(joined, zero, total, zero)

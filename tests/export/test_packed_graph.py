@@ -14,7 +14,7 @@ from conftest import GOLDENS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinabert_onnx_export import graph
-from jinabert_onnx_export.attention_plan import DENSE_SCORES
+from jinabert_onnx_export.attention_plan import DENSE_TOKENS
 from jinabert_onnx_export.checkpoint import open_checkpoint
 from jinabert_onnx_export.config import JinaBertConfig
 from jinabert_onnx_export.model import JinaBertEncoder, Variant
@@ -304,5 +304,5 @@ def nested(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
 
 def test_the_batches_above_run_in_both_forms() -> None:
     """Where the graph changes from one form to the other: the tests of each rest on it."""
-    assert DENSE_SCORES == 512**2
-    assert 8 * 181**2 <= DENSE_SCORES < 8 * 182**2
+    assert DENSE_TOKENS == 512
+    assert 8 * 181**2 <= DENSE_TOKENS**2 < 8 * 182**2

@@ -1,9 +1,10 @@
 """OpenVINO with NNCF's static int8 of the plain export. Runs in an environment of its own, without this project.
 
     PYTHONPATH=benchmarks .venv-openvino/bin/python -m peers.openvino_int8 make PLAIN.onnx OUTPUT.xml VOCABULARY
-    PYTHONPATH=benchmarks .venv-openvino/bin/python -m peers.openvino_int8 serve OUTPUT.xml THREADS
+    PYTHONPATH=benchmarks .venv-openvino/bin/python -m peers.openvino_int8 serve OUTPUT.xml THREADS [f32]
 
-Calibrated with seeded random tokens of many lengths; shapes stay dynamic.
+Calibrated with seeded random tokens of many lengths; shapes stay dynamic. What is not int8, attention above all,
+runs in the type that OpenVINO chooses, bfloat16 where the processor has it, or in float32 if asked.
 """
 
 from __future__ import annotations
@@ -45,10 +46,12 @@ def make(plain: Path, output: Path, vocabulary: int) -> None:
     openvino.save_model(model, output, compress_to_fp16=False)
 
 
-def load(path: Path, threads: int) -> tuple[Run, dict[str, str]]:
-    """The model compiled for latency on `threads` threads, every other setting at its default."""
+def load(path: Path, threads: int, precision: str | None = None) -> tuple[Run, dict[str, str]]:
+    """The model compiled for latency on `threads` threads; without `precision` every other setting at its default."""
     openvino: Any = import_module("openvino")
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
+    if precision is not None:
+        settings["INFERENCE_PRECISION_HINT"] = precision
     compiled = openvino.Core().compile_model(path, "CPU", settings)
 
     def run(input_ids: Ids, attention_mask: Ids) -> Vectors:
@@ -63,4 +66,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "make":
         make(Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))
     else:
-        serve(lambda: load(Path(sys.argv[2]), int(sys.argv[3])))
+        serve(lambda: load(Path(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:]))

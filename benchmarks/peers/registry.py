@@ -59,6 +59,14 @@ def peers(checkpoint: Path, bundle: Path, work: Path, threads: int) -> dict[str,
         Peer("torch", "peers.torch_eager", (str(checkpoint), count), exact=True, int8=False, longest=4096),
         Peer("plain", "peers.plain", ("serve", plain, count), exact=True, int8=False),
         Peer("openvino-int8", "peers.openvino_int8", ("serve", static, count), False, True, OPENVINO_PYTHON),
+        Peer(
+            "openvino-int8-float32",
+            "peers.openvino_int8",
+            ("serve", static, count, "f32"),
+            False,
+            True,
+            OPENVINO_PYTHON,
+        ),
         Peer("ours-fp32", "peers.ours", (str(bundle), "fp32", count), exact=True, int8=False, forms=(EMBEDDER,)),
         Peer("ours-int8", "peers.ours", (str(bundle), "int8", count), exact=False, int8=True, forms=(EMBEDDER,)),
     )
@@ -69,11 +77,12 @@ def prepare(chosen: Mapping[str, Peer], checkpoint: Path, work: Path, vocabulary
     """Make the plain export and its int8 form if a chosen peer lacks them; they stay in `work`."""
     plain, static = _plain_file(work), _static_file(work)
     _require_same_checkpoint(work, checkpoint)
-    if "openvino-int8" in chosen and not OPENVINO_PYTHON.exists():
-        raise SystemExit(f"the peer openvino-int8 needs an environment of its own: {OPENVINO_INSTALL}")
-    if chosen.keys() & {"plain", "openvino-int8"} and not plain.exists():
+    openvino = any(peer.python == OPENVINO_PYTHON for peer in chosen.values())
+    if openvino and not OPENVINO_PYTHON.exists():
+        raise SystemExit(f"OpenVINO needs an environment of its own: {OPENVINO_INSTALL}")
+    if (openvino or "plain" in chosen) and not plain.exists():
         _make(plain, [sys.executable, "-m", "peers.plain", "make", str(checkpoint), str(plain)])
-    if "openvino-int8" in chosen and not static.exists():
+    if openvino and not static.exists():
         command = [str(OPENVINO_PYTHON), "-m", "peers.openvino_int8", "make", str(plain), str(static), str(vocabulary)]
         _make(static, command)
 

@@ -24,9 +24,9 @@ def print_times(timings: Timings, limits: Ceilings, peers: Mapping[str, Peer], r
     """One line a shape, one column a peer: median milliseconds and the share of the ceiling."""
     print("\nmedian milliseconds (share of the ceiling: linear layers and full attention at the measured rates,")
     print(f"fp32 {rates['fp32'] / 1e9:.0f} and int8 {rates['int8'] / 1e9:.0f} Gop/s; windows may exceed 100 %)")
-    print(f"{'':<8}" + "".join(f"{name:>20}" for name in peers) + f"{'ceiling fp32':>14}{'int8':>10}")
+    print(f"{'':<8}" + "".join(f"{name:>22}" for name in peers) + f"{'ceiling fp32':>14}{'int8':>10}")
     for shape, row in timings.items():
-        cells = "".join(f"{_cell(row.get(name), limits[shape], peer):>20}" for name, peer in peers.items())
+        cells = "".join(f"{_cell(row.get(name), limits[shape], peer):>22}" for name, peer in peers.items())
         print(f"{shape:<8}{cells}{limits[shape]['fp32']:>14}{limits[shape]['int8']:>10}")
     for shape, row in timings.items():
         if any(len(timing.tried) > 1 for timing in row.values()):

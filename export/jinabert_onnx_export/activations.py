@@ -29,7 +29,10 @@ class Activations:
 
 @dataclass(frozen=True)
 class LayerActivations:
-    """Inputs of a layer's linear layers: Q, K and V (the same), the attention's output, both of the feed-forward."""
+    """Inputs of a layer's linear layers: Q, K and V (the same), the attention's output, both of the feed-forward.
+
+    The attention's output is that of the graph, less the values' bias.
+    """
 
     attention: Activations
     context: Activations

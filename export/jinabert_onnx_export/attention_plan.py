@@ -11,7 +11,7 @@ from onnxscript import script
 
 from .operators import domain, op
 
-DENSE_TOKENS = 512  # of the longest text that is computed densely; of its size squared, most scores side by side
+DENSE_TOKENS = 512  # longest text computed densely; its square: most scores of a head, of texts side by side
 TOKEN_BLOCK = 512  # most tokens of one block of the feed-forward
 
 
@@ -41,11 +41,11 @@ def AttentionPlan(attention_mask, slopes: list[float]):  # type: ignore[no-untyp
         token_blocks (3): the shape of P rows as blocks of tokens.
         positions (T) float: each token's column in the padded batch.
         texts (B, 2): first token and end of each text.
-        rows (B, L): the tokens of each text; shorter ones repeat their last token.
-        back (P): each token's place in `rows`, flattened; 0 for padding.
-        biases (B, n, L, L) float, minus infinity for repeated tokens.
+        rows (B, L): the tokens of each text; shorter ones repeat their last token. Empty unless `dense`.
+        back (P): each token's place in `rows`, flattened; 0 for padding. Without meaning unless `dense`.
+        biases (B, n, L, L) float, minus infinity for repeated tokens. Empty unless `dense`.
         dense, even: whether texts are computed side by side; and whether packed rows are then texts as they stand,
-            since all have one length.
+            since all have one length and no padding follows.
         text_shape (3): (B, L, -1).
         token_rows (2): (P, -1).
     """
@@ -89,7 +89,8 @@ def AttentionPlan(attention_mask, slopes: list[float]):  # type: ignore[no-untyp
     token_rows = op.Concat(op.Unsqueeze(padded, zero), rest, axis=0)
     tokens = op.Pad(source, padding)
     back_padded = op.Pad(back, padding)
-    even = op.And(dense, op.Equal(padded, op.Size(rows)))
+    no_padding = op.And(op.Equal(total, op.Size(rows)), op.Equal(padded, total))
+    even = op.And(dense, no_padding)
     text_shape = op.Concat(op.Shape(rows), rest, axis=0)
     return (
         source, tokens, token_blocks, positions, texts, rows, back_padded, biases, dense, even, text_shape, token_rows,

@@ -37,7 +37,8 @@ def TextAttention(query, key, value, positions, slopes: list[float], num_heads: 
     flat = op.Concat(op.Constant(value_ints=[-1]), op.Shape(query, start=1, end=2), axis=0)
     if op.LessOrEqual(op.Size(positions), op.Constant(value_int=DENSE_TOKENS)):
         places = op.Unsqueeze(positions, first)  # (1, N)
-        biases = domain.AlibiBiases(places, op.Less(places, op.Constant(value_float=0.0)), slopes=slopes)
+        none = op.Less(places, op.Constant(value_float=0.0))
+        biases = domain.AlibiBiases(places, none, slopes=slopes)
         context = domain.DenseAttention(
             op.Unsqueeze(query, first),
             op.Unsqueeze(key, first),

@@ -29,15 +29,26 @@ def join_projections(model: ir.Model) -> None:
 
 def _move_biases(graph: ir.Graph, name: str, attention: ir.Node) -> None:
     """Drop the key's bias where nothing stands between, and add the value's to the output's."""
-    value = producer(attention.inputs[VALUE])
+    value = _own_sum(attention, VALUE)
     (product,) = attention.outputs[0].consumers()
     (output,) = product.outputs[0].consumers()
     bias = floats(output.inputs[1]) + floats(value.inputs[1]) @ floats(product.inputs[1])
     output.replace_input_with(1, initializer(graph, f"{name}.output_bias", bias))
     _skip(graph, value)
-    key = producer(attention.inputs[KEY])
-    if key.op_type == "Add":
-        _skip(graph, key)
+    if producer(attention.inputs[KEY]).op_type == "Add":
+        _skip(graph, _own_sum(attention, KEY))
+
+
+def _own_sum(attention: ir.Node, place: int) -> ir.Node:
+    """The Add of a bias that makes one input of an attention, and nothing else.
+
+    Raises:
+        ValueError: there is none, or others read it too.
+    """
+    biased = producer(attention.inputs[place])
+    if biased.op_type != "Add" or len(biased.outputs[0].uses()) != 1:
+        raise ValueError(f"input {place} of {attention.name} has no bias of its own")
+    return biased
 
 
 def _skip(graph: ir.Graph, biased: ir.Node) -> None:
@@ -54,6 +65,8 @@ def _product_before(attention: ir.Node, place: int) -> ir.Node:
 
 
 def _join(graph: ir.Graph, name: str, products: list[ir.Node]) -> None:
+    if len({node.inputs[0] for node in products}) != 1:
+        raise ValueError(f"the products of {name} read different values")
     weights = np.concatenate([floats(node.inputs[1]) for node in products], axis=1)  # (H, 3 H)
     product = ir.node("MatMul", [products[0].inputs[0], initializer(graph, f"{name}.weight", weights)])
     split = ir.node("Split", [product.outputs[0]], {"axis": -1, "num_outputs": 3}, num_outputs=3)

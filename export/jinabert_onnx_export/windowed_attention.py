@@ -21,8 +21,8 @@ where the second is by Jensen's inequality, over all keys of J with the weight e
 out from both ends as long as the sum over the left-out blocks of max_i upper(i, J) / lower(i) stays below half of
 EPSILON at each end. Nothing is assumed of the weights: huge scores make wide ranges, never wrong ones.
 
-Rounding: r is raised by 2e-5 of the largest key, several times what floats change in sums of 64 terms; a gap of
-8192 times a slope below 1 is known to 5e-4, for which 2e-3 of EPSILON is kept back. Knows nothing of layers.
+Rounding: r is raised by 2e-5 of the largest key, several times what floats change in sums of 64 terms, and 2e-3 of
+EPSILON is kept back for what they change in distances times slopes. Knows nothing of layers.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def WindowedAttention(query, key, value, positions, flat, slopes: list[float], s
 
         log_weights = op.Sub(log_counts, op.Mul(reach, m))  # (I, J)
         log_total = op.ReduceLogSumExp(log_weights, one)  # (I, 1) log Z
-        shares = op.Exp(op.Sub(log_weights, log_total))
+        shares = op.Softmax(log_weights, axis=1)
         typical = op.Unsqueeze(op.MatMul(shares, centres), two)  # (I, d, 1)
         jensen = op.Add(op.MatMul(q_blocks, typical), op.Unsqueeze(log_total, two))  # (I, L, 1)
         itself = op.ReduceSum(op.Mul(q_blocks, op.Reshape(k_blocks, op.Shape(q_blocks))), two)  # (I, L, 1)

@@ -94,6 +94,11 @@ def test_one_text_of_any_length_is_torchs(packed: Packed, length: int) -> None:
     [
         (3, 1),
         (128, 129, 127),
+        (127, *(128,) * 7),  # as many tokens as 8 x 128 after padding, but not even
+        (*(128,) * 7, 127),
+        (199, 200, 200),
+        (*(63,) * 7, *(64,) * 57),
+        (128,) * 8,
         (700, 1, 300),  # the windowed form, with short texts in it
         (1500, 900),
         (1, 2, 600, 2, 1),

@@ -359,6 +359,26 @@ def test_distances_are_counted_over_holes(construction: Construction, heads: int
 BATCHES = ((700, 1, 300), (5, 90, 520), (130, 600, 3))
 
 
+def test_a_hole_within_a_block_leaves_nothing_out() -> None:
+    """Positions jump by thousands between two tokens of one block, and keys have an offset in common."""
+    mask = np.zeros((1, 7700), np.int64)
+    mask[0, :330] = mask[0, 7300:7690] = 1
+    query, key, _ = random_problem(4, int(mask.sum()), 2)
+    assert left_out(query, key + np.float32(30), mask) <= LEFT_OUT
+
+
+@pytest.mark.parametrize("tokens", [8065, 4097])
+def test_a_last_block_of_hardly_any_key_is_read_as_others(tokens: int) -> None:
+    """Blocks repeat their last token: 127 times where 8065 tokens fill 64 of them. The end is torch's own form."""
+    query, key, value = random_problem(1, tokens)
+    output = attend((query, key, value))[-200:, 0]
+    scores = SCALE * (query[-200:, 0] @ key[:, 0].T).astype(np.float64)
+    scores -= alibi_slopes(1)[0] * np.abs(np.arange(tokens - 200, tokens)[:, None] - np.arange(tokens))
+    weights = np.exp(scores - scores.max(axis=1, keepdims=True))
+    expected = weights / weights.sum(axis=1, keepdims=True) @ value[:, 0]
+    np.testing.assert_allclose(output, expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("lengths", BATCHES)
 def test_a_text_in_a_batch_attends_to_itself(lengths: tuple[int, ...]) -> None:
     mask = batch_mask(lengths)

@@ -176,6 +176,16 @@ def test_a_row_of_zeros_gives_zeros() -> None:
     assert not quantize_rows(rows)[[0, 3]].any()
 
 
+@pytest.mark.parametrize("size", [1e-37, 1e-39, 1e-44])
+def test_a_row_of_the_smallest_numbers_gives_about_nothing(size: float) -> None:
+    """Their reciprocal overflows."""
+    rows, weight = heavy_tails((3, 48)), heavy_tails((48, 7))
+    rows[1] *= np.float32(size)
+    product = quantized_product(rows, weight)
+    assert np.abs(product[1]).max() < 1e-30
+    np.testing.assert_array_equal(product[[0, 2]], quantized_product(rows[[0, 2]], weight))
+
+
 @pytest.mark.parametrize("shape", [(1, 64, 32), (5, 97, 33), (200, 512, 96)])
 def test_a_quantised_product_is_that_of_the_rounded_numbers(shape: tuple[int, int, int]) -> None:
     count, inner, outer = shape

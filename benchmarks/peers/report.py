@@ -63,7 +63,9 @@ def to_json(timings: Timings, limits: Ceilings, agreement: Agreement) -> dict[st
     return {
         shape: {
             "ceiling_milliseconds": limits[shape],
-            "peers": {name: _timing_json(timing) | dict(agreement[shape][name]) for name, timing in row.items()},
+            "peers": {
+                name: _timing_json(timing) | dict(agreement[shape].get(name, {})) for name, timing in row.items()
+            },
         }
         for shape, row in timings.items()
     }

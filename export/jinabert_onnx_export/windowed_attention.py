@@ -34,8 +34,6 @@ from .operators import domain, op
 EPSILON = 1e-7  # most of a row's weight that is left out
 MARGIN = 2e-5  # of the largest key, added to every radius
 ALLOWED = 0.499 * EPSILON  # at each end
-
-
 QUERY_BLOCK = 128  # most queries of a block
 
 

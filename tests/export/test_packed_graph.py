@@ -99,7 +99,7 @@ def test_one_text_of_any_length_is_torchs(packed: Packed, length: int) -> None:
         (199, 200, 200),
         (*(63,) * 7, *(64,) * 57),
         (128,) * 8,
-        (700, 1, 300),  # the windowed form, with short texts in it
+        (700, 1, 300),  # one text after the other, the first in windows
         (1500, 900),
         (1, 2, 600, 2, 1),
         (1,) * 40,

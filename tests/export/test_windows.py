@@ -369,7 +369,7 @@ def test_a_hole_within_a_block_leaves_nothing_out() -> None:
 
 @pytest.mark.parametrize("tokens", [8065, 4097])
 def test_a_last_block_of_hardly_any_key_is_read_as_others(tokens: int) -> None:
-    """Blocks repeat their last token: 127 times where 8065 tokens fill 64 of them. The last rows are full attention's."""
+    """Blocks repeat their last token, 127 times where 8065 tokens fill 64 of them; the last rows are full attention."""
     query, key, value = random_problem(1, tokens)
     output = attend((query, key, value))[-200:, 0]
     scores = SCALE * (query[-200:, 0] @ key[:, 0].T).astype(np.float64)

@@ -56,8 +56,8 @@ def staged_directory(output: Path, force: bool) -> Iterator[Path]:
                 parent.rmdir()
 
 
-def write_metadata(checkpoint: Checkpoint, probes: Probes, directory: Path) -> None:
-    """Write every file of the bundle but the graphs and the manifest."""
+def write_metadata(checkpoint: Checkpoint, directory: Path) -> None:
+    """Write every file of the bundle but the graphs, the probes and the manifest."""
     source = checkpoint.path
     tokenizer_config = _read_optional(source / "tokenizer_config.json")
     _write_json(directory / "config.json", _without_code(read_object(source / "config.json")))
@@ -73,6 +73,10 @@ def write_metadata(checkpoint: Checkpoint, probes: Probes, directory: Path) -> N
         directory / "special_tokens_map.json", _read_optional(source / "special_tokens_map.json") or special_tokens
     )
     _write_sentence_transformers(checkpoint, directory)
+
+
+def write_probes(probes: Probes, directory: Path) -> None:
+    """Write `probes.json`."""
     (directory / PROBES).write_text(probes.to_json(), encoding="utf-8")
 
 

@@ -17,7 +17,7 @@ import torch
 from jinabert_onnx import __version__
 from jinabert_onnx.bundle import PRECISIONS, Manifest, ModelRecord, PoolingRecord
 from jinabert_onnx.errors import InputError
-from jinabert_onnx.probes import Probes
+from jinabert_onnx.probes import Probes, SelfTest
 
 from . import graph, package
 from .activations import record_activations
@@ -26,9 +26,10 @@ from .checkpoint import Checkpoint, open_checkpoint
 from .known_vectors import check_known_vectors, claimed_name, read_known
 from .model import JinaBertEncoder
 from .optimize import optimize
-from .probe_texts import PROBE_TEXTS
+from .probe_texts import PROBE_TEXTS, SELF_TEST_TEXTS
 from .reference import Case, calibration_ids, embed, make_cases
 from .steps import Say, Steps
+from .vector_space import vector_limits, weights_sha256
 from .verify import verify_precision
 
 _ONNX_NAMES = {"fp32": "model.onnx", "fp16": "model_fp16.onnx", "int8": "model_int8.onnx"}
@@ -77,11 +78,17 @@ def export(
             published = _check_known(checkpoint, encoder)
             probes = Probes(PROBE_TEXTS, embed(checkpoint, encoder, PROBE_TEXTS))
             cases = make_cases(checkpoint, encoder, thorough, tell)
+            weights = weights_sha256(encoder)
+            limits = vector_limits(embed(checkpoint, encoder, calibration_texts))
         files = _write_graphs(checkpoint, encoder, precisions, calibration_texts, directory / "onnx", steps)
         del encoder
         with steps("writing the bundle"):
-            package.write_metadata(checkpoint, probes, directory)
-            manifest = _manifest(checkpoint, files, directory, {"published_checkpoint": published})
+            package.write_metadata(checkpoint, directory)
+            package.write_probes(probes, directory)
+            manifest = replace(
+                _manifest(checkpoint, files, directory, weights, limits),
+                verification={"published_checkpoint": published},
+            )
             package.write_manifest(manifest, directory)
         return _verify(manifest, directory, cases, probes, steps)
 
@@ -132,7 +139,11 @@ def _write_graphs(
 
 
 def _manifest(
-    checkpoint: Checkpoint, files: dict[str, list[Path]], directory: Path, verification: dict[str, object]
+    checkpoint: Checkpoint,
+    files: dict[str, list[Path]],
+    directory: Path,
+    weights: str,
+    limits: dict[str, float],
 ) -> Manifest:
     config, settings = checkpoint.config, checkpoint.settings
     return Manifest(
@@ -151,17 +162,18 @@ def _manifest(
             name: tuple(path.relative_to(directory).as_posix() for path in paths) for name, paths in files.items()
         },
         files=package.record_files(directory),
+        weights_sha256=weights,
+        vector_limits=limits,
         prompts=settings.prompts or {},
         default_prompt=settings.default_prompt,
         source=checkpoint.source,
         created_with={"jinabert-onnx": __version__} | {tool.__name__: str(tool.__version__) for tool in _TOOLS},
-        verification=verification,
     )
 
 
 def _verify(manifest: Manifest, directory: Path, cases: Sequence[Case], probes: Probes, steps: Steps) -> Manifest:
-    """Verify every precision, and note in the manifest on disk what was measured."""
-    measured = {}
+    """Verify every precision; note in the bundle what was measured, and the vectors of the self-test at load."""
+    measured, computed = {}, {}
     for precision in manifest.precisions:
         with steps(f"verifying {precision}") as tell:
             found = verify_precision(directory, precision, cases, probes)
@@ -169,6 +181,12 @@ def _verify(manifest: Manifest, directory: Path, cases: Sequence[Case], probes: 
                 f"largest difference {found.tokens.max_difference:.2g}, smallest cosine {found.vectors.min_cosine:.6f}"
             )
             measured[precision] = found.to_dict()
-    verified = replace(manifest, verification={**manifest.verification, **measured})
+            computed[precision] = found.self_test
+    package.write_probes(replace(probes, self_test=SelfTest(SELF_TEST_TEXTS, computed)), directory)
+    verified = replace(
+        manifest,
+        files=package.record_files(directory),
+        verification={**manifest.verification, **measured},
+    )
     package.write_manifest(verified, directory)
     return verified

@@ -1,6 +1,6 @@
 """The texts whose vectors a bundle carries for checking itself: short, both languages, and awkward Unicode.
 
-Nothing but data.
+Those of `verify`, and fewer for the self-test at load. Nothing but data.
 """
 
 from __future__ import annotations
@@ -15,3 +15,6 @@ PROBE_TEXTS = (
     "El tren llega a las ocho. 列车八点到达。 🚆",
     "a",
 )
+
+# Few tokens, because they run at every load; both languages, and characters that a tokenizer's releases may differ on.
+SELF_TEST_TEXTS = ("Wie ist das Wetter heute?", "hello world", "El tren llega a las ocho. 列车八点到达。 🚆")

@@ -15,8 +15,10 @@ from jinabert_onnx import Embedder, pooling, probes
 from jinabert_onnx.bundle import open_bundle
 from jinabert_onnx.probes import Agreement, Probes
 from jinabert_onnx.session import Session
+from numpy.typing import NDArray
 
 from .errors import VerificationError
+from .probe_texts import SELF_TEST_TEXTS
 from .reference import Case
 
 
@@ -27,6 +29,7 @@ class Measured:
     tokens: Agreement
     vectors: Agreement
     lengths: tuple[tuple[int, ...], ...]
+    self_test: NDArray[np.float32]  # (texts, hidden), what this precision gives for `SELF_TEST_TEXTS`
 
     def to_dict(self) -> dict[str, object]:
         """For the manifest."""
@@ -56,10 +59,15 @@ def verify_precision(
     session = Session(onnx_file, precision, provider, threads)
     tokens, vectors = zip(*(_verify_case(session, precision, case) for case in cases), strict=True)
     del session  # the weights need not lie in memory twice
-    embedder = Embedder.load(bundle, precision=precision, provider=provider, threads=threads)
+    embedder = Embedder.load(bundle, precision=precision, provider=provider, threads=threads, self_test=False)
     texts = probes.probe(embedder.encode, expected)
     _require(texts, precision, f"{precision}, {len(expected.texts)} texts")
-    return Measured(probes.worst(tokens), probes.worst([*vectors, texts]), tuple(case.lengths for case in cases))
+    return Measured(
+        probes.worst(tokens),
+        probes.worst([*vectors, texts]),
+        tuple(case.lengths for case in cases),
+        embedder.encode(SELF_TEST_TEXTS),
+    )
 
 
 def _verify_case(session: Session, precision: str, case: Case) -> tuple[Agreement, Agreement]:

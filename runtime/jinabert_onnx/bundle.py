@@ -15,13 +15,14 @@ from typing import Any, TypeVar
 
 from .errors import BundleError, BundleNotFoundError
 
-SCHEMA = 1
+SCHEMA = 2
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
 PROBES = "probes.json"
 PRECISIONS = ("fp32", "fp16", "int8")
 METADATA_FILES = ("*.json",)  # what to fetch from a hub to know a bundle
 ALL_FILES = (*METADATA_FILES, "onnx/*")
+VECTOR_KINDS = ("raw", "normalized")
 POOLING_MODES = ("mean", "cls", "max")
 
 _Kind = TypeVar("_Kind")
@@ -62,7 +63,9 @@ class Manifest:
     `precisions` maps a precision to its files, the ONNX file first, then what it refers to.
     `default_max_length` is what `encode` cuts to when not told otherwise. `prompts` maps a name to the
     text put before an input; `default_prompt` names the one used when none is asked for.
-    `verification` holds, per precision, what the exporter measured against torch.
+    `verification` holds, per precision, what the exporter measured against torch. `weights_sha256` is the hash of the
+    checkpoint's weights, the same for every precision made of them. `vector_limits` are the largest values that int8
+    and uint8 vectors tell apart, by "raw" and "normalized" vectors, fitted to the calibration texts.
     """
 
     model: ModelRecord
@@ -71,6 +74,8 @@ class Manifest:
     default_max_length: int
     precisions: Mapping[str, tuple[str, ...]]
     files: Mapping[str, FileRecord]
+    weights_sha256: str
+    vector_limits: Mapping[str, float]
     prompts: Mapping[str, str] = field(default_factory=dict)
     default_prompt: str | None = None
     source: str | None = None
@@ -135,7 +140,7 @@ def parse_manifest(content: Any, where: str) -> Manifest:
             f"{where}: schema {schema} is newer than this version reads ({SCHEMA}); upgrade jinabert-onnx"
         )
     if schema < SCHEMA:
-        raise BundleError(f"{where}: schema {schema} does not exist; export the bundle again")
+        raise BundleError(f"{where}: schema {schema} is of an older version; export the bundle again")
     files = {name: _file_record(record, name, where) for name, record in _take(content, "files", dict, where).items()}
     manifest = Manifest(
         model=_model_record(_take(content, "model", dict, where), where),
@@ -144,6 +149,8 @@ def parse_manifest(content: Any, where: str) -> Manifest:
         default_max_length=_take(content, "default_max_length", int, where),
         precisions=_precisions(_take(content, "precisions", dict, where), files, where),
         files=files,
+        weights_sha256=_take(content, "weights_sha256", str, where),
+        vector_limits=_vector_limits(_take(content, "vector_limits", dict, where), where),
         prompts=_strings(_take(content, "prompts", dict, where), "prompts", where),
         default_prompt=_optional_string(content, "default_prompt", where),
         source=_optional_string(content, "source", where),
@@ -232,6 +239,13 @@ def _pooling_record(content: dict[str, Any], where: str) -> PoolingRecord:
     if mode not in POOLING_MODES:
         raise BundleError(f"{where}: pooling mode {mode!r} is unknown to this version; upgrade jinabert-onnx")
     return PoolingRecord(mode, _take(content, "normalize", bool, f"{where}: pooling"))
+
+
+def _vector_limits(content: dict[str, Any], where: str) -> dict[str, float]:
+    limits = {name: _take(content, name, float, f"{where}: vector_limits") for name in VECTOR_KINDS}
+    if not all(0 < limit < float("inf") for limit in limits.values()):
+        raise BundleError(f"{where}: vector_limits are not all above 0 and finite; export the bundle again")
+    return limits
 
 
 def _precisions(content: dict[str, Any], files: Mapping[str, FileRecord], where: str) -> dict[str, tuple[str, ...]]:

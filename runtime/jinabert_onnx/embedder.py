@@ -45,6 +45,7 @@ class Embedder:
         provider: str = "auto",
         threads: int | None = None,
         revision: str | None = None,
+        self_test: bool = True,
     ) -> Embedder:
         """Load a bundle made by `jinabert-onnx export`, checking the SHA-256 of the files it reads.
 

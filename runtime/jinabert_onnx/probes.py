@@ -1,6 +1,7 @@
-"""A few short texts with the vectors that torch gave at export, and how close each precision must come.
+"""A few short texts with the vectors they should have, and how close each precision must come.
 
-The bundle carries them in `probes.json`, so that any machine can check what it computes without torch.
+The bundle carries them in `probes.json`, so that any machine can check what it computes without torch: torch's own
+vectors for `verify`, and those that each precision gave at export for the self-test at every load.
 Knows nothing of how vectors are made.
 """
 
@@ -8,8 +9,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,15 +25,29 @@ MIN_COSINE = {"fp32": 0.999999, "fp16": 0.9995, "int8": 0.95}
 
 
 @dataclass(frozen=True)
+class SelfTest:
+    """Texts and, by precision, the vectors that the exporter's machine computed, float32 (texts, hidden)."""
+
+    texts: tuple[str, ...]
+    vectors: Mapping[str, NDArray[np.float32]]
+
+    def to_dict(self) -> dict[str, object]:
+        """For `probes.json`."""
+        return {"texts": self.texts, "vectors": {name: rows.tolist() for name, rows in self.vectors.items()}}
+
+
+@dataclass(frozen=True)
 class Probes:
-    """Texts and the vectors `encode` should give for them, float32 (texts, hidden)."""
+    """Texts and the vectors torch gave for them, float32 (texts, hidden), and what is compared at load."""
 
     texts: tuple[str, ...]
     vectors: NDArray[np.float32]
+    self_test: SelfTest = field(default_factory=lambda: SelfTest((), {}))
 
     def to_json(self) -> str:
         """The text of `probes.json`."""
-        return json.dumps({"texts": self.texts, "vectors": self.vectors.tolist()}, ensure_ascii=False) + "\n"
+        content = {"texts": self.texts, "vectors": self.vectors.tolist(), "self_test": self.self_test.to_dict()}
+        return json.dumps(content, ensure_ascii=False) + "\n"
 
 
 @dataclass(frozen=True)
@@ -88,10 +103,22 @@ def read_probes(bundle: Bundle) -> Probes:
     path = bundle.path / PROBES
     try:
         content: Any = json.loads(path.read_bytes())
-        vectors = np.array(content["vectors"], dtype=np.float32)
-        texts = tuple(str(text) for text in content["texts"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        texts, vectors = _texts(content), _rows(content["vectors"])
+        inner = content["self_test"]
+        self_test = SelfTest(_texts(inner), {str(name): _rows(rows) for name, rows in inner["vectors"].items()})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BundleError(f"{path}: missing or damaged ({error}); export or download the bundle again") from error
-    if not texts or vectors.shape != (len(texts), bundle.manifest.model.hidden_size):
+    hidden = bundle.manifest.model.hidden_size
+    fitting = [vectors.shape == (len(texts), hidden)]
+    fitting += [rows.shape == (len(self_test.texts), hidden) for rows in self_test.vectors.values()]
+    if not texts or not all(fitting):
         raise BundleError(f"{path}: texts and vectors do not fit together; export or download the bundle again")
-    return Probes(texts, vectors)
+    return Probes(texts, vectors, self_test)
+
+
+def _texts(content: Any) -> tuple[str, ...]:
+    return tuple(str(text) for text in content["texts"])
+
+
+def _rows(content: Any) -> NDArray[np.float32]:
+    return np.array(content, dtype=np.float32)

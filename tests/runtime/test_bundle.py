@@ -66,8 +66,8 @@ def test_a_revision_is_for_hub_ids_only(bundle_copy: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda manifest: manifest.update(schema=2), r"schema 2 is newer than this version reads \(1\); upgrade"),
-        (lambda manifest: manifest.update(schema=0), "schema 0 does not exist"),
+        (lambda manifest: manifest.update(schema=3), r"schema 3 is newer than this version reads \(2\); upgrade"),
+        (lambda manifest: manifest.update(schema=1), "schema 1 is of an older version"),
         (lambda manifest: manifest.update(schema="1"), "'schema' is missing or not a int"),
         (lambda manifest: manifest.pop("model"), "'model' is missing"),
         (lambda manifest: manifest["model"].update(hidden_size=True), "'hidden_size'"),
@@ -97,7 +97,7 @@ def test_a_manifest_that_makes_no_sense_is_refused(edit_manifest: Callable, chan
         Embedder.load(edit_manifest(change))
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff", b'{"schema": 1}', b"[" * 100_000])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff", b'{"schema": 2}', b"[" * 100_000])
 def test_a_corrupt_manifest_is_refused(bundle_copy: Path, content: bytes) -> None:
     (bundle_copy / "manifest.json").write_bytes(content)
     with pytest.raises(BundleError, match=r"manifest\.json: (not valid JSON|field)"):

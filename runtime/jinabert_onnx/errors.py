@@ -3,12 +3,20 @@
     JinaBertError
     ├── BundleError (ValueError)              a bundle that cannot be read or trusted
     │   └── BundleNotFoundError (FileNotFoundError)   nothing, or no bundle, at that place
+    ├── CancelledError (RuntimeError)         a call ended from another thread
+    ├── DeadlineError (TimeoutError)          a call that did not end in its time
     ├── DownloadError (OSError)               a hub id that could not be fetched
     ├── InputError (ValueError)               an argument or text outside what the model takes
+    │   └── TruncationError                   a text too long, where cutting was not allowed
     ├── InputTypeError (TypeError)            an argument or text of the wrong type
+    ├── MemoryLimitError (MemoryError)        work that cannot be done within `max_memory`
     ├── MissingDependencyError (ImportError)  an optional package that is not installed
     ├── ProviderError (RuntimeError)          an execution provider that cannot be had
-    └── RunError (RuntimeError)               onnxruntime failed while running the model
+    ├── RunError (RuntimeError)               onnxruntime failed while running the model
+    ├── SelfTestError (RuntimeError)          a model that computes something else here than where it was exported
+    └── StateError (RuntimeError)             an Embedder that is closed, or was loaded before a fork
+
+    TruncationWarning (UserWarning)           a text was cut
 
 Each class is also a built-in kind, so ``except ValueError`` works as users expect. The exporter adds
 its own branches (``jinabert_onnx_export.errors``). Messages are one line: what is wrong, then what to do.
@@ -29,6 +37,14 @@ class BundleNotFoundError(BundleError, FileNotFoundError):
     """There is no bundle at the given place."""
 
 
+class CancelledError(JinaBertError, RuntimeError):
+    """A call was cancelled from another thread; the Embedder can be used again."""
+
+
+class DeadlineError(JinaBertError, TimeoutError):
+    """A call did not end within its `timeout`; the Embedder can be used again."""
+
+
 class DownloadError(JinaBertError, OSError):
     """A hub repository could not be fetched, or is not cached while offline."""
 
@@ -37,8 +53,16 @@ class InputError(JinaBertError, ValueError):
     """An argument or a text has a value that the model cannot take."""
 
 
+class TruncationError(InputError):
+    """A text is longer than the limit, and `truncation="error"` was asked for."""
+
+
 class InputTypeError(JinaBertError, TypeError):
     """An argument or a text has a type that the model cannot take."""
+
+
+class MemoryLimitError(JinaBertError, MemoryError):
+    """The model, or one text, needs more memory than `max_memory` allows; nothing was run."""
 
 
 class MissingDependencyError(JinaBertError, ImportError):
@@ -51,6 +75,14 @@ class ProviderError(JinaBertError, RuntimeError):
 
 class RunError(JinaBertError, RuntimeError):
     """onnxruntime failed while running the model."""
+
+
+class SelfTestError(JinaBertError, RuntimeError):
+    """The model does not compute here what it computed when it was exported."""
+
+
+class StateError(JinaBertError, RuntimeError):
+    """The Embedder is closed, or was loaded before the process forked."""
 
 
 class TruncationWarning(UserWarning):

@@ -2,7 +2,7 @@
 
     python benchmarks/cold_start.py BUNDLE [--precision int8] [--repeats 15]
 
-Files are not hashed. The first process of each precision warms the file cache and is not counted.
+The first process of each precision hashes the files, which is remembered, and warms their cache; it is not counted.
 """
 
 from __future__ import annotations

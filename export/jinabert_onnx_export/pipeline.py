@@ -79,7 +79,8 @@ def export(
             probes = Probes(PROBE_TEXTS, embed(checkpoint, encoder, PROBE_TEXTS))
             cases = make_cases(checkpoint, encoder, thorough, tell)
             weights = weights_sha256(encoder)
-            limits = vector_limits(embed(checkpoint, encoder, calibration_texts))
+            # Of the shipped texts, whatever int8 is calibrated with: vectors of one fingerprint must have one scale.
+            limits = vector_limits(embed(checkpoint, encoder, read_calibration_texts()))
         files = _write_graphs(checkpoint, encoder, precisions, calibration_texts, directory / "onnx", steps)
         del encoder
         with steps("writing the bundle"):

@@ -48,7 +48,7 @@ def verify_precision(
     cases: Sequence[Case],
     expected: Probes,
     provider: str = "cpu",
-    threads: int | None = None,
+    threads: int | str = "auto",
 ) -> Measured:
     """Check one precision of the bundle at `bundle` and return what was measured.
 
@@ -59,14 +59,16 @@ def verify_precision(
     session = Session(onnx_file, precision, provider, threads)
     tokens, vectors = zip(*(_verify_case(session, precision, case) for case in cases), strict=True)
     del session  # the weights need not lie in memory twice
-    embedder = Embedder.load(bundle, precision=precision, provider=provider, threads=threads, self_test=False)
+    embedder = Embedder.load(
+        bundle, precision=precision, provider=provider, threads=threads, integrity="off", self_test=False
+    )
     texts = probes.probe(embedder.encode, expected)
     _require(texts, precision, f"{precision}, {len(expected.texts)} texts")
     return Measured(
         probes.worst(tokens),
         probes.worst([*vectors, texts]),
         tuple(case.lengths for case in cases),
-        embedder.encode(SELF_TEST_TEXTS),
+        embedder.encode(SELF_TEST_TEXTS, truncation="head", prompt=""),
     )
 
 

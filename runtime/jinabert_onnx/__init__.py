@@ -25,15 +25,23 @@ from .errors import (
     TruncationError,
     TruncationWarning,
 )
+from .fingerprint import Fingerprint, compatible
+from .reports import Chunks, Embeddings, TextReport
+from .stopping import Cancellation
+from .threads import SharedThreads
 from .version import __version__
 
 __all__ = [
     "BundleError",
     "BundleNotFoundError",
+    "Cancellation",
     "CancelledError",
+    "Chunks",
     "DeadlineError",
     "DownloadError",
     "Embedder",
+    "Embeddings",
+    "Fingerprint",
     "InputError",
     "InputTypeError",
     "JinaBertError",
@@ -42,8 +50,11 @@ __all__ = [
     "ProviderError",
     "RunError",
     "SelfTestError",
+    "SharedThreads",
     "StateError",
+    "TextReport",
     "TruncationError",
     "TruncationWarning",
     "__version__",
+    "compatible",
 ]

@@ -106,6 +106,16 @@ class Bundle:
             raise BundleError(f"{self.path}: no {precision} in this bundle, it holds {held}")
         return self.manifest.precisions[precision]
 
+    def record_of(self, name: str) -> FileRecord:
+        """What the manifest says of the file `name`.
+
+        Raises:
+            BundleError: it has no entry.
+        """
+        if name not in self.manifest.files:
+            raise BundleError(f"{self.path / MANIFEST}: no entry for {name}; export the bundle again")
+        return self.manifest.files[name]
+
 
 def open_bundle(path: Path) -> Bundle:
     """Read the manifest of the bundle at `path`.
@@ -123,6 +133,8 @@ def open_bundle(path: Path) -> Bundle:
         )
     try:
         content = json.loads(manifest.read_bytes())
+    except OSError as error:
+        raise BundleError(f"{manifest}: cannot be read ({error.strerror}); check its permissions") from error
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{manifest}: not valid JSON ({error}); export the bundle again") from error
     return Bundle(path, parse_manifest(content, str(manifest)))
@@ -169,9 +181,33 @@ def check_files(bundle: Bundle, names: Iterable[str]) -> None:
         BundleError: a file is missing, cut short or altered.
     """
     for name in names:
-        if name not in bundle.manifest.files:
-            raise BundleError(f"{bundle.path / MANIFEST}: no entry for {name}; export the bundle again")
-        _check_file(bundle.path / name, bundle.manifest.files[name])
+        damage = find_damage(bundle, name)
+        if damage is not None:
+            raise damage_error(bundle, name, damage)
+
+
+def find_damage(bundle: Bundle, name: str) -> str | None:
+    """What is wrong with the file `name` by its size and SHA-256, in words; None if it is whole.
+
+    Raises:
+        BundleError: the manifest has no entry for it.
+    """
+    path, record = bundle.path / name, bundle.record_of(name)
+    if not path.is_file():
+        return "missing from the bundle"
+    try:
+        size = path.stat().st_size
+        if size != record.bytes:
+            return f"{size} bytes where the manifest says {record.bytes}"
+        altered = record_file(path).sha256 != record.sha256
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    return "altered, its SHA-256 is not the manifest's" if altered else None
+
+
+def damage_error(bundle: Bundle, name: str, damage: str) -> BundleError:
+    """The error for a file that cannot be made whole here."""
+    return BundleError(f"{bundle.path / name}: {damage}; export or download the bundle again")
 
 
 def record_file(path: Path) -> FileRecord:
@@ -179,21 +215,6 @@ def record_file(path: Path) -> FileRecord:
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return FileRecord(path.stat().st_size, digest)
-
-
-def _check_file(path: Path, record: FileRecord) -> None:
-    if not path.is_file():
-        raise BundleError(f"{path}: missing from the bundle; delete it, then export or download the bundle again")
-    size = path.stat().st_size
-    if size != record.bytes:
-        raise BundleError(
-            f"{path}: {size} bytes where the manifest says {record.bytes}; "
-            "delete it, then export or download the bundle again"
-        )
-    if record_file(path).sha256 != record.sha256:
-        raise BundleError(
-            f"{path}: altered, its SHA-256 is not the manifest's; delete it, then export or download the bundle again"
-        )
 
 
 def _require_consistent(manifest: Manifest, where: str) -> None:
@@ -260,7 +281,7 @@ def _precisions(content: dict[str, Any], files: Mapping[str, FileRecord], where:
 
 def _file_record(content: Any, name: str, where: str) -> FileRecord:
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name:
-        raise BundleError(f"{where}: file name {name!r} leaves the bundle; do not use this bundle")
+    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or not name.isprintable():
+        raise BundleError(f"{where}: file name {name!r} leaves the bundle, or is none; do not use this bundle")
     inner = f"{where}: files[{name!r}]"
     return FileRecord(_take(content, "bytes", int, inner), _take(content, "sha256", str, inner))

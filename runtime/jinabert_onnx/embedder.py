@@ -1,40 +1,42 @@
 """The public class: text -> tokens -> batches -> session -> pooling -> vectors.
 
-Composes the other modules and holds no arithmetic of its own.
+Checks what is asked for and composes the other modules; holds no arithmetic of its own.
 """
 
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
+from dataclasses import replace
+from types import TracebackType
 from typing import Literal, overload
 
-import numpy as np
-from numpy.typing import NDArray
-
-from . import pooling
-from .batching import TOKEN_BUDGETS, pad, plan_batches
-from .bundle import METADATA_FILES, TOKENIZER, Bundle, check_files, open_bundle
-from .errors import InputError, TruncationWarning
-from .fitting import require_fitting
-from .hub import is_hub_id, resolve
+from . import chunking, encoding, loading, streaming, vector_types
+from .bundle import Bundle
+from .errors import InputError
+from .fingerprint import Fingerprint, fingerprint_of
 from .inputs import as_texts, choose_prompt, require_range
 from .pooling import Vectors
 from .progress import Progress
-from .session import Session
-from .tokenizer import TokenizedTexts, Tokenizer
+from .reports import Chunks, Embeddings
+from .stopping import Cancellation, Limits
+from .threads import SharedThreads
+from .vector_types import AnyVectors
+
+Spans = Iterable[tuple[int, int]] | Callable[[str], Iterable[tuple[int, int]]] | str
 
 
 class Embedder:
-    """A loaded bundle that turns text into vectors. Make one with `Embedder.load`."""
+    """A loaded bundle that turns text into vectors. Make one with `Embedder.load`.
 
-    def __init__(self, bundle: Bundle, precision: str, tokenizer: Tokenizer, session: Session) -> None:
-        self._bundle = bundle
-        self._tokenizer = tokenizer
-        self._session = session
-        self.precision = precision
-        self._max_seq_length = bundle.manifest.default_max_length
+    Any number of threads may call it at once. A forked child must load its own. `close` it, or use it in a `with`
+    statement, to give its memory back before Python does.
+    """
+
+    def __init__(self, model: encoding.LoadedModel, precision_reason: str) -> None:
+        self._model = model
+        self._precision_reason = precision_reason
+        self._max_seq_length = model.bundle.manifest.default_max_length
 
     @classmethod
     def load(
@@ -43,50 +45,98 @@ class Embedder:
         *,
         precision: str = "fp32",
         provider: str = "auto",
-        threads: int | None = None,
-        revision: str | None = None,
+        threads: int | str | SharedThreads = "auto",
+        max_memory: int | str | None = None,
+        integrity: str = "fast",
         self_test: bool = True,
+        revision: str | None = None,
+        local_files_only: bool = False,
     ) -> Embedder:
-        """Load a bundle made by `jinabert-onnx export`, checking the SHA-256 of the files it reads.
+        """Load a bundle made by `jinabert-onnx export`, checking its files and what it computes here.
 
         Args:
             source: directory of the bundle, or the hub id (owner/name) of one.
-            precision: "fp32", "fp16" or "int8": the weights and the arithmetic.
+            precision: "fp32", "fp16" or "int8", the weights and the arithmetic; "auto" picks what is fast here.
             provider: "cpu", "cuda" (or an error that says why not) or "auto".
-            threads: CPU threads of one operator; default all CPUs this process may use.
+            threads: CPU threads of one operator; "auto" takes what affinity, container and environment allow; a
+                `SharedThreads` is shared with other Embedders.
+            max_memory: most bytes of memory of the process, or a text such as "800MB": batches are made to fit, and a
+                text that cannot fit is refused. Default: no limit.
+            integrity: "full" compares the SHA-256 of every file read with the manifest; "fast" does it once and then
+                looks at sizes, times and headers; "off" trusts the files.
+            self_test: compute a few short texts and compare with what they were at export.
             revision: branch, tag or commit, for a hub id only.
+            local_files_only: never ask the hub; a hub id must have been downloaded before.
 
         Raises:
-            BundleError: not a bundle, damaged, of a newer schema, or without this precision.
+            BundleError: not a bundle, damaged, of another schema, or without this precision.
             DownloadError: the hub id cannot be fetched.
             ProviderError: the provider cannot be had, or cannot run this precision.
+            SelfTestError: the model computes something else here than where it was exported.
+            MemoryLimitError: the model alone takes more than `max_memory`.
             InputError: an argument is out of range.
             MissingDependencyError: onnxruntime is not installed.
         """
-        bundle = open_bundle(resolve(source, revision, METADATA_FILES))
-        files = bundle.files_of(precision)
-        if is_hub_id(source):  # only this precision's weights, of the very commit that the manifest is from
-            resolve(source, bundle.path.name, files)
-        check_files(bundle, [TOKENIZER, *files])
-        tokenizer = Tokenizer(bundle.path / TOKENIZER)
-        session = Session(bundle.path / files[0], precision, provider, threads)
-        require_fitting(bundle, tokenizer, session)
-        return cls(bundle, precision, tokenizer, session)
+        opened = loading.open_model(
+            source,
+            loading.Asked(precision, provider, threads, max_memory, integrity, revision, local_files_only),
+        )
+        embedder = cls(opened.model, opened.precision_reason)
+        if self_test:
+            loading.self_test(opened.model, lambda texts: embedder.encode(texts, truncation="head", prompt=""))
+        return embedder
+
+    def __enter__(self) -> Embedder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the memory back, once calls that run have ended; further ones raise a StateError."""
+        self._model.session.close()
 
     @property
     def bundle(self) -> Bundle:
         """The bundle's place and manifest."""
-        return self._bundle
+        return self._model.bundle
+
+    @property
+    def precision(self) -> str:
+        """The precision that runs: "fp32", "fp16" or "int8"."""
+        return self._model.precision
+
+    @property
+    def precision_reason(self) -> str:
+        """Why it is this precision, in words."""
+        return self._precision_reason
 
     @property
     def provider(self) -> str:
         """The execution provider that really runs: "cpu" or "cuda"."""
-        return self._session.provider
+        return self._model.session.provider
+
+    @property
+    def nodes(self) -> dict[str, int] | None:
+        """How many nodes of the graph run on "cpu" and on "cuda"; None where onnxruntime's release does not tell."""
+        return self._model.session.nodes
 
     @property
     def threads(self) -> int:
         """CPU threads of one operator."""
-        return self._session.threads
+        return self._model.session.threads
+
+    @property
+    def threads_reason(self) -> str:
+        """Where the number of threads comes from, in words."""
+        return self._model.session.threads_reason
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """The vector space of this model at its `max_seq_length`, and the precision; see `compatible`."""
+        return fingerprint_of(self._model.bundle.manifest, self.precision, self._max_seq_length)
 
     @property
     def max_seq_length(self) -> int:
@@ -102,7 +152,7 @@ class Embedder:
 
     def get_sentence_embedding_dimension(self) -> int:
         """Channels of a vector."""
-        return self._bundle.manifest.model.hidden_size
+        return self._model.bundle.manifest.model.hidden_size
 
     def count_tokens(self, sentences: str | Iterable[str]) -> list[int]:
         """Tokens of each text before any cut, special tokens included.
@@ -111,7 +161,7 @@ class Embedder:
             InputTypeError: a text is not a str.
             InputError: a text is not valid Unicode.
         """
-        tokens = self._tokenizer(as_texts(sentences), self._bundle.manifest.model.max_tokens)
+        tokens = self._model.tokenizer(as_texts(sentences), self._model.bundle.manifest.model.max_tokens)
         return [len(ids) + dropped for ids, dropped in zip(tokens.input_ids, tokens.dropped, strict=True)]
 
     @overload
@@ -125,9 +175,13 @@ class Embedder:
         normalize_embeddings: bool = ...,
         max_length: int | None = ...,
         truncate_dim: int | None = ...,
+        truncation: str = ...,
+        output_dtype: str = ...,
         prompt_name: str | None = ...,
         prompt: str | None = ...,
-    ) -> Vectors: ...
+        timeout: float | None = ...,
+        cancellation: Cancellation | None = ...,
+    ) -> AnyVectors: ...
 
     @overload
     def encode(
@@ -140,9 +194,13 @@ class Embedder:
         normalize_embeddings: bool = ...,
         max_length: int | None = ...,
         truncate_dim: int | None = ...,
+        truncation: str = ...,
+        output_dtype: str = ...,
         prompt_name: str | None = ...,
         prompt: str | None = ...,
-    ) -> Vectors | list[Vectors]: ...
+        timeout: float | None = ...,
+        cancellation: Cancellation | None = ...,
+    ) -> AnyVectors | list[AnyVectors]: ...
 
     def encode(
         self,
@@ -154,9 +212,13 @@ class Embedder:
         normalize_embeddings: bool = False,
         max_length: int | None = None,
         truncate_dim: int | None = None,
+        truncation: str = "warn",
+        output_dtype: str = "float32",
         prompt_name: str | None = None,
         prompt: str | None = None,
-    ) -> Vectors | list[Vectors]:
+        timeout: float | None = None,
+        cancellation: Cancellation | None = None,
+    ) -> AnyVectors | list[AnyVectors]:
         """Embed texts; the result is in the order of the input.
 
         Args:
@@ -166,34 +228,151 @@ class Embedder:
             output_value: "sentence_embedding", or "token_embeddings" for one row a token.
             normalize_embeddings: scale each vector to length 1 (default as the model's own `encode`: no).
             max_length: tokens, special ones included, to cut each text to; default `max_seq_length`.
-                A cut is reported by a `TruncationWarning`.
             truncate_dim: keep the first channels only, before normalising.
+            truncation: what to do with a text of more tokens than `max_length`: "warn" reads its beginning and gives a
+                TruncationWarning, "head" reads it without one, "tail" reads the end, "mean" reads all of it, in
+                windows whose vectors are averaged by their tokens, "error" refuses it.
+            output_dtype: "float32", "float16", "int8", "uint8" (of ranges that the bundle holds), "binary" or
+                "ubinary" (a bit a channel); see `similarity`. Token embeddings are float32 or float16.
             prompt_name: name of one of the bundle's prompts to put before each text.
             prompt: text to put before each text.
+            timeout: seconds after which the call ends with a DeadlineError.
+            cancellation: ends the call from another thread, with a CancelledError.
 
         Returns:
-            float32: (hidden,) for one text, (n, hidden) for n; for "token_embeddings" (tokens, hidden)
-            for one text, a list of those for several. Int8 vectors depend slightly on the texts they
-            run beside (cosine about 0.999); fp32 and fp16 vectors do not beyond rounding.
+            (hidden,) for one text, (n, hidden) for n; for "token_embeddings" (tokens, hidden) for one text, a list of
+            those for several. A text's vector does not depend on the texts it runs beside, beyond rounding.
 
         Raises:
             InputTypeError: a text is not a str; its index is named.
             InputError: an argument is out of range, or a text is not valid Unicode.
+            TruncationError: a text is too long, and `truncation` is "error".
+            MemoryLimitError: a text does not fit into `max_memory`; nothing was run.
+            CancelledError, DeadlineError: the call was ended; the Embedder can be used again.
+            StateError: the Embedder is closed, or was loaded before the process forked.
         """
-        if output_value not in ("sentence_embedding", "token_embeddings"):
-            raise InputError(f"output_value {output_value!r} is neither 'sentence_embedding' nor 'token_embeddings'")
-        hidden = self.get_sentence_embedding_dimension()
-        dimensions = hidden if truncate_dim is None else require_range("truncate_dim", truncate_dim, 1, hidden)
-        manifest = self._bundle.manifest
-        prefix = choose_prompt(manifest.prompts, manifest.default_prompt, prompt_name, prompt)
-        texts = [prefix + text for text in as_texts(sentences)]
-        tokens = self._tokenize(texts, max_length)
-        batches = self._run(tokens, require_range("batch_size", batch_size, 1, None), show_progress_bar)
+        settings = self._settings(
+            batch_size, normalize_embeddings, max_length, truncate_dim, truncation, output_dtype, timeout, cancellation
+        )
+        settings = replace(settings, prefix=self._prefix(prompt_name, prompt))
         if output_value == "token_embeddings":
-            rows = _by_token(batches, len(texts), dimensions, normalize_embeddings)
-            return rows[0] if isinstance(sentences, str) else rows
-        vectors = self._by_text(batches, len(texts), dimensions, normalize_embeddings)
+            _require_rows_of_tokens(settings)
+        elif output_value != "sentence_embedding":
+            raise InputError(f"output_value {output_value!r} is neither 'sentence_embedding' nor 'token_embeddings'")
+        reading = encoding.read(self._model, as_texts(sentences), settings, count_dropped=False)
+        with Progress(len(reading.input_ids), "texts", show_progress_bar) as progress:
+            if output_value == "token_embeddings":
+                rows = encoding.token_rows(self._model, reading, settings, progress)
+                return rows[0] if isinstance(sentences, str) else rows
+            vectors = encoding.vectors_of(self._model, reading, settings, progress)
         return vectors[0] if isinstance(sentences, str) else vectors
+
+    def encode_with_report(
+        self,
+        sentences: str | Iterable[str],
+        *,
+        batch_size: int = 32,
+        show_progress_bar: bool | None = None,
+        normalize_embeddings: bool = False,
+        max_length: int | None = None,
+        truncate_dim: int | None = None,
+        truncation: str = "head",
+        output_dtype: str = "float32",
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        timeout: float | None = None,
+        cancellation: Cancellation | None = None,
+    ) -> Embeddings:
+        """`encode` that also tells of each text its tokens, those cut off and where, and the vectors' fingerprint.
+
+        Arguments and errors are those of `encode`; the vectors are (n, dimensions) for one text too. A cut is told of
+        in the report, not by a warning, unless `truncation` is "warn".
+        """
+        settings = self._settings(
+            batch_size, normalize_embeddings, max_length, truncate_dim, truncation, output_dtype, timeout, cancellation
+        )
+        settings = replace(settings, prefix=self._prefix(prompt_name, prompt))
+        reading = encoding.read(self._model, as_texts(sentences), settings, count_dropped=True)
+        with Progress(len(reading.input_ids), "texts", show_progress_bar) as progress:
+            vectors = encoding.vectors_of(self._model, reading, settings, progress)
+        return Embeddings(vectors, reading.reports, self._fingerprint_of(settings))
+
+    def encode_stream(
+        self,
+        sentences: Iterable[str],
+        *,
+        batch_size: int = 32,
+        look_ahead: int = 1024,
+        total: int | None = None,
+        show_progress_bar: bool | None = None,
+        normalize_embeddings: bool = False,
+        max_length: int | None = None,
+        truncate_dim: int | None = None,
+        truncation: str = "warn",
+        output_dtype: str = "float32",
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        timeout: float | None = None,
+        cancellation: Cancellation | None = None,
+    ) -> Iterator[AnyVectors]:
+        """Embed a stream of any length in constant memory: a vector (hidden,) a text, in the order of the input.
+
+        Arguments and errors are those of `encode`, but for:
+
+        Args:
+            look_ahead: most texts to take at once, which are sorted by length and run together.
+            total: how many texts will come, for the time left; by default the length of `sentences`, if it has one.
+            timeout: seconds for the whole stream.
+        """
+        settings = self._settings(
+            batch_size, normalize_embeddings, max_length, truncate_dim, truncation, output_dtype, timeout, cancellation
+        )
+        settings = replace(settings, prefix=self._prefix(prompt_name, prompt))
+        if total is None and isinstance(sentences, Sized):
+            total = len(sentences)
+        return streaming.stream(
+            self._model,
+            [sentences] if isinstance(sentences, str) else sentences,
+            settings,
+            require_range("look_ahead", look_ahead, 1, None),
+            Progress(total, "texts", show_progress_bar),
+        )
+
+    def encode_chunks(
+        self,
+        text: str,
+        spans: Spans = "sentences",
+        *,
+        overlap: int | None = None,
+        normalize_embeddings: bool = False,
+        truncate_dim: int | None = None,
+        output_dtype: str = "float32",
+        timeout: float | None = None,
+        cancellation: Cancellation | None = None,
+    ) -> Chunks:
+        """Late chunking: read the whole text once, then give each span the mean of its own tokens in that context.
+
+        Args:
+            text: one text of any length; beyond `max_seq_length` tokens it is read in overlapping windows, and each
+                token is taken from the window in which it stands further from an edge.
+            spans: pairs (start, end) of characters, "sentences", or a function that gives such pairs for the text.
+            overlap: tokens that neighbouring windows share; default 512, or a quarter of a smaller window.
+            normalize_embeddings: scale each vector to length 1.
+            truncate_dim: keep the first channels only, before normalising.
+            output_dtype: as for `encode`.
+            timeout: seconds after which the call ends with a DeadlineError.
+            cancellation: ends the call from another thread, with a CancelledError.
+
+        Raises:
+            InputError, InputTypeError: a span is empty, out of range or without a token; the model does not pool by
+                mean.
+            What `encode` raises.
+        """
+        settings = self._settings(
+            1, normalize_embeddings, None, truncate_dim, "error", output_dtype, timeout, cancellation
+        )
+        vectors, found = chunking.encode_chunks(self._model, text, spans, overlap, settings)
+        return Chunks(vectors, found, self.fingerprint)
 
     def encode_query(
         self,
@@ -204,7 +383,11 @@ class Embedder:
         normalize_embeddings: bool = False,
         max_length: int | None = None,
         truncate_dim: int | None = None,
-    ) -> Vectors:
+        truncation: str = "warn",
+        output_dtype: str = "float32",
+        timeout: float | None = None,
+        cancellation: Cancellation | None = None,
+    ) -> AnyVectors:
         """`encode` with the bundle's prompt for queries, if it has one (the jina v2 family has none).
 
         Arguments, result and errors are those of `encode`.
@@ -216,7 +399,11 @@ class Embedder:
             normalize_embeddings=normalize_embeddings,
             max_length=max_length,
             truncate_dim=truncate_dim,
+            truncation=truncation,
+            output_dtype=output_dtype,
             prompt_name=self._first_prompt("query"),
+            timeout=timeout,
+            cancellation=cancellation,
         )
 
     def encode_document(
@@ -228,7 +415,11 @@ class Embedder:
         normalize_embeddings: bool = False,
         max_length: int | None = None,
         truncate_dim: int | None = None,
-    ) -> Vectors:
+        truncation: str = "warn",
+        output_dtype: str = "float32",
+        timeout: float | None = None,
+        cancellation: Cancellation | None = None,
+    ) -> AnyVectors:
         """`encode` with the bundle's prompt for documents, if it has one (the jina v2 family has none).
 
         Arguments, result and errors are those of `encode`.
@@ -240,73 +431,68 @@ class Embedder:
             normalize_embeddings=normalize_embeddings,
             max_length=max_length,
             truncate_dim=truncate_dim,
+            truncation=truncation,
+            output_dtype=output_dtype,
             prompt_name=self._first_prompt("document", "passage", "corpus"),
+            timeout=timeout,
+            cancellation=cancellation,
         )
 
     @staticmethod
-    def similarity(first: Vectors, second: Vectors) -> Vectors:
-        """Cosine of every row of `first` (n, hidden) with every row of `second` (m, hidden): (n, m)."""
-        return pooling.cosine_similarity(first, second)
+    def similarity(first: AnyVectors, second: AnyVectors, output_dtype: str = "float32") -> Vectors:
+        """Cosine of every row of `first` (n, width) with every row of `second` (m, width): float32 (n, m).
+
+        `output_dtype` is what the vectors were made with; any floating type will do for "float32". For binary types it
+        is the cosine of vectors of -1 and 1. See `vector_types.similarity`.
+        """
+        return vector_types.similarity(first, second, output_dtype)
+
+    def _settings(
+        self,
+        batch_size: int,
+        normalize: bool,
+        max_length: int | None,
+        truncate_dim: int | None,
+        truncation: str,
+        output_dtype: str,
+        timeout: float | None,
+        cancellation: Cancellation | None,
+    ) -> encoding.Settings:
+        """What a call asks for, checked; refuses before anything is tokenized."""
+        self._model.session.require_usable()
+        hidden = self.get_sentence_embedding_dimension()
+        dimensions = hidden if truncate_dim is None else require_range("truncate_dim", truncate_dim, 1, hidden)
+        vector_types.require_convertible(output_dtype, dimensions)
+        if truncation not in encoding.TRUNCATIONS:
+            raise InputError(f"truncation {truncation!r} is unknown; use one of {', '.join(encoding.TRUNCATIONS)}")
+        return encoding.Settings(
+            max_length=self._max_seq_length if max_length is None else self._checked_length("max_length", max_length),
+            dimensions=dimensions,
+            limits=Limits(timeout, cancellation),
+            batch_size=require_range("batch_size", batch_size, 1, None),
+            truncation=truncation,
+            normalize=normalize,
+            output_dtype=output_dtype,
+        )
+
+    def _prefix(self, prompt_name: str | None, prompt: str | None) -> str:
+        manifest = self._model.bundle.manifest
+        return choose_prompt(manifest.prompts, manifest.default_prompt, prompt_name, prompt)
+
+    def _fingerprint_of(self, settings: encoding.Settings) -> Fingerprint:
+        return fingerprint_of(self._model.bundle.manifest, self.precision, settings.max_length)
 
     def _first_prompt(self, *names: str) -> str | None:
-        return next((name for name in names if name in self._bundle.manifest.prompts), None)
+        return next((name for name in names if name in self._model.bundle.manifest.prompts), None)
 
     def _checked_length(self, name: str, value: int) -> int:
         # A text of special tokens alone would say nothing.
-        return require_range(name, value, self._tokenizer.special_tokens + 1, self._bundle.manifest.model.max_tokens)
-
-    def _tokenize(self, texts: list[str], max_length: int | None) -> TokenizedTexts:
-        length = self._max_seq_length if max_length is None else self._checked_length("max_length", max_length)
-        tokens = self._tokenizer(texts, length)
-        cut = [index for index, dropped in enumerate(tokens.dropped) if dropped]
-        if cut:
-            warnings.warn(
-                f"{len(cut)} of {len(texts)} texts were cut to {length} tokens "
-                f"(the first: text {cut[0]}, {tokens.dropped[cut[0]]} tokens lost)",
-                TruncationWarning,
-                stacklevel=3,
-            )
-        return tokens
-
-    def _run(
-        self, tokens: TokenizedTexts, batch_size: int, show_progress_bar: bool | None
-    ) -> Iterator[tuple[NDArray[np.intp], Vectors, NDArray[np.int64]]]:
-        """Yield (indices of the texts, token embeddings (batch, sequence, hidden), attention mask)."""
-        lengths = [len(ids) for ids in tokens.input_ids]
-        plan = plan_batches(lengths, batch_size, TOKEN_BUDGETS[self.provider])
-        with Progress(len(tokens.input_ids), "texts", show_progress_bar) as progress:
-            for indices in plan:
-                input_ids, attention_mask = pad([tokens.input_ids[index] for index in indices])
-                yield indices, self._session.run(input_ids, attention_mask), attention_mask
-                progress.advance(len(indices))
-
-    def _by_text(
-        self,
-        batches: Iterator[tuple[NDArray[np.intp], Vectors, NDArray[np.int64]]],
-        count: int,
-        dimensions: int,
-        normalize: bool,
-    ) -> Vectors:
-        settings = self._bundle.manifest.pooling
-        vectors = np.empty((count, dimensions), dtype=np.float32)
-        for indices, token_embeddings, attention_mask in batches:
-            pooled = pooling.pool(token_embeddings, attention_mask, settings.mode)  # (batch, hidden)
-            if settings.normalize:
-                pooled = pooling.normalize(pooled)
-            pooled = pooled[:, :dimensions]
-            vectors[indices] = pooling.normalize(pooled) if normalize else pooled
-        return vectors
+        model = self._model
+        return require_range(name, value, model.tokenizer.special_tokens + 1, model.bundle.manifest.model.max_tokens)
 
 
-def _by_token(
-    batches: Iterator[tuple[NDArray[np.intp], Vectors, NDArray[np.int64]]],
-    count: int,
-    dimensions: int,
-    normalize: bool,
-) -> list[Vectors]:
-    rows: list[Vectors] = [np.empty((0, dimensions), dtype=np.float32)] * count
-    for indices, token_embeddings, attention_mask in batches:
-        for index, tokens, mask in zip(indices, token_embeddings, attention_mask, strict=True):
-            kept = tokens[: mask.sum(), :dimensions]  # (tokens, dimensions)
-            rows[index] = pooling.normalize(kept) if normalize else kept.copy()
-    return rows
+def _require_rows_of_tokens(settings: encoding.Settings) -> None:
+    if settings.truncation == "mean":
+        raise InputError("truncation 'mean' averages windows, and token embeddings are not averaged; use another")
+    if settings.output_dtype not in ("float32", "float16"):
+        raise InputError(f"output_dtype {settings.output_dtype} is for vectors of texts; tokens are float32 or float16")

@@ -10,6 +10,7 @@ import re
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from .errors import BundleNotFoundError, DownloadError, InputError, MissingDependencyError
 
@@ -29,12 +30,17 @@ def _exists(path: Path) -> bool:
 
 
 def resolve(
-    source: str | os.PathLike[str], revision: str | None, allow: Sequence[str], ignore: Sequence[str] = ()
+    source: str | os.PathLike[str],
+    revision: str | None,
+    allow: Sequence[str],
+    ignore: Sequence[str] = (),
+    local_files_only: bool = False,
 ) -> Path:
     """The directory at `source`, or the downloaded snapshot of the hub repository `source`.
 
     `allow` and `ignore` are file name patterns of what to download; `revision` is a branch, tag or
-    commit of the hub. HF_ENDPOINT, HF_TOKEN, HF_HUB_CACHE and HF_HUB_OFFLINE are honoured.
+    commit of the hub; with `local_files_only` nothing is asked of the network, as with HF_HUB_OFFLINE.
+    HF_ENDPOINT, HF_TOKEN, HF_HUB_CACHE and HF_HUB_OFFLINE are honoured.
 
     Raises:
         BundleNotFoundError: neither a directory nor of the form of a hub id.
@@ -50,21 +56,45 @@ def resolve(
             kind = "is a file, not a directory" if _exists(path) else "no such directory"
             raise BundleNotFoundError(f"{path}: {kind} (give a directory, or a hub id such as owner/name)")
         return path
-    return _download(str(source), revision, allow, ignore)
-
-
-def _download(repository: str, revision: str | None, allow: Sequence[str], ignore: Sequence[str]) -> Path:
+    repository, hub = str(source), _import_hub(source)
     try:
-        from huggingface_hub import snapshot_download
-    except ImportError as error:
-        raise MissingDependencyError(f"{repository} is a hub id; to fetch it: pip install huggingface_hub") from error
-    try:
-        return Path(
-            snapshot_download(repository, revision=revision, allow_patterns=list(allow), ignore_patterns=list(ignore))
+        found = hub.snapshot_download(
+            repository,
+            revision=revision,
+            allow_patterns=list(allow),
+            ignore_patterns=list(ignore),
+            local_files_only=local_files_only,
         )
     except Exception as error:  # its error classes differ between releases and HTTP clients
-        at = f" at revision {revision}" if revision else ""
-        raise DownloadError(
-            f"{repository}{at}: not a local directory, and fetching it from the hub failed: "
-            f"{textwrap.shorten(str(error), 300) or type(error).__name__}"
-        ) from error
+        how = "finding it in the hub's cache" if local_files_only else "fetching it from the hub"
+        raise _download_error(repository, revision, f"not a local directory, and {how}", error) from error
+    return Path(found)
+
+
+def fetch_again(repository: str, commit: str, name: str) -> None:
+    """Download the file `name` of `repository` at `commit` in place of the one in the cache.
+
+    Raises:
+        DownloadError: the hub cannot be reached or does not have it, or HF_HUB_OFFLINE is set.
+        MissingDependencyError: huggingface_hub is not installed.
+    """
+    hub = _import_hub(repository)
+    try:
+        hub.hf_hub_download(repository, name, revision=commit, force_download=True)
+    except Exception as error:  # as above
+        raise _download_error(repository, commit, f"fetching {name} again", error) from error
+
+
+def _import_hub(source: str | os.PathLike[str]) -> Any:
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        raise MissingDependencyError(f"{source} is a hub id; to fetch it: pip install huggingface_hub") from error
+    return huggingface_hub
+
+
+def _download_error(repository: str, revision: str | None, what: str, error: Exception) -> DownloadError:
+    at = f" at revision {revision}" if revision else ""
+    return DownloadError(
+        f"{repository}{at}: {what} failed: {textwrap.shorten(str(error), 300) or type(error).__name__}"
+    )

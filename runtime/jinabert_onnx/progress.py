@@ -18,11 +18,11 @@ class Progress:
             progress.advance(32)
 
     `enabled` None means: only where `stream` is a terminal, and then only for work longer than `delay`.
-    True draws at once and anywhere.
+    True draws at once and anywhere. `total` None means that it is not known: then the rate alone is told.
     """
 
     def __init__(
-        self, total: int, unit: str, enabled: bool | None, delay: float = 2.0, stream: TextIO | None = None
+        self, total: int | None, unit: str, enabled: bool | None, delay: float = 2.0, stream: TextIO | None = None
     ) -> None:
         self._stream = stream or sys.stderr
         self._total, self._unit, self._done = total, unit, 0
@@ -52,14 +52,17 @@ class Progress:
         elapsed = max(time.monotonic() - self._start, 1e-9)
         self._next_draw = self._start + elapsed + _INTERVAL
         self._drawn = True
-        filled = _WIDTH * self._done // max(1, self._total)
         rate = self._done / elapsed
-        left = (self._total - self._done) / rate if rate else 0.0
-        bar = "#" * filled + "." * (_WIDTH - filled)
-        self._stream.write(
-            f"\r[{bar}] {self._done}/{self._total} {self._unit}, {rate:.1f}/s, {_duration(left)} left \x1b[K"
-        )
+        self._stream.write(f"\r{self._state(rate)}\x1b[K")
         self._stream.flush()
+
+    def _state(self, rate: float) -> str:
+        if self._total is None:
+            return f"{self._done} {self._unit}, {rate:.1f}/s"
+        filled = _WIDTH * self._done // max(1, self._total)
+        bar = "#" * filled + "." * (_WIDTH - filled)
+        left = (self._total - self._done) / rate if rate else 0.0
+        return f"[{bar}] {self._done}/{self._total} {self._unit}, {rate:.1f}/s, {_duration(left)} left "
 
 
 def _duration(seconds: float) -> str:

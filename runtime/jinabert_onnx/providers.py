@@ -17,9 +17,13 @@ _NAMES = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 def import_onnxruntime() -> Any:
     """Import onnxruntime, whichever of its wheels is installed.
 
+    Since 1.29 its wheels send usage data to Microsoft unless the environment says otherwise before it is imported, and
+    the thread that does it makes forked children hang at exit. So the variable is set here, unless it is set already.
+
     Raises:
         MissingDependencyError: neither is.
     """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as error:
@@ -73,10 +77,3 @@ def provider_arguments(name: str) -> list[tuple[str, dict[str, Any]]]:
 def provider_of(onnxruntime_providers: list[str]) -> str:
     """The provider that a session reports it got, as "cpu" or "cuda"."""
     return "cuda" if onnxruntime_providers[0] == _NAMES["cuda"] else "cpu"
-
-
-def default_threads() -> int:
-    """The number of CPUs that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

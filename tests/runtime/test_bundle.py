@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from jinabert_onnx import BundleError, BundleNotFoundError, Embedder, InputError, JinaBertError
 from jinabert_onnx.bundle import Manifest, open_bundle, parse_manifest, record_file
 
-DATA_FILES = ("tokenizer.json", "onnx/model.onnx")
+DATA_FILES = ("tokenizer.json", "probes.json", "onnx/model.onnx")
 
 
 def flip_a_byte(path: Path) -> None:
@@ -87,6 +88,11 @@ def test_a_revision_is_for_hub_ids_only(bundle_copy: Path) -> None:
         (lambda manifest: manifest["files"].update({"../x": {"bytes": 1, "sha256": ""}}), "leaves the bundle"),
         (lambda manifest: manifest["files"].update({"/x": {"bytes": 1, "sha256": ""}}), "leaves the bundle"),
         (lambda manifest: manifest["files"].update({"c:x": {"bytes": 1, "sha256": ""}}), "leaves the bundle"),
+        (
+            lambda manifest: manifest["files"].update({"x\0": {"bytes": 1, "sha256": ""}}),
+            "leaves the bundle, or is none",
+        ),
+        (lambda manifest: manifest["files"].update({"\ud800": {"bytes": 1, "sha256": ""}}), "or is none"),
         (lambda manifest: manifest["files"].pop("tokenizer.json"), r"no entry for tokenizer\.json"),
         (lambda manifest: manifest.update(default_prompt="query"), "default_prompt 'query'"),
         (lambda manifest: manifest["model"].update(vocab_size=20), "this is another model's tokenizer"),
@@ -123,7 +129,27 @@ def test_an_onnx_file_of_another_make_is_refused(bundle_copy: Path, edit_manifes
     path.write_bytes(b"this is not onnx")
     record = record_file(path)
     edit_manifest(lambda manifest: manifest["files"].update({"onnx/model.onnx": vars(record)}))
+    with pytest.raises(BundleError, match="not an ONNX file to be trusted"):
+        Embedder.load(bundle_copy)
     with pytest.raises(BundleError, match="onnxruntime cannot load it"):
+        Embedder.load(bundle_copy, integrity="off")
+
+
+def test_where_integrity_is_off_altered_files_are_loaded(bundle_copy: Path) -> None:
+    tokenizer = bundle_copy / "tokenizer.json"
+    tokenizer.write_bytes(tokenizer.read_bytes() + b" ")
+    Embedder.load(bundle_copy, integrity="off")
+    with pytest.raises(BundleError, match=r"tokenizer\.json: .* bytes where the manifest says"):
+        Embedder.load(bundle_copy)
+    with pytest.raises(InputError, match="integrity 'none' is unknown"):
+        Embedder.load(bundle_copy, integrity="none")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads everything")
+@pytest.mark.parametrize("name", ["manifest.json", *DATA_FILES])
+def test_a_file_that_may_not_be_read_is_named(bundle_copy: Path, name: str) -> None:
+    (bundle_copy / name).chmod(0)
+    with pytest.raises(BundleError, match=rf"{Path(name).name}: cannot be read"):
         Embedder.load(bundle_copy)
 
 

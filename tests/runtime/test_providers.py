@@ -7,7 +7,8 @@ from pathlib import Path
 import onnxruntime
 import pytest
 from jinabert_onnx import Embedder, InputError, ProviderError
-from jinabert_onnx.providers import choose, default_threads
+from jinabert_onnx.cpus import available_threads
+from jinabert_onnx.providers import choose
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
@@ -50,5 +51,31 @@ def test_candidates_are_tried_in_order(provider: str, precision: str, available:
     assert choose(provider, precision, available) == expected
 
 
-def test_threads_default_to_the_cpus_of_this_process(trained: Path) -> None:
-    assert Embedder.load(trained).threads == default_threads() >= 1
+def test_threads_default_to_what_this_process_may_use_and_say_why(trained: Path, monkeypatch) -> None:
+    model = Embedder.load(trained)
+    assert (model.threads, model.threads_reason) == (available_threads().threads, available_threads().reason)
+    monkeypatch.setenv("JINABERT_ONNX_THREADS", "3")
+    model = Embedder.load(trained)
+    assert model.threads == 3
+    assert "JINABERT_ONNX_THREADS" in model.threads_reason
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_where_the_nodes_of_the_graph_are_is_told(trained: Path, precision: str) -> None:
+    nodes = Embedder.load(trained, precision=precision, provider="cpu").nodes
+    assert nodes is None or (list(nodes) == ["cpu"] and nodes["cpu"] > 500)
+    tells = hasattr(onnxruntime.InferenceSession, "get_provider_graph_assignment_info")
+    assert (nodes is not None) == tells
+
+
+def test_precision_auto_takes_one_that_the_bundle_holds_and_says_why(trained: Path) -> None:
+    model = Embedder.load(trained, precision="auto", provider="cpu")
+    assert model.precision in ("fp32", "int8")
+    assert "int8" in model.precision_reason
+    assert Embedder.load(trained, precision="int8").precision_reason == "as asked"
+
+
+def test_precision_auto_logs_its_choice(trained: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="jinabert_onnx")
+    model = Embedder.load(trained, precision="auto")
+    assert f"{model.precision} ({model.precision_reason}) on cpu, {model.threads} threads" in caplog.text

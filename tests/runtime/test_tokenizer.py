@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -21,17 +22,24 @@ FILES = {
 TEXTS = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=60), min_size=1, max_size=5)
 
 
-@pytest.mark.parametrize("name", FILES)
-@given(texts=TEXTS, max_length=st.integers(3, 12))
-@settings(max_examples=60, deadline=None)
-def test_cut_texts_have_the_tokens_of_the_library(name: str, texts: list[str], max_length: int) -> None:
+@cache
+def loaded(name: str) -> tuple[tokenizers.Tokenizer, Tokenizer]:
     library = tokenizers.Tokenizer.from_file(str(FILES[name]))
     library.no_padding()
+    return library, Tokenizer(FILES[name])
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("keep", ["head", "tail"])
+@given(texts=TEXTS, max_length=st.integers(3, 12))
+@settings(max_examples=40, deadline=None)
+def test_cut_texts_have_the_tokens_of_the_library(name: str, keep: str, texts: list[str], max_length: int) -> None:
+    library, tokenizer = loaded(name)
     library.no_truncation()
     whole = library.encode_batch(texts)
-    library.enable_truncation(max_length)
+    library.enable_truncation(max_length, direction={"head": "right", "tail": "left"}[keep])
     cut = library.encode_batch(texts)
-    tokens = Tokenizer(FILES[name])(texts, max_length)
+    tokens = tokenizer(texts, max_length, keep=keep)
     assert [ids.tolist() for ids in tokens.input_ids] == [encoding.ids for encoding in cut]
     assert tokens.dropped == [len(long) - len(short) for long, short in zip(whole, cut, strict=True)]
 

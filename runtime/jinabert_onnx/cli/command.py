@@ -10,6 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 from jinabert_onnx.bundle import PRECISIONS
 from jinabert_onnx.embedder import Embedder
 from jinabert_onnx.errors import MissingDependencyError
+from jinabert_onnx.integrity import INTEGRITY
 from jinabert_onnx.providers import PROVIDERS
 
 
@@ -43,15 +44,29 @@ def load_exporter(name: str) -> object:
 
 
 def add_model_argument(parser: ArgumentParser) -> None:
-    """MODEL and --revision."""
+    """MODEL, --revision and --local-files-only."""
     parser.add_argument("model", metavar="MODEL", help="directory of a bundle, or the hub id (owner/name) of one")
     parser.add_argument("--revision", help="branch, tag or commit, for a hub id")
+    parser.add_argument("--local-files-only", action="store_true", help="never ask the hub")
 
 
 def add_runtime_options(parser: ArgumentParser) -> None:
-    """--precision, --provider and --threads."""
-    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="weights to run (default: %(default)s)")
+    """--precision, what `add_provider_options` adds, and how the model is checked."""
+    parser.add_argument(
+        "--precision",
+        choices=("auto", *PRECISIONS),
+        default="fp32",
+        help="weights to run; auto: what is fast here (default: %(default)s)",
+    )
     add_provider_options(parser)
+    parser.add_argument("--max-memory", metavar="SIZE", help="most memory of the process, such as 800MB")
+    parser.add_argument(
+        "--integrity",
+        choices=INTEGRITY,
+        default="fast",
+        help="full: hash every file; fast: once, then look at sizes and headers (default); off: trust them",
+    )
+    parser.add_argument("--no-self-test", action="store_true", help="do not compare with vectors made at export")
 
 
 def add_provider_options(parser: ArgumentParser) -> None:
@@ -59,7 +74,13 @@ def add_provider_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--provider", choices=PROVIDERS, default="auto", help="where to run; cuda never falls back (default: auto)"
     )
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all this process may use)")
+    parser.add_argument(
+        "--threads",
+        type=_threads,
+        default="auto",
+        metavar="N",
+        help="CPU threads (default: what affinity, container and environment allow)",
+    )
 
 
 def load_embedder(arguments: Namespace) -> Embedder:
@@ -69,5 +90,13 @@ def load_embedder(arguments: Namespace) -> Embedder:
         precision=arguments.precision,
         provider=arguments.provider,
         threads=arguments.threads,
+        max_memory=arguments.max_memory,
+        integrity=arguments.integrity,
+        self_test=not arguments.no_self_test,
         revision=arguments.revision,
+        local_files_only=arguments.local_files_only,
     )
+
+
+def _threads(text: str) -> int | str:
+    return text if text == "auto" else int(text)

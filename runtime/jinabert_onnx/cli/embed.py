@@ -14,9 +14,12 @@ from typing import BinaryIO
 
 import numpy as np
 
+from jinabert_onnx.encoding import TRUNCATIONS
 from jinabert_onnx.errors import InputError
+from jinabert_onnx.fingerprint import Fingerprint
 from jinabert_onnx.permissions import give_usual_permissions
-from jinabert_onnx.pooling import Vectors
+from jinabert_onnx.reports import Embeddings
+from jinabert_onnx.vector_types import OUTPUT_DTYPES
 
 from .command import Command, add_model_argument, add_runtime_options, load_embedder
 
@@ -31,13 +34,23 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         choices=FORMATS,
-        help='jsonl: one {"text", "embedding"} a line; text: one line of numbers a text; npy: a NumPy array '
-        "(default: by the ending of --output, otherwise jsonl)",
+        help='jsonl: one {"text", "embedding", "fingerprint"} a line; text: one line of numbers a text; npy: a NumPy '
+        "array (default: by the ending of --output, otherwise jsonl)",
     )
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="texts a batch (default: %(default)s)")
     parser.add_argument("--max-length", type=int, metavar="N", help="tokens to cut texts to (default: the model's)")
+    parser.add_argument(
+        "--truncation",
+        choices=TRUNCATIONS,
+        default="warn",
+        help="what to do with longer texts: keep the head (warn tells of it) or the tail, average windows over all of "
+        "it (mean), or refuse (default: %(default)s)",
+    )
     parser.add_argument("--truncate-dim", type=int, metavar="N", help="keep the first N channels")
     parser.add_argument("--normalize", action="store_true", help="scale vectors to length 1")
+    parser.add_argument(
+        "--output-dtype", choices=OUTPUT_DTYPES, default="float32", help="type of the numbers (default: %(default)s)"
+    )
     add_runtime_options(parser)
 
 
@@ -45,15 +58,22 @@ def _run(arguments: argparse.Namespace) -> int:
     texts = _texts(arguments)
     kind = arguments.format or _format_of(arguments.output)
     _check_output(arguments.output, arguments.input, kind)
-    vectors = load_embedder(arguments).encode(
-        texts,
-        batch_size=arguments.batch_size,
-        max_length=arguments.max_length,
-        truncate_dim=arguments.truncate_dim,
-        normalize_embeddings=arguments.normalize,
-    )
+    with load_embedder(arguments) as model:
+        if arguments.precision == "auto":
+            print(f"jinabert-onnx: {model.precision}: {model.precision_reason}", file=sys.stderr)
+        found = model.encode_with_report(
+            texts,
+            batch_size=arguments.batch_size,
+            max_length=arguments.max_length,
+            truncation=arguments.truncation,
+            truncate_dim=arguments.truncate_dim,
+            output_dtype=arguments.output_dtype,
+            normalize_embeddings=arguments.normalize,
+        )
     with _open_output(arguments.output) as stream:
-        _write(stream, kind, texts, vectors)
+        _write(stream, kind, texts, found)
+    if kind != "jsonl" and arguments.output is not None:  # these have no place for it
+        print(f"jinabert-onnx: fingerprint of {arguments.output}: {found.fingerprint}", file=sys.stderr)
     return 0
 
 
@@ -142,18 +162,20 @@ def _appearing(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
-def _write(stream: BinaryIO, kind: str, texts: Sequence[str], vectors: Vectors) -> None:
+def _write(stream: BinaryIO, kind: str, texts: Sequence[str], found: Embeddings) -> None:
     if kind == "npy":
-        np.save(stream, vectors)
+        np.save(stream, found.vectors)
         return
-    for text, vector in zip(texts, vectors, strict=True):
+    for text, vector in zip(texts, found.vectors, strict=True):
         # str of a float32 is the shortest number that reads back as the same float32.
         numbers = [str(value) for value in vector]
-        if kind == "text":
-            line = " ".join(numbers)
-        else:
-            line = f'{{"text": {json.dumps(text, ensure_ascii=False)}, "embedding": [{", ".join(numbers)}]}}'
+        line = " ".join(numbers) if kind == "text" else _json_line(text, numbers, found.fingerprint)
         stream.write(line.encode("utf-8") + b"\n")
+
+
+def _json_line(text: str, numbers: Sequence[str], fingerprint: Fingerprint) -> str:
+    quoted = json.dumps(text, ensure_ascii=False)
+    return f'{{"text": {quoted}, "embedding": [{", ".join(numbers)}], "fingerprint": "{fingerprint}"}}'
 
 
 COMMAND = Command("turn texts into vectors", _add_arguments, _run)

@@ -1,24 +1,31 @@
-"""`jinabert-onnx info`: what a bundle holds and what was measured when it was made."""
+"""`jinabert-onnx info`: what a bundle holds, what was measured when it was made, and what it really runs on here."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
 
-from jinabert_onnx.bundle import METADATA_FILES, Bundle, open_bundle
-from jinabert_onnx.hub import resolve
+from jinabert_onnx.bundle import Bundle
+from jinabert_onnx.embedder import Embedder
+from jinabert_onnx.fingerprint import fingerprint_of
+from jinabert_onnx.opening import open_source
 
-from .command import Command, add_model_argument
+from .command import Command, add_model_argument, add_runtime_options, load_embedder
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_argument(parser)
     parser.add_argument("--json", action="store_true", help="print the manifest as it is")
+    parser.add_argument("--run", action="store_true", help="load the model too, and tell what really runs here")
+    add_runtime_options(parser)
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    bundle = open_bundle(resolve(arguments.model, arguments.revision, METADATA_FILES))
+    bundle = open_source(arguments.model, arguments.revision, arguments.local_files_only)
     print(bundle.manifest.to_json() if arguments.json else "\n".join(_lines(bundle)))
+    if arguments.run:
+        with load_embedder(arguments) as model:
+            print("\n".join(_running(model)))
     return 0
 
 
@@ -35,10 +42,27 @@ def _lines(bundle: Bundle) -> Iterator[str]:
     yield f"prompts      {', '.join(manifest.prompts) or 'none'}"
     yield f"made with    {', '.join(f'{name} {version}' for name, version in manifest.created_with.items())}"
     yield f"opset        {manifest.opset}"
+    yield f"space        {fingerprint_of(manifest, 'fp32', manifest.default_max_length).space}"
     yield ""
     yield f"{'precision':<10} {'size':>10}  {'against torch: largest difference':<34} smallest cosine"
     for precision in manifest.precisions:
         yield _precision_row(bundle, precision)
+
+
+def _running(model: Embedder) -> Iterator[str]:
+    yield ""
+    yield "here"
+    yield f"precision    {model.precision} ({model.precision_reason})"
+    yield f"provider     {model.provider}{_nodes(model)}"
+    yield f"threads      {model.threads} ({model.threads_reason})"
+    yield f"fingerprint  {model.fingerprint}"
+
+
+def _nodes(model: Embedder) -> str:
+    """Where the nodes of the graph are, in words."""
+    if model.nodes is None:
+        return ", of how many nodes this onnxruntime does not tell"
+    return ", nodes of the graph: " + ", ".join(f"{count} on {name}" for name, count in model.nodes.items())
 
 
 def _pooling(bundle: Bundle) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import logging
 import os
 import signal
 import sys
@@ -19,11 +20,17 @@ from typing import TextIO
 from jinabert_onnx.errors import JinaBertError
 from jinabert_onnx.version import __version__
 
-from . import embed, info, verify
+from . import embed, info, pack, unpack, verify
 from .command import Command, exporter_entry_points, load_exporter
 
-_OWN = {"embed": embed.COMMAND, "info": info.COMMAND, "verify": verify.COMMAND}
-_ORDER = ("export", "embed", "info", "verify", "demo")
+_OWN = {
+    "embed": embed.COMMAND,
+    "info": info.COMMAND,
+    "verify": verify.COMMAND,
+    "pack": pack.COMMAND,
+    "unpack": unpack.COMMAND,
+}
+_ORDER = ("export", "embed", "info", "verify", "pack", "unpack", "demo")
 _EXAMPLES = """\
 examples:
   jinabert-onnx export jinaai/jina-embeddings-v2-base-de bundle --precision fp32 int8
@@ -67,6 +74,9 @@ def _prepare_process() -> None:
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), _interrupt)
     warnings.showwarning = _show_warning
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("jinabert-onnx: warning: %(message)s"))
+    logging.getLogger("jinabert_onnx").addHandler(handler)
 
 
 def _parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:

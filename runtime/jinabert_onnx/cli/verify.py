@@ -6,10 +6,11 @@ import argparse
 from collections.abc import Callable
 
 from jinabert_onnx import probes
-from jinabert_onnx.bundle import ALL_FILES, PRECISIONS, Bundle, check_files, open_bundle
+from jinabert_onnx.bundle import ALL_FILES, PRECISIONS, Bundle, open_bundle
 from jinabert_onnx.embedder import Embedder
 from jinabert_onnx.errors import BundleError, InputError
 from jinabert_onnx.hub import resolve
+from jinabert_onnx.integrity import check_files
 
 from .command import Command, add_model_argument, add_provider_options, load_exporter
 
@@ -35,8 +36,10 @@ def _run(arguments: argparse.Namespace) -> int:
         return int(against(arguments))
     if arguments.thorough:
         raise InputError("--thorough is for a comparison with torch; give --against CHECKPOINT too")
-    bundle = open_bundle(resolve(arguments.model, arguments.revision, ALL_FILES))
-    check_files(bundle, bundle.manifest.files)
+    bundle = open_bundle(
+        resolve(arguments.model, arguments.revision, ALL_FILES, local_files_only=arguments.local_files_only)
+    )
+    check_files(bundle, bundle.manifest.files, "full")
     print(f"files        {len(bundle.manifest.files)} whole")
     expected = probes.read_probes(bundle)
     for precision in precisions_to_verify(bundle, arguments.precision, arguments.provider):
@@ -57,7 +60,10 @@ def _verify_precision(arguments: argparse.Namespace, precision: str, expected: p
         precision=precision,
         provider=arguments.provider,
         threads=arguments.threads,
+        integrity="fast",  # every file has just been hashed; what the ONNX file claims of its weights has not been read
+        self_test=False,  # what follows is more
         revision=arguments.revision,
+        local_files_only=arguments.local_files_only,
     )
     found = probes.probe(model.encode, expected)
     measured = f"largest difference {found.max_difference:.1e}, smallest cosine {found.min_cosine:.6f}"

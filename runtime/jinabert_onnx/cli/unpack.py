@@ -1,0 +1,23 @@
+"""`jinabert-onnx unpack`: the bundle in a tar file that `pack` or someone else made."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from jinabert_onnx.archive import unpack
+
+from .command import Command
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("archive", metavar="FILE.tar", help="what `jinabert-onnx pack` wrote")
+    parser.add_argument("output", metavar="DIR", help="the directory to make; it must not exist")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    unpack(Path(arguments.archive), Path(arguments.output))
+    return 0
+
+
+COMMAND = Command("read a bundle from a tar file, every hash checked", _add_arguments, _run)

@@ -1,0 +1,209 @@
+"""Texts to vectors, step by step: read, run, pool, finish. What `Embedder` offers, as functions of a loaded model.
+
+Knows nothing of how a model is loaded.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import pooling
+from .batching import TOKEN_BUDGETS, pad, plan_batches
+from .bundle import Bundle
+from .errors import TruncationError, TruncationWarning
+from .memory_limit import MemoryLimit
+from .pooling import Vectors
+from .progress import Progress
+from .reports import TextReport
+from .session import Session
+from .stopping import Limits
+from .tokenizer import Tokenizer
+from .vector_types import AnyVectors, convert, limit_for
+
+TRUNCATIONS = ("warn", "error", "head", "tail", "mean")
+
+# (indices of the rows, token embeddings (batch, sequence, hidden), attention mask (batch, sequence))
+Batch = tuple[NDArray[np.intp], Vectors, NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """What runs: a bundle's tokenizer and session, and how much memory they may take (None: as much as they need)."""
+
+    bundle: Bundle
+    precision: str
+    tokenizer: Tokenizer
+    session: Session
+    memory: MemoryLimit | None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one call asks for, checked.
+
+    `prefix` is put before each text. `truncation` is one of `TRUNCATIONS`, and applies beyond `max_length` tokens.
+    `dimensions` are the channels to keep, `normalize` scales to length 1 after that, `output_dtype` comes last.
+    """
+
+    max_length: int
+    dimensions: int
+    limits: Limits
+    batch_size: int = 32
+    prefix: str = ""
+    truncation: str = "warn"
+    normalize: bool = False
+    output_dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Texts as token ids: `input_ids` of each window, `owners` the text that it is of, a report for each text."""
+
+    input_ids: list[NDArray[np.int64]]
+    owners: NDArray[np.intp]
+    reports: tuple[TextReport, ...]
+
+
+def read(model: LoadedModel, texts: Sequence[str], settings: Settings, count_dropped: bool) -> Reading:
+    """Tokenize, and cut what is too long as `settings.truncation` says.
+
+    Without `count_dropped` a long text is cut before it is tokenized, and `dropped` is 1 where any token is.
+
+    Raises:
+        TruncationError: a text is too long, and the policy is "error".
+        InputError: a text is not valid Unicode.
+    """
+    settings.limits.check()
+    prefixed = [settings.prefix + text for text in texts]
+    if settings.truncation == "mean":
+        return _read_windows(model.tokenizer, prefixed, settings.max_length)
+    tokens = model.tokenizer(
+        prefixed,
+        settings.max_length,
+        keep="tail" if settings.truncation == "tail" else "head",
+        count_dropped=count_dropped or settings.truncation in ("error", "tail"),
+    )
+    reports = tuple(
+        TextReport(len(ids), dropped, None if cut is None else max(0, cut - len(settings.prefix)))
+        for ids, dropped, cut in zip(tokens.input_ids, tokens.dropped, tokens.cuts, strict=True)
+    )
+    _tell_of_cuts(texts, reports, settings)
+    return Reading(tokens.input_ids, np.arange(len(texts)), reports)
+
+
+def run(model: LoadedModel, reading: Reading, settings: Settings, progress: Progress) -> Iterator[Batch]:
+    """Token embeddings of every window, a batch at a time, the longest first; indices are of the windows.
+
+    Raises:
+        MemoryLimitError: a text does not fit; nothing was run.
+        CancelledError, DeadlineError: the call was ended.
+        RunError: onnxruntime failed.
+    """
+    lengths = [len(ids) for ids in reading.input_ids]
+    budget = TOKEN_BUDGETS[model.session.provider]
+    memory = model.memory
+    plan = (
+        plan_batches(lengths, settings.batch_size, budget)
+        if memory is None
+        else plan_batches(lengths, settings.batch_size, budget, memory.peak, memory.limit)
+    )
+    for indices in plan:
+        input_ids, attention_mask = pad([reading.input_ids[index] for index in indices])
+        if memory is None:
+            output = model.session.run(input_ids, attention_mask, settings.limits)
+        else:
+            with memory.room([lengths[index] for index in indices], settings.limits):
+                output = model.session.run(input_ids, attention_mask, settings.limits)
+        yield indices, output, attention_mask
+        progress.advance(len(indices))
+
+
+def vectors_of(model: LoadedModel, reading: Reading, settings: Settings, progress: Progress) -> AnyVectors:
+    """One vector a text, in order: (n, dimensions), or (n, dimensions / 8) of binary types.
+
+    Where a text was read in windows, its vector is their mean, each weighted by its tokens.
+
+    Raises:
+        What `run` raises; InputError where a value does not fit the type.
+    """
+    hidden = model.bundle.manifest.model.hidden_size
+    windows = np.zeros((len(reading.input_ids), hidden), dtype=np.float32)
+    mode = model.bundle.manifest.pooling.mode
+    for indices, token_embeddings, attention_mask in run(model, reading, settings, progress):
+        windows[indices] = pooling.pool(token_embeddings, attention_mask, mode)  # (batch, hidden)
+    return finish(model.bundle, _mean_of_windows(windows, reading), settings)
+
+
+def token_rows(model: LoadedModel, reading: Reading, settings: Settings, progress: Progress) -> list[AnyVectors]:
+    """One row a token, for each text in order: (tokens, dimensions).
+
+    Raises:
+        What `run` raises; InputError where a value does not fit the type.
+    """
+    rows: list[AnyVectors] = [np.empty((0, settings.dimensions), dtype=np.float32)] * len(reading.input_ids)
+    for indices, token_embeddings, attention_mask in run(model, reading, settings, progress):
+        for index, tokens, mask in zip(indices, token_embeddings, attention_mask, strict=True):
+            kept = tokens[: mask.sum(), : settings.dimensions].copy()  # (tokens, dimensions), free of the batch
+            rows[index] = convert(pooling.normalize(kept) if settings.normalize else kept, settings.output_dtype, 1.0)
+    return rows
+
+
+def finish(bundle: Bundle, pooled: Vectors, settings: Settings) -> AnyVectors:
+    """Pooled vectors (n, hidden) shortened, scaled and of the type that was asked for."""
+    manifest, hidden = bundle.manifest, pooled.shape[-1]
+    if manifest.pooling.normalize:
+        pooled = pooling.normalize(pooled)
+    shortened = pooled[:, : settings.dimensions]
+    if settings.normalize:
+        limit = limit_for(manifest.vector_limits, True, settings.dimensions, hidden)
+        return convert(pooling.normalize(shortened), settings.output_dtype, limit)
+    limit = limit_for(manifest.vector_limits, manifest.pooling.normalize, hidden, hidden)
+    return convert(np.ascontiguousarray(shortened), settings.output_dtype, limit)
+
+
+def _read_windows(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> Reading:
+    """Every text whole, in as many windows as it takes."""
+    windows = tokenizer.split(texts, max_length)
+    frame = tokenizer.special_tokens
+    reports = tuple(
+        TextReport(sum(len(ids) - frame for ids in parts) + frame, 0, None, len(parts)) for parts in windows
+    )
+    owners = np.repeat(np.arange(len(texts)), [len(parts) for parts in windows])
+    return Reading([ids for parts in windows for ids in parts], owners, reports)
+
+
+def _mean_of_windows(windows: Vectors, reading: Reading) -> Vectors:
+    """(windows, hidden) to (texts, hidden); where each text has one window, `windows` itself."""
+    count = len(reading.reports)
+    if len(windows) == count:
+        return windows
+    weights = np.array([len(ids) for ids in reading.input_ids], dtype=np.float64)  # (windows,)
+    sums = np.zeros((count, windows.shape[1]))
+    np.add.at(sums, reading.owners, windows * weights[:, None])
+    totals = np.bincount(reading.owners, weights, minlength=count)  # (texts,)
+    return (sums / totals[:, None]).astype(np.float32)
+
+
+def _tell_of_cuts(texts: Sequence[str], reports: Sequence[TextReport], settings: Settings) -> None:
+    """Warn of texts that were cut, or refuse them, where the policy says so."""
+    cut = [index for index, report in enumerate(reports) if report.cut is not None]
+    if not cut or settings.truncation not in ("warn", "error"):
+        return
+    first = reports[cut[0]]
+    if settings.truncation == "error":
+        raise TruncationError(
+            f"text {cut[0]} has {first.tokens + first.dropped} tokens, {first.dropped} more than the limit of "
+            f"{settings.max_length} ({len(cut)} of {len(reports)} texts are too long); shorten it, or choose another "
+            "truncation than 'error'"
+        )
+    warnings.warn(
+        f"{len(cut)} of {len(reports)} texts were cut to {settings.max_length} tokens (the first: text {cut[0]}, after "
+        f"{first.cut} of {len(texts[cut[0]])} characters)",
+        TruncationWarning,
+        stacklevel=4,
+    )

@@ -1,0 +1,68 @@
+"""How many CPU threads a model computes with: a number, what this process may use, or a pool shared with others.
+
+Knows nothing of onnxruntime or models.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from .cpus import MAX_THREADS, available_threads
+from .errors import InputError
+from .inputs import require_range
+from .stopping import Limits
+
+_WAIT = 0.05  # seconds between two looks at whether a waiting call was ended
+
+
+class SharedThreads:
+    """CPU threads that several Embedders of one process share, so that together they compute with no more.
+
+    They take turns, a batch at a time; each call waits until no other one computes.
+
+        pool = SharedThreads(4)
+        german, code = (Embedder.load(path, threads=pool) for path in ("base-de", "base-code"))
+
+    Attributes:
+        threads: how many.
+        reason: where the number comes from, in words.
+    """
+
+    def __init__(self, threads: int | str = "auto") -> None:
+        """Take `threads`, from 1 to 1024, or with "auto" what this process may use.
+
+        Raises:
+            InputError: out of range, or another word than "auto".
+        """
+        self.threads, self.reason = count_threads(threads)
+        self._turn = threading.Lock()
+
+    @contextmanager
+    def turn(self, limits: Limits) -> Iterator[None]:
+        """Compute alone while the block lasts.
+
+        Raises:
+            CancelledError, DeadlineError: the call was ended while it waited.
+        """
+        while not self._turn.acquire(timeout=_WAIT):
+            limits.check()
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+
+def count_threads(threads: int | str) -> tuple[int, str]:
+    """A number of threads and where it comes from, of a number or "auto".
+
+    Raises:
+        InputError: out of range, or another word than "auto".
+    """
+    if isinstance(threads, str):
+        if threads != "auto":
+            raise InputError(f"threads {threads!r} is unknown; give a number or 'auto'")
+        found = available_threads()
+        return found.threads, found.reason
+    return require_range("threads", threads, 1, MAX_THREADS), "as asked"

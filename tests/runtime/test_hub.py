@@ -1,0 +1,194 @@
+"""Bundles by hub id, from a hub on the loopback interface: what is asked for, what is repaired, what is refused."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import BUNDLES
+from hub_server import NOWHERE, Hub, environment, serve
+from jinabert_onnx.bundle import check_files, open_bundle
+
+WEIGHTS = "onnx/model_int8.onnx"
+
+# Opens int8 of the given repository in a process of its own: prints the bundle's directory, or the error.
+OPEN = """
+import sys
+from jinabert_onnx.errors import JinaBertError
+from jinabert_onnx.opening import open_files
+
+def choose(bundle):
+    if "wait" in sys.argv:
+        print("chosen", flush=True)
+        input()
+    return "int8"
+
+revision = "v1" if "v1" in sys.argv else None
+try:
+    bundle, files = open_files(sys.argv[1], choose, "full", revision, "local_files_only" in sys.argv)
+except JinaBertError as error:
+    sys.exit(f"{type(error).__name__}: {error}")
+print(bundle.path)
+"""
+
+
+def start(home: Path, endpoint: str, *arguments: str, offline: bool = False) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", OPEN, *arguments],
+        env=environment(home, endpoint, offline),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def opened(process: subprocess.Popen[str]) -> Path:
+    """The directory that a process opened, where int8 is whole."""
+    output, errors = process.communicate("\n", timeout=120)
+    assert process.returncode == 0, errors
+    path = Path(output.splitlines()[-1])
+    check_files(open_bundle(path), ["tokenizer.json", "probes.json", WEIGHTS])
+    return path
+
+
+def refused(process: subprocess.Popen[str]) -> str:
+    """The error of a process that opened nothing."""
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert output == ""
+    assert "Traceback" not in errors
+    return errors.splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    directory = tmp_path_factory.mktemp("served")
+    v1, main, mixed = directory / "v1", directory / "main", directory / "mixed"
+    shutil.copytree(BUNDLES / "plain-4h", v1)
+    shutil.copytree(BUNDLES / "plain-12h", main)
+    shutil.copytree(v1, mixed)
+    shutil.copy(main / WEIGHTS, mixed / WEIGHTS)
+    with serve({"owner/bundle": {"main": main, "v1": v1}, "owner/mixed": {"main": mixed}}) as hub:
+        yield hub
+
+
+@pytest.fixture(scope="module")
+def cached(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache that holds int8 of `owner/bundle`."""
+    home = tmp_path_factory.mktemp("cached") / "home"
+    opened(start(home, hub.endpoint, "owner/bundle"))
+    return home
+
+
+@pytest.fixture
+def home(cached: Path, tmp_path: Path) -> Path:
+    """A copy of `cached` that a test may alter."""
+    return Path(shutil.copytree(cached, tmp_path / "home", symlinks=True))
+
+
+def blob_of(home: Path, name: str) -> Path:
+    """The file that holds the content of `name` in the cache."""
+    (link,) = home.glob(f"hub/models--owner--bundle/snapshots/*/{name}")
+    return link.resolve()
+
+
+def flip_a_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def test_only_one_precision_is_downloaded_and_only_once(hub: Hub, tmp_path: Path) -> None:
+    before = len(hub.downloaded("owner/bundle"))
+    first = opened(start(tmp_path, hub.endpoint, "owner/bundle"))
+    names = hub.downloaded("owner/bundle")
+    assert [path.name for path in (first / "onnx").iterdir()] == ["model_int8.onnx"]
+    assert len(names) - before == len([path for path in first.rglob("*") if path.is_file()])
+
+    assert opened(start(tmp_path, hub.endpoint, "owner/bundle")) == first
+    assert hub.downloaded("owner/bundle") == names
+
+
+def test_a_revision_is_taken_whole(hub: Hub, tmp_path: Path) -> None:
+    bundle = open_bundle(opened(start(tmp_path, hub.endpoint, "owner/bundle", "v1")))
+    assert bundle.manifest.model.num_attention_heads == 4
+
+
+def test_weights_are_of_the_commit_of_the_manifest_though_the_branch_moves_on(hub: Hub, tmp_path: Path) -> None:
+    old, new = (hub.repositories["owner/bundle"][name] for name in ("main", "v1"))
+    with serve({"owner/bundle": {"main": old, "old": old}}) as moving:
+        process = start(tmp_path, moving.endpoint, "owner/bundle", "wait")
+        assert process.stdout is not None
+        assert process.stdout.readline() == "chosen\n"
+        moving.repositories = {"owner/bundle": {"main": new, "old": old}}
+        bundle = open_bundle(opened(process))
+    assert bundle.manifest.model.num_attention_heads == 12
+
+
+@pytest.mark.parametrize("how", ["local_files_only", "HF_HUB_OFFLINE"])
+def test_without_the_network_the_cache_is_used_and_no_request_made(how: str, hub: Hub, home: Path) -> None:
+    before = list(hub.requests)
+    arguments = ["owner/bundle", *(["local_files_only"] if how == "local_files_only" else [])]
+
+    opened(start(home, hub.endpoint, *arguments, offline=how == "HF_HUB_OFFLINE"))
+    blob_of(home, WEIGHTS).unlink()
+    missing = refused(start(home, hub.endpoint, *arguments, offline=how == "HF_HUB_OFFLINE"))
+    empty = refused(start(home / "empty", hub.endpoint, *arguments, offline=how == "HF_HUB_OFFLINE"))
+
+    assert missing.startswith(("DownloadError: owner/bundle", "BundleError: "))
+    assert empty.startswith("DownloadError: owner/bundle: not a local directory")
+    assert hub.requests == before
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        (WEIGHTS, cut),
+        (WEIGHTS, flip_a_byte),
+        (WEIGHTS, Path.unlink),
+        ("tokenizer.json", flip_a_byte),
+        ("manifest.json", cut),
+    ],
+)
+def test_a_damaged_file_of_the_cache_is_downloaded_again(
+    name: str, damage: Callable[[Path], object], hub: Hub, home: Path
+) -> None:
+    blob = blob_of(home, name)
+    content = blob.read_bytes()
+    damage(blob)
+    before = hub.downloaded("owner/bundle")
+
+    opened(start(home, hub.endpoint, "owner/bundle"))
+
+    assert blob.read_bytes() == content
+    assert sorted([*before, name]) == hub.downloaded("owner/bundle")
+
+
+@pytest.mark.parametrize("how", ["local_files_only", "HF_HUB_OFFLINE", "unreachable"])
+def test_a_damaged_file_that_cannot_be_downloaded_again_is_refused(how: str, hub: Hub, home: Path) -> None:
+    flip_a_byte(blob_of(home, WEIGHTS))
+    before = list(hub.requests)
+    arguments = ["owner/bundle", *(["local_files_only"] if how == "local_files_only" else [])]
+    endpoint = NOWHERE if how == "unreachable" else hub.endpoint
+
+    message = refused(start(home, endpoint, *arguments, offline=how == "HF_HUB_OFFLINE"))
+
+    assert message.startswith("BundleError: ")
+    assert f"{WEIGHTS}: altered, its SHA-256 is not the manifest's; load it" in message
+    assert hub.requests == before
+
+
+def test_files_that_do_not_belong_together_are_refused_after_one_more_download(hub: Hub, tmp_path: Path) -> None:
+    message = refused(start(tmp_path, hub.endpoint, "owner/mixed"))
+
+    assert "after downloading it again too; the files of owner/mixed do not belong together" in message
+    assert hub.downloaded("owner/mixed").count(WEIGHTS) == 2

@@ -1,0 +1,173 @@
+"""An Embedder in many threads, closed, in a `with` statement, after a fork, and what it leaves in its process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jinabert_onnx import Embedder, InputError, InputTypeError, SharedThreads, StateError
+
+TEXTS = [
+    "a",
+    "How is the weather today?",
+    "Wie ist das Wetter heute? " * 9,
+    "",
+    "列车 🚆",
+    "Der Zug hat Verspätung. " * 40,
+]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_eight_threads_of_200_calls_give_what_one_gives(trained: Path, precision: str) -> None:
+    model = Embedder.load(trained, precision=precision)
+    calls = [[TEXTS[i % 6]] if i % 3 else [TEXTS[i % 6], TEXTS[(i * 5 + 1) % 6]] for i in range(200)]
+    expected = [model.encode(texts) for texts in calls]
+    with ThreadPoolExecutor(8) as pool:
+        rounds = list(pool.map(lambda _: [model.encode(texts) for texts in calls], range(8)))
+    for found in rounds:
+        for vectors, right in zip(found, expected, strict=True):
+            np.testing.assert_allclose(vectors, right, rtol=0, atol=1e-5)
+
+
+def test_a_closed_model_refuses_and_says_so(trained: Path) -> None:
+    with Embedder.load(trained) as model:
+        assert model.encode("a").shape == (256,)
+    for call in (model.encode, model.encode_with_report, model.encode_stream, model.encode_chunks):
+        with pytest.raises(StateError, match="closed; load it again"):
+            call("a")
+    model.close()
+    assert model.get_sentence_embedding_dimension() == 256
+
+
+def test_closing_lets_calls_end_that_run(trained: Path) -> None:
+    model = Embedder.load(trained)
+    expected = model.encode(TEXTS[5] * 20)
+    results: list[np.ndarray] = []
+    begun = threading.Event()
+
+    def run() -> None:
+        begun.set()
+        with contextlib.suppress(StateError):
+            results.append(model.encode(TEXTS[5] * 20))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    begun.wait()
+    try:
+        model.close()
+    finally:
+        thread.join()
+    # Either the call had begun to run, or it was refused; it never gives another vector.
+    for vector in results:
+        np.testing.assert_array_equal(vector, expected)
+
+
+def test_shared_threads_give_the_same_vectors(trained: Path, variant_bundle: Path) -> None:
+    pool = SharedThreads(2)
+    models = [Embedder.load(path, threads=pool) for path in (trained, variant_bundle)]
+    texts = [text for text in TEXTS if text]
+    expected = [Embedder.load(path, threads=2).encode(texts) for path in (trained, variant_bundle)]
+    assert [model.threads for model in models] == [2, 2]
+    assert models[0].threads_reason == "shared, as asked"
+    with ThreadPoolExecutor(8) as executor:
+        found = list(executor.map(lambda i: models[i % 2].encode(texts), range(16)))
+    for index, vectors in enumerate(found):
+        np.testing.assert_allclose(vectors, expected[index % 2], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("threads", "error", "words"),
+    [(0, InputError, "threads is 0"), ("all", InputError, "'all' is unknown"), (1.5, InputTypeError, "is float")],
+)
+def test_impossible_shared_threads_are_refused(threads: object, error: type, words: str) -> None:
+    with pytest.raises(error, match=words):
+        SharedThreads(threads)
+
+
+def run_script(script: str, *arguments: object) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", script, *map(str, arguments)]
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+
+
+FORK = """
+import os, sys, time
+from jinabert_onnx import Embedder, StateError
+
+bundle, threads, what = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+model = Embedder.load(bundle, threads=threads)
+model.encode(["a", "b c d"])
+child = os.fork()
+if child == 0:
+    try:
+        model.encode("a")
+    except StateError as error:
+        print(error, flush=True)
+    if what == "load":
+        print(Embedder.load(bundle, threads=threads).encode("a").shape, flush=True)
+    sys.exit(7)
+end = time.monotonic() + 60
+while time.monotonic() < end:
+    found, status = os.waitpid(child, os.WNOHANG)
+    if found:
+        break
+    time.sleep(0.02)
+else:
+    os.kill(child, 9)
+    sys.exit("the child hangs")
+print(os.waitstatus_to_exitcode(status), model.encode("a").shape)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("what", ["exit", "load"])
+def test_after_a_fork_the_child_is_told_to_load_its_own_and_ends(trained: Path, threads: int, what: str) -> None:
+    result = run_script(FORK, trained, threads, what)
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("this model was loaded before the process forked")
+    assert lines[1:] == (["(256,)"] if what == "load" else []) + ["7 (256,)"]
+
+
+QUIET = """
+import os, sys, threading, time
+import numpy as np
+from jinabert_onnx import Embedder
+
+model = Embedder.load(sys.argv[1], threads=2)
+model.encode("How is the weather today?")
+print(os.environ["ORT_DISABLE_TELEMETRY"])
+print(bool((np.full(4, 1e-40, np.float32) * np.float32(0.5)).all()))  # numpy still knows denormal floats
+idle = 0.0
+for _ in range(10):
+    model.encode("How is the weather today?")
+    before = time.process_time()
+    time.sleep(0.1)
+    idle += time.process_time() - before
+print(idle)
+"""
+
+
+def test_a_loaded_model_is_a_quiet_guest_in_its_process(trained: Path) -> None:
+    result = run_script(QUIET, trained)
+    assert result.returncode == 0, result.stderr
+    telemetry, denormals, idle = result.stdout.split()
+    assert telemetry == "1"
+    assert denormals == "True"
+    assert float(idle) < 0.1  # CPU seconds after ten calls; onnxruntime's default spends 0.3
+
+
+def test_telemetry_is_left_to_the_user_who_decides(trained: Path) -> None:
+    script = "import os; from jinabert_onnx import Embedder; import sys; Embedder.load(sys.argv[1]);"
+    script = (
+        f"import os; os.environ['ORT_DISABLE_TELEMETRY'] = '0'; {script} print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    )
+    assert run_script(script, trained).stdout == "0\n"

@@ -1,0 +1,139 @@
+"""A call can be ended from another thread or by its own deadline, and the Embedder goes on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jinabert_onnx import (
+    Cancellation,
+    CancelledError,
+    DeadlineError,
+    Embedder,
+    InputError,
+    InputTypeError,
+    JinaBertError,
+    SharedThreads,
+)
+from jinabert_onnx.stopping import Limits
+
+LONG = "Der Zug nach Berlin hat Verspätung. " * 600  # thousands of tokens: seconds of work
+SHORT = "How is the weather today?"
+
+
+def cancel_soon(cancellation: Cancellation, seconds: float = 0.3) -> None:
+    threading.Timer(seconds, cancellation.cancel).start()
+
+
+@pytest.mark.parametrize("texts", [[LONG] * 20, LONG.split(". ") * 100], ids=["long texts", "many texts"])
+def test_a_call_is_cancelled_while_it_runs_and_the_model_goes_on(model: Embedder, texts: list[str]) -> None:
+    before = model.encode(SHORT)
+    cancellation = Cancellation()
+    cancel_soon(cancellation)
+    with pytest.raises(CancelledError, match="was cancelled") as caught:
+        model.encode(texts, cancellation=cancellation)
+    assert isinstance(caught.value, RuntimeError)
+    np.testing.assert_array_equal(model.encode(SHORT), before)
+
+
+@pytest.mark.parametrize("texts", [[LONG] * 20, LONG.split(". ") * 100], ids=["long texts", "many texts"])
+def test_a_call_ends_at_its_deadline_and_the_model_goes_on(model: Embedder, texts: list[str]) -> None:
+    before = model.encode(SHORT)
+    with pytest.raises(TimeoutError, match=r"not done within 0\.3 seconds") as caught:
+        model.encode(texts, timeout=0.3)
+    assert isinstance(caught.value, DeadlineError)
+    np.testing.assert_array_equal(model.encode(SHORT), before)
+
+
+def test_one_text_is_ended_in_the_middle_of_its_run(model: Embedder) -> None:
+    with pytest.raises(DeadlineError):
+        model.encode(LONG, timeout=0.1)
+    cancellation = Cancellation()
+    cancel_soon(cancellation, 0.1)
+    with pytest.raises(CancelledError):
+        model.encode(LONG, cancellation=cancellation)
+
+
+def test_an_ended_run_says_nothing_on_stderr(model: Embedder, capfd: pytest.CaptureFixture) -> None:
+    with pytest.raises(DeadlineError):
+        model.encode(LONG, timeout=0.1)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_cancellation_ends_later_calls_before_they_begin(model: Embedder) -> None:
+    cancellation = Cancellation()
+    cancellation.cancel()
+    cancellation.cancel()
+    assert cancellation.cancelled
+    with pytest.raises(CancelledError):
+        model.encode(SHORT, cancellation=cancellation)
+
+
+def test_one_cancellation_ends_all_its_calls_and_no_other(model: Embedder) -> None:
+    cancellation, errors, others = Cancellation(), [], []
+
+    def run(given: Cancellation | None) -> None:
+        try:
+            others.append(model.encode([LONG] * (20 if given else 1), cancellation=given))
+        except JinaBertError as error:
+            errors.append(type(error))
+
+    threads = [threading.Thread(target=run, args=(given,)) for given in (cancellation, cancellation, None)]
+    for thread in threads:
+        thread.start()
+    cancel_soon(cancellation)
+    for thread in threads:
+        thread.join()
+    assert errors == [CancelledError] * 2
+    assert len(others) == 1
+
+
+def test_a_call_that_is_done_in_time_is_not_ended(model: Embedder) -> None:
+    expected = model.encode(SHORT)
+    np.testing.assert_array_equal(model.encode(SHORT, timeout=600, cancellation=Cancellation()), expected)
+
+
+def test_streams_and_chunks_end_too(model: Embedder) -> None:
+    with pytest.raises(DeadlineError):
+        list(model.encode_stream([LONG] * 20, timeout=0.3))
+    with pytest.raises(DeadlineError):
+        model.encode_chunks(LONG, timeout=0.1)
+
+
+def test_waiting_for_shared_threads_ends_too(trained: Path) -> None:
+    pool = SharedThreads(1)
+    first, second = (Embedder.load(trained, threads=pool) for _ in range(2))
+    busy = threading.Thread(target=first.encode, args=([LONG],))
+    with pool.turn(Limits()):
+        busy.start()
+        with pytest.raises(DeadlineError):
+            second.encode(SHORT, timeout=0.2)
+    busy.join()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"timeout": 0}, InputError, "timeout is 0; it must be above 0"),
+        ({"timeout": -1.5}, InputError, "timeout is -1.5"),
+        ({"timeout": float("nan")}, InputError, "timeout is nan"),
+        ({"timeout": "5"}, InputTypeError, "timeout is str"),
+        ({"cancellation": threading.Event()}, InputTypeError, "cancellation is Event, not a Cancellation"),
+    ],
+)
+def test_impossible_limits_are_refused(model: Embedder, arguments: dict, error: type, words: str) -> None:
+    with pytest.raises(error, match=words):
+        model.encode(SHORT, **arguments)
+
+
+def test_no_threads_are_left_behind_by_deadlines(model: Embedder) -> None:
+    before = threading.active_count()
+    for _ in range(20):
+        model.encode(SHORT, timeout=600)
+    deadline = time.monotonic() + 10
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() == before

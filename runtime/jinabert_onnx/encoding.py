@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from . import pooling
 from .batching import TOKEN_BUDGETS, pad, plan_batches
 from .bundle import Bundle
-from .errors import TruncationError, TruncationWarning
+from .errors import RunError, TruncationError, TruncationWarning
 from .memory_limit import MemoryLimit
 from .pooling import Vectors
 from .progress import Progress
@@ -154,7 +154,13 @@ def token_rows(model: LoadedModel, reading: Reading, settings: Settings, progres
 
 
 def finish(bundle: Bundle, pooled: Vectors, settings: Settings) -> AnyVectors:
-    """Pooled vectors (n, hidden) shortened, scaled and of the type that was asked for."""
+    """Pooled vectors (n, hidden) shortened, scaled and of the type that was asked for.
+
+    Raises:
+        RunError: a vector is not finite.
+        InputError: a value does not fit the type.
+    """
+    _require_finite(pooled)
     manifest, hidden = bundle.manifest, pooled.shape[-1]
     if manifest.pooling.normalize:
         pooled = pooling.normalize(pooled)
@@ -164,6 +170,15 @@ def finish(bundle: Bundle, pooled: Vectors, settings: Settings) -> AnyVectors:
         return convert(pooling.normalize(shortened), settings.output_dtype, limit)
     limit = limit_for(manifest.vector_limits, manifest.pooling.normalize, hidden, hidden)
     return convert(np.ascontiguousarray(shortened), settings.output_dtype, limit)
+
+
+def _require_finite(pooled: Vectors) -> None:
+    damaged = np.flatnonzero(~np.isfinite(pooled).all(axis=1))
+    if len(damaged):
+        raise RunError(
+            f"the model gave NaN or infinity for vector {damaged[0]}; its weights are damaged or the provider computes "
+            "wrongly (`jinabert-onnx verify` tells)"
+        )
 
 
 def _read_windows(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> Reading:

@@ -246,11 +246,11 @@ KINDS: Kinds = {
 @pytest.mark.parametrize(
     ("kind", "count"),
     [
-        ("manifests", 1000),
+        ("manifests", 600),
         ("tokenizers", 1500),
         ("trained-tokenizers", 50),
-        ("probes", 1000),
-        ("archives", 1500),
+        ("probes", 600),
+        ("archives", 1200),
         ("fp32-graphs", 250),
         ("int8-graphs", 250),
     ],

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from . import providers
 from .errors import BundleError, RunError, StateError, first_line
 from .forks import keep_in_children
+from .memory import give_back_freed
 from .opening_session import nodes_by_provider, open_session
 from .stopping import Limits
 from .threads import SharedThreads, count_threads
@@ -63,6 +64,7 @@ class Session:
         self.provider = providers.provider_of(self._session.get_providers())
         self.nodes = nodes_by_provider(self._session)
         _require_our_graph(self._session, path)
+        give_back_freed()  # what reading the file took
 
     @property
     def hidden_size(self) -> object:
@@ -105,6 +107,8 @@ class Session:
                     f"onnxruntime failed on {batch} x {sequence} tokens ({first_line(error)}); if memory is "
                     "short, use a smaller batch_size or max_length"
                 ) from error
+        if input_ids.size >= LARGE_BATCH:
+            give_back_freed()
         return output
 
     def close(self) -> None:

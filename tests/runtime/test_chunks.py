@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 from jinabert_onnx import InputError, InputTypeError
 from jinabert_onnx.chunks import Window, add_window, mean_of_spans, plan_windows, resolve_spans, token_ranges
@@ -43,8 +43,7 @@ def test_sentences_hold_every_visible_character_in_order(text: str) -> None:
 @given(text=PROSE)
 def test_only_a_text_without_words_has_a_sentence_without(text: str) -> None:
     found = sentences(text)
-    assume(len(found) > 1)
-    assert all(any(character.isalnum() for character in sentence) for sentence in found)
+    assert len(found) <= 1 or all(any(character.isalnum() for character in sentence) for sentence in found)
 
 
 @pytest.mark.parametrize(
@@ -125,8 +124,11 @@ def test_a_span_pools_from_the_first_to_the_last_token_that_shares_a_character(
     start = data.draw(st.integers(0, length - 1))
     end = data.draw(st.integers(start + 1, length))
     shared = [i for i in range(len(starts)) if set(range(starts[i], ends[i])) & set(range(start, end))]
-    assume(shared)
-    assert token_ranges([(start, end)], starts, ends).tolist() == [[shared[0], shared[-1] + 1]]
+    if shared:
+        assert token_ranges([(start, end)], starts, ends).tolist() == [[shared[0], shared[-1] + 1]]
+    else:
+        with pytest.raises(InputError, match="holds no token"):
+            token_ranges([(start, end)], starts, ends)
 
 
 def test_a_token_that_straddles_two_spans_is_pooled_in_both() -> None:

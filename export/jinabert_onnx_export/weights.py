@@ -51,7 +51,7 @@ def _open_shards(index: Path, opener: Callable[[Path], dict[str, StoredTensor]])
         raise CheckpointError(f"{index}: no weight_map in it")
     tensors: dict[str, StoredTensor] = {}
     for shard in sorted(set(map(str, weight_map.values()))):
-        if PurePosixPath(shard).name != shard or "\\" in shard:
+        if PurePosixPath(shard).name != shard or "\\" in shard or len(shard.encode("utf-8", "replace")) > 255:
             raise CheckpointError(f"{index}: file name {shard!r} leaves the checkpoint")
         if not (index.parent / shard).is_file():
             raise CheckpointError(f"{index.parent}: the index names {shard}, which is missing")

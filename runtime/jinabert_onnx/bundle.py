@@ -281,7 +281,8 @@ def _precisions(content: dict[str, Any], files: Mapping[str, FileRecord], where:
 
 def _file_record(content: Any, name: str, where: str) -> FileRecord:
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or not name.isprintable():
+    leaves = path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name
+    if leaves or not name.isprintable() or len(name.encode()) > 255:
         raise BundleError(f"{where}: file name {name!r} leaves the bundle, or is none; do not use this bundle")
     inner = f"{where}: files[{name!r}]"
     return FileRecord(_take(content, "bytes", int, inner), _take(content, "sha256", str, inner))

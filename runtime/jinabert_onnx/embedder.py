@@ -352,6 +352,8 @@ class Embedder:
     ) -> Chunks:
         """Late chunking: read the whole text once, then give each span the mean of its own tokens in that context.
 
+        Special tokens belong to no span: one over the whole text is close to `encode`, not equal.
+
         Args:
             text: one text of any length; beyond `max_seq_length` tokens it is read in overlapping windows, and each
                 token is taken from the window in which it stands further from an edge.

@@ -72,7 +72,7 @@ class Reading:
 def read(model: LoadedModel, texts: Sequence[str], settings: Settings, count_dropped: bool) -> Reading:
     """Tokenize, and cut what is too long as `settings.truncation` says.
 
-    Without `count_dropped` a long text is cut before it is tokenized, and `dropped` is 1 where any token is.
+    Without `count_dropped` a long text is cut before it is tokenized, and `dropped` is some number above 0.
 
     Raises:
         TruncationError: a text is too long, and the policy is "error".

@@ -24,9 +24,16 @@ its own branches (``jinabert_onnx_export.errors``). Messages are one line: what 
 
 from __future__ import annotations
 
+_LONGEST = 2000  # characters of a message
+
 
 class JinaBertError(Exception):
     """Base of all errors of jinabert-onnx; the command line prints it as one line."""
+
+    def __str__(self) -> str:
+        # Messages quote files, whose names and values may be long, or be what a terminal obeys.
+        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in super().__str__())
+        return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 4 :]}"
 
 
 class BundleError(JinaBertError, ValueError):

@@ -106,7 +106,7 @@ def read_probes(bundle: Bundle) -> Probes:
         texts, vectors = _texts(content), _rows(content["vectors"])
         inner = content["self_test"]
         self_test = SelfTest(_texts(inner), {str(name): _rows(rows) for name, rows in inner["vectors"].items()})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise BundleError(f"{path}: missing or damaged ({error}); export or download the bundle again") from error
     hidden = bundle.manifest.model.hidden_size
     fitting = [vectors.shape == (len(texts), hidden)]
@@ -121,4 +121,5 @@ def _texts(content: Any) -> tuple[str, ...]:
 
 
 def _rows(content: Any) -> NDArray[np.float32]:
-    return np.array(content, dtype=np.float32)
+    with np.errstate(over="ignore"):
+        return np.array(content, dtype=np.float32)

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinabert_onnx import InputError, InputTypeError
 from jinabert_onnx.chunks import Window, add_window, mean_of_spans, plan_windows, resolve_spans, token_ranges
@@ -30,6 +30,7 @@ def sentences(text: str) -> list[str]:
 
 
 @given(text=PROSE)
+@settings(deadline=None)
 def test_sentences_hold_every_visible_character_in_order(text: str) -> None:
     spans = sentence_spans(text)
     edges = [0, *(edge for span in spans for edge in span), len(text)]
@@ -41,6 +42,7 @@ def test_sentences_hold_every_visible_character_in_order(text: str) -> None:
 
 
 @given(text=PROSE)
+@settings(deadline=None)
 def test_only_a_text_without_words_has_a_sentence_without(text: str) -> None:
     found = sentences(text)
     assert len(found) <= 1 or all(any(character.isalnum() for character in sentence) for sentence in found)
@@ -115,6 +117,7 @@ def test_wrong_spans_are_named(spans: object, error: type[Exception], message: s
 
 
 @given(gaps=GAPS, data=st.data())
+@settings(deadline=None)
 def test_a_span_pools_from_the_first_to_the_last_token_that_shares_a_character(
     gaps: list[tuple[int, int]], data: st.DataObject
 ) -> None:
@@ -150,6 +153,7 @@ def test_a_span_without_tokens_is_named(tokens: int) -> None:
 
 
 @given(count=st.integers(0, 300), room=st.integers(1, 60), data=st.data())
+@settings(deadline=None)
 def test_windows_take_every_token_once_and_are_as_few_and_even_as_can_be(
     count: int, room: int, data: st.DataObject
 ) -> None:
@@ -166,6 +170,7 @@ def test_windows_take_every_token_once_and_are_as_few_and_even_as_can_be(
 
 
 @given(count=st.integers(1, 200), room=st.integers(1, 40), data=st.data())
+@settings(deadline=None)
 def test_a_token_is_taken_where_it_is_farthest_from_a_cut(count: int, room: int, data: st.DataObject) -> None:
     windows = plan_windows(count, room, data.draw(st.integers(0, room - 1)))
 
@@ -188,6 +193,7 @@ def test_an_overlap_that_leaves_no_step_is_refused(overlap: int) -> None:
 
 
 @given(count=st.integers(1, 80), room=st.integers(1, 20), data=st.data())
+@settings(deadline=None)
 def test_sums_over_windows_are_the_means_of_the_spans(count: int, room: int, data: st.DataObject) -> None:
     windows = plan_windows(count, room, data.draw(st.integers(0, room - 1)))
     firsts = data.draw(st.lists(st.integers(0, count - 1), min_size=1, max_size=5))

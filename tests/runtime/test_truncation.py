@@ -255,13 +255,14 @@ def test_the_tail_is_the_end_of_the_tokens(tokenizer: Tokenizer, texts: list[str
 
 
 @pytest.mark.parametrize("name", FILES)
-@given(text=st.lists(WORDS, min_size=1).map(" ".join), room=st.integers(1, 9))
+@given(text=st.lists(WORDS, min_size=7, max_size=20).map(" ".join), room=st.integers(1, 6))
 @settings(max_examples=60, deadline=None)
 def test_the_text_before_the_cut_is_what_was_read(name: str, text: str, room: int) -> None:
     tokenizer = loaded(name)
     tokens = tokenizer([text], room + tokenizer.special_tokens)
     cut = tokens.cuts[0]
-    assume(cut is not None and tokenizer.with_offsets(text).starts[room] >= cut)  # not within a character
+    assert cut is not None
+    assume(tokenizer.with_offsets(text).starts[room] >= cut)  # not within a character
     again = tokenizer([text[:cut]], 1000)
     assert again.input_ids[0].tolist() == tokens.input_ids[0].tolist()
     assert again.dropped == [0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -99,4 +99,6 @@ def load_embedder(arguments: Namespace) -> Embedder:
 
 
 def _threads(text: str) -> int | str:
+    if text != "auto" and not text.lstrip("-").isdecimal():
+        raise ArgumentTypeError(f"{text!r} is neither a number nor 'auto'")
     return text if text == "auto" else int(text)

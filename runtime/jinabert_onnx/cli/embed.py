@@ -164,7 +164,8 @@ def _appearing(path: Path) -> Iterator[BinaryIO]:
 
 def _write(stream: BinaryIO, kind: str, texts: Sequence[str], found: Embeddings) -> None:
     if kind == "npy":
-        np.save(stream, found.vectors)
+        np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(found.vectors))
+        stream.write(np.ascontiguousarray(found.vectors).data)
         return
     for text, vector in zip(texts, found.vectors, strict=True):
         # str of a float32 is the shortest number that reads back as the same float32.

@@ -74,9 +74,11 @@ def _prepare_process() -> None:
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), _interrupt)
     warnings.showwarning = _show_warning
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("jinabert-onnx: warning: %(message)s"))
-    logging.getLogger("jinabert_onnx").addHandler(handler)
+    logger = logging.getLogger("jinabert_onnx")
+    if not logger.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("jinabert-onnx: warning: %(message)s"))
+        logger.addHandler(handler)
 
 
 def _parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:

@@ -12,14 +12,16 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from jinabert_onnx.batching import pad
-from jinabert_onnx.bundle import PRECISIONS, Bundle, open_bundle
+from jinabert_onnx.bundle import PRECISIONS, TOKENIZER, Bundle, open_bundle
 from jinabert_onnx.loading import Asked, open_model
-from jinabert_onnx.memory import memory_model
+from jinabert_onnx.memory import MemoryModel, memory_model
+from jinabert_onnx.tokenizer import Tokenizer
+from numpy.typing import NDArray
 from timing import finish
 
 HELD_OUT = Path(__file__).resolve().parent.parent / "tests" / "data" / "tiny-de-en" / "heldout.json"
@@ -32,18 +34,17 @@ MEGABYTE = 1_000_000
 
 
 def run_one(path: str, precision: str, shape: Sequence[int], settled: bool) -> None:
-    """Load a model, run one batch (texts, tokens of each), and print the most bytes that the process held."""
+    """Load a model, run one batch (texts, tokens of each) of the ids on stdin, and print the most bytes held."""
     asked = Asked(precision, "cpu", "auto", None, "off", None, True)
     model = open_model(path, asked).model
-    ids = np.concatenate(model.tokenizer(_texts(), BLOCK).input_ids)
+    ids = np.frombuffer(sys.stdin.buffer.read(), dtype=np.int64)
     run = model.session.run
     run(*pad([ids[: SELF_TEST[1]]] * SELF_TEST[0]))
     if settled:
         table = np.arange(0, model.bundle.manifest.model.vocab_size, STRIDE)
         for start in range(0, len(table), BLOCK):
             run(*pad([table[start : start + BLOCK]]))
-    rows, length = shape
-    run(*pad(np.array_split(ids[: rows * length], rows)))
+    run(*pad(np.array_split(ids, shape[0])))
     lines = Path("/proc/self/status").read_text().splitlines()
     print(next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")))
 
@@ -51,20 +52,22 @@ def run_one(path: str, precision: str, shape: Sequence[int], settled: bool) -> N
 def measure(path: Path, bundle: Bundle, precision: str) -> list[dict[str, object]]:
     """Print and return a row a shape: what was measured, what the model says, the difference in percent."""
     model = memory_model(bundle.manifest, precision)
+    # Not in the process that is measured, where the tokenizer's encodings would stay.
+    ids = np.concatenate(Tokenizer(path / TOKENIZER)(_texts(), BLOCK).input_ids)
     print(f"\n{path.name}, {precision}: {model.resident() / MEGABYTE:.0f} MB once loaded, as modelled")
     print(f"{'batch x tokens':<22}{'measured MB':>12}{'modelled MB':>13}{'error %':>9}")
-    rows = [_row(path, precision, shape, model.peak, "") for shape in SHAPES]
-    return [*rows, _row(path, precision, SETTLED, model.settled().peak, ", table read")]
+    rows = [_row(path, precision, shape, model, ids) for shape in SHAPES]
+    return [*rows, _row(path, precision, SETTLED, model.settled(), ids, "--settled")]
 
 
 def _row(
-    path: Path, precision: str, shape: tuple[int, int], peak: Callable[[Sequence[int]], int], note: str
+    path: Path, precision: str, shape: tuple[int, int], model: MemoryModel, ids: NDArray[np.int64], *flags: str
 ) -> dict[str, object]:
-    name = f"{shape[0]} x {shape[1]}{note}"
-    command = [sys.executable, __file__, str(path), "--precision", precision, "--shape", *map(str, shape)]
-    flags = ["--settled"] if note else []
-    measured = int(subprocess.run([*command, *flags], check=True, capture_output=True, text=True).stdout)
-    modelled = peak([shape[1]] * shape[0])
+    name = f"{shape[0]} x {shape[1]}{', table read' if flags else ''}"
+    command = [sys.executable, __file__, str(path), "--precision", precision, "--shape", *map(str, shape), *flags]
+    tokens = ids[: shape[0] * shape[1]].tobytes()
+    measured = int(subprocess.run(command, input=tokens, check=True, capture_output=True).stdout)
+    modelled = model.peak([shape[1]] * shape[0])
     error = 100 * (modelled / measured - 1)
     print(f"{name:<22}{measured / MEGABYTE:>12.0f}{modelled / MEGABYTE:>13.0f}{error:>+9.1f}", flush=True)
     return {

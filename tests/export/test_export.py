@@ -129,7 +129,7 @@ def test_stock_onnxruntime_gives_the_same_vectors_without_our_options(bundle: Pa
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     ids = np.array([[0, *range(100, 700), 2]])
     (output,) = session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
-    ours = model._session.run(ids, np.ones_like(ids))
+    ours = model._model.session.run(ids, np.ones_like(ids))
     np.testing.assert_allclose(output, ours, rtol=0, atol=1e-5 if precision == "fp32" else 0.05)
 
 

@@ -66,8 +66,8 @@ def texts(request: pytest.FixtureRequest, name: str) -> Texts:
     generator = np.random.default_rng(0)
     vocabulary = model.bundle.manifest.model.vocab_size
     ids = [generator.integers(5, vocabulary, size=length) for length in (*LENGTHS, *LONG)]
-    alone = np.concatenate([run_batch(model._session, [row]) for row in ids])
-    return Texts(model._session, ids, alone)
+    alone = np.concatenate([run_batch(model._model.session, [row]) for row in ids])
+    return Texts(model._model.session, ids, alone)
 
 
 @pytest.mark.parametrize("size", [2, 5, len(LENGTHS)])

@@ -1,41 +1,191 @@
-"""Memory goes back after a long text: what a process holds, read from the system."""
+"""Memory is what the model of it says, goes back after a long text, and does not grow with calls.
+
+What processes hold is read from the system.
+"""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jinabert_onnx import Embedder
+from jinabert_onnx.bundle import FileRecord, Manifest, open_bundle
+from jinabert_onnx.errors import InputError, InputTypeError, MemoryLimitError
+from jinabert_onnx.memory import MemoryModel, in_megabytes, memory_model, parse_memory, require_room
 
-SCRIPT = """
+linux_only = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")
+both_precisions = pytest.mark.parametrize("precision", ["fp32", "int8"])
+
+FILES = {"fp32": "model.onnx", "int8": "model_int8.onnx"}
+RESIDENT = """
 import sys
 from pathlib import Path
-import numpy as np
-from jinabert_onnx.session import Session
 
 def resident(field):
     lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field))
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+"""
+ONE_BATCH = """
+import numpy as np
+from jinabert_onnx.session import Session
+from jinabert_onnx.tokenizer import Tokenizer
 
-def run(session, tokens):
-    ids = np.random.default_rng(0).integers(500, size=(1, tokens))
+def run(session, rows, tokens):
+    ids = np.random.default_rng(0).integers(500, size=(rows, tokens))
     session.run(ids, np.ones_like(ids))
 
-session = Session(Path(sys.argv[1]), sys.argv[2], "cpu", 2)
-run(session, 16)
+bundle, name, precision, rows, length = sys.argv[1:]
+tokenizer = Tokenizer(Path(bundle, "tokenizer.json"))
+session = Session(Path(bundle, "onnx", name), precision, "cpu", 2)
+run(session, 1, 16)
 before = resident("VmRSS")
-run(session, 8192)
+run(session, int(rows), int(length))
 print(before, resident("VmHWM"), resident("VmRSS"))
+"""
+CALLS = 1000
+MANY_CALLS = f"""
+import numpy as np
+from jinabert_onnx import Embedder
+
+model = Embedder.load(sys.argv[1], precision=sys.argv[2], provider="cpu", threads=1)
+words = "the house at the river is green and a train runs over the long bridge every day".split()
+random = np.random.default_rng(0)
+for call in range(1, {CALLS} + 1):
+    lengths = [int(2000 ** (random.random() ** 4))]
+    if call % 3 == 0:
+        lengths = random.integers(1, 40, random.integers(2, 8))
+    elif call % 50 == 0:
+        lengths = [1990]
+    model.encode([" ".join(random.choice(words, length)) for length in lengths], max_length=2000)
+    if call in (100, {CALLS}):
+        print(resident("VmRSS"))
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def start(script: str, *arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", RESIDENT + script, *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def numbers(process: subprocess.Popen[str]) -> list[int]:
+    output, errors = process.communicate()
+    assert process.returncode == 0, errors
+    return [int(word) for word in output.split()]
+
+
+@linux_only
+@both_precisions
 def test_memory_of_a_long_text_goes_back_after_it(trained: Path, precision: str) -> None:
-    name = {"fp32": "model.onnx", "int8": "model_int8.onnx"}[precision]
-    path = trained / "onnx" / name
-    result = subprocess.run([sys.executable, "-c", SCRIPT, path, precision], capture_output=True, text=True, check=True)
-    before, peak, after = map(int, result.stdout.split())
+    before, peak, after = numbers(start(ONE_BATCH, trained, FILES[precision], precision, 1, 8192))
     assert peak > 1.3 * before  # or there was nothing to give back
     assert after < 1.3 * before
+
+
+@linux_only
+@both_precisions
+@pytest.mark.parametrize(("rows", "length"), [(1, 16), (1, 512), (1, 8192), (8, 128), (4, 512), (8, 1024)])
+def test_the_model_is_within_a_fifth_of_what_a_process_takes(
+    trained: Path, precision: str, rows: int, length: int
+) -> None:
+    _, peak, _ = numbers(start(ONE_BATCH, trained, FILES[precision], precision, rows, length))
+    modelled = memory_model(open_bundle(trained).manifest, precision).peak([length] * rows)
+    assert 0.8 * peak < modelled < 1.2 * peak
+
+
+@linux_only
+def test_memory_does_not_grow_over_a_thousand_calls(trained: Path) -> None:
+    processes = [start(MANY_CALLS, trained, precision) for precision in FILES]
+    for early, late in map(numbers, processes):
+        assert late < 1.05 * early
+
+
+@pytest.fixture(scope="module")
+def manifest(trained: Path) -> Manifest:
+    return open_bundle(trained).manifest
+
+
+@pytest.fixture(scope="module")
+def tiny(manifest: Manifest) -> MemoryModel:
+    return memory_model(manifest, "fp32")
+
+
+LENGTHS = st.lists(st.integers(1, 8192), min_size=1, max_size=40)
+
+
+@given(lengths=LENGTHS)
+def test_a_batch_takes_no_less_than_any_of_its_texts(tiny: MemoryModel, lengths: Sequence[int]) -> None:
+    assert tiny.peak(lengths) >= max(tiny.peak([length]) for length in lengths)
+    assert tiny.peak(lengths) > tiny.resident()
+
+
+def test_the_inner_width_is_found_from_the_size_of_the_files(manifest: Manifest) -> None:
+    for precision in manifest.precisions:
+        assert memory_model(manifest, precision).inner_size == pytest.approx(512, rel=0.2)  # its config.json: 512
+
+
+def test_a_table_in_a_file_of_its_own_counts_as_its_tokens_come_up(manifest: Manifest) -> None:
+    weights = manifest.files["onnx/model.onnx"]
+    files = {**manifest.files, "onnx/model.onnx": FileRecord(0, ""), "onnx/model.onnx_data": weights}
+    mapped = memory_model(
+        replace(manifest, files=files, precisions={"fp32": ("onnx/model.onnx", "onnx/model.onnx_data")}), "fp32"
+    )
+    whole = memory_model(manifest, "fp32")
+    assert mapped.mapped == manifest.model.vocab_size * manifest.model.hidden_size * 4
+    assert mapped.resident() < mapped.settled().resident() == whole.resident()
+    assert mapped.peak([8192]) < mapped.settled().peak([8192])
+    assert mapped.peak([8192]) - mapped.peak([2048]) > whole.peak([8192]) - whole.peak([2048])
+
+
+def test_a_limit_below_the_model_itself_is_refused_with_the_figure(tiny: MemoryModel) -> None:
+    needed = tiny.peak([30])
+    require_room(tiny, needed)
+    with pytest.raises(MemoryLimitError, match=rf"takes {in_megabytes(needed)} before any work.*\(100MB\)"):
+        require_room(tiny, 100_000_000)
+
+
+def test_a_text_that_does_not_fit_is_refused_and_one_of_the_length_named_runs(trained: Path, tiny: MemoryModel) -> None:
+    model = Embedder.load(trained, precision="fp32", provider="cpu", max_memory=tiny.peak([3000]))
+    with pytest.raises(MemoryLimitError, match=r"text 1 has 3602 tokens.*cut texts to 3000 tokens"):
+        model.encode(["train", " ".join(["train"] * 3600)])
+    assert model.encode(["train", " ".join(["train"] * 2998)]).shape == (2, 256)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("800MB", 800_000_000),
+        ("1.5GB", 1_500_000_000),
+        ("512MiB", 512 << 20),
+        (" 2 gib ", 2 << 30),
+        ("1tb", 10**12),
+        ("64kB", 64_000),
+        ("1000000", 1_000_000),
+        ("7B", 7),
+        (123, 123),
+    ],
+)
+def test_sizes_are_read(text: str | int, size: int) -> None:
+    assert parse_memory(text) == size
+
+
+@given(size=st.integers(1, 10**15))
+def test_a_size_in_megabytes_reads_as_at_least_itself(size: int) -> None:
+    assert size <= parse_memory(in_megabytes(size)) < size + 1_000_000
+
+
+@pytest.mark.parametrize("text", ["", "MB", "800 apples", "-1GB", "1,5GB", "1e9", "0", 0, -5, "0.1B", "nan", "9" * 400])
+def test_what_is_not_a_size_is_refused(text: str | int) -> None:
+    with pytest.raises(InputError, match="is not a size"):
+        parse_memory(text)
+
+
+@pytest.mark.parametrize("value", [1.5, None, True, b"800MB"])
+def test_other_types_are_refused(value: object) -> None:
+    with pytest.raises(InputTypeError, match="max_memory is"):
+        parse_memory(value)  # type: ignore[arg-type]

@@ -60,7 +60,7 @@ class Embedder:
             provider: "cpu", "cuda" (or an error that says why not) or "auto".
             threads: CPU threads of one operator; "auto" takes what affinity, container and environment allow; a
                 `SharedThreads` is shared with other Embedders.
-            max_memory: most bytes of memory of the process, or a text such as "800MB": batches are made to fit, and a
+            max_memory: most bytes of main memory (not of a GPU), or a text such as "800MB": batches are made to fit, a
                 text that cannot fit is refused. Default: no limit.
             integrity: "full" compares the SHA-256 of every file read with the manifest; "fast" does it once and then
                 looks at sizes, times and headers; "off" trusts the files.

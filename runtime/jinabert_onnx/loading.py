@@ -128,6 +128,6 @@ def _open(source: str | os.PathLike[str], asked: Asked, limit: int | None) -> Op
 def _memory_limit(bundle: Bundle, precision: str, limit: int | None) -> MemoryLimit | None:
     if limit is None:
         return None
-    model = memory_model(bundle.manifest, precision)
+    model = memory_model(bundle.manifest, precision).settled()  # a limit must hold however long the process lives
     require_room(model, limit)
     return MemoryLimit(model, limit)

@@ -85,6 +85,7 @@ def _session_options(onnxruntime: Any, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    options.enable_mem_pattern = False  # a plan is kept for every shape that ever ran, and saves nothing here
     options.log_severity_level = 3
     entries = {
         # Weights that softmax gives to far tokens are denormal floats, which a CPU multiplies

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,9 @@ _INPUTS = {"input_ids", "attention_mask"}
 _OUTPUT = "last_hidden_state"
 _FATAL = 4  # the severity below which a run is silent: what it has to say is in the error that it raises
 
-# Padded tokens of a batch after which memory is given back. Doing so costs 0.1 s of the next such batch: a twentieth
-# of 2048 tokens, for 120 MB (benchmarks/memory.py, base size); next to nothing of 8192, for 450 MB.
+# Padded tokens that run at a time, in one batch or several, after which memory is given back. Doing so costs 0.1 s of
+# the next such batch: a twentieth of 2048 tokens, for 120 MB (benchmarks/memory.py, base size); next to nothing of
+# 8192, for 450 MB.
 LARGE_BATCH = 4096
 
 
@@ -61,6 +64,9 @@ class Session:
         self._session: Any = open_session(self._onnxruntime, path, precision, self.threads, candidates)
         keep_in_children(self._session)
         self._process = os.getpid()
+        self._lock = threading.Lock()
+        self._running: list[int] = []  # padded tokens of each batch that runs
+        self._grown = False  # whether more ran at a time than memory should be kept for
         self.provider = providers.provider_of(self._session.get_providers())
         self.nodes = nodes_by_provider(self._session)
         _require_our_graph(self._session, path)
@@ -91,8 +97,9 @@ class Session:
         """
         limits = limits or Limits()
         session = self._usable()
-        options = self._run_options(input_ids.size)
-        with self._shared.turn(limits) if self._shared else contextlib.nullcontext():
+        options = self._run_options()
+        turn = self._shared.turn(limits) if self._shared else contextlib.nullcontext()
+        with turn, self._counted(session, input_ids.size):
             limits.check()
             try:
                 with limits.ending(options):
@@ -107,8 +114,6 @@ class Session:
                     f"onnxruntime failed on {batch} x {sequence} tokens ({first_line(error)}); if memory is "
                     "short, use a smaller batch_size or max_length"
                 ) from error
-        if input_ids.size >= LARGE_BATCH:
-            give_back_freed()
         return output
 
     def close(self) -> None:
@@ -126,12 +131,35 @@ class Session:
             )
         return session
 
-    def _run_options(self, tokens: int) -> Any:
+    def _run_options(self) -> Any:
         options = self._onnxruntime.RunOptions()
         options.log_severity_level = _FATAL
-        if tokens >= LARGE_BATCH and self.provider == "cpu":  # the CPU's arena otherwise keeps memory for good
-            options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         return options
+
+    @contextlib.contextmanager
+    def _counted(self, session: Any, tokens: int) -> Iterator[None]:
+        """Note that a batch runs while the block lasts, and give memory back after the last of many tokens."""
+        with self._lock:
+            self._running.append(tokens)
+            self._grown = self._grown or sum(self._running) >= LARGE_BATCH
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running.remove(tokens)
+                idle = self._grown and not self._running
+                self._grown = self._grown and not idle
+            if idle and self.provider == "cpu":
+                self._give_back(session)
+
+    def _give_back(self, session: Any) -> None:
+        """Let go of what the arena keeps. It does so at the end of a run, if nothing else runs: so run one token."""
+        options = self._run_options()
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        one = np.ones((1, 1), dtype=np.int64)
+        with contextlib.suppress(Exception):  # onnxruntime's share no base; where one token fails there is no memory
+            session.run([_OUTPUT], {"input_ids": one - 1, "attention_mask": one}, options)
+        give_back_freed()
 
 
 def _require_our_graph(session: Any, path: Path) -> None:

@@ -48,6 +48,24 @@ before = resident("VmRSS")
 run(session, int(rows), int(length))
 print(before, resident("VmHWM"), resident("VmRSS"))
 """
+SEVERAL_THREADS = """
+from concurrent.futures import ThreadPoolExecutor
+from jinabert_onnx import DeadlineError, Embedder
+
+model = Embedder.load(sys.argv[1], precision=sys.argv[2], provider="cpu", threads=1)
+model.encode("a")
+before = resident("VmRSS")
+
+def call(timeout):
+    try:
+        model.encode(["the house at the river is green " * 300] * 2, timeout=timeout)
+    except DeadlineError:
+        pass
+
+with ThreadPoolExecutor(4) as pool:
+    list(pool.map(call, [float(sys.argv[3])] * 4))
+print(before, resident("VmHWM"), resident("VmRSS"))
+"""
 CALLS = 1000
 MANY_CALLS = f"""
 import numpy as np
@@ -84,6 +102,15 @@ def numbers(process: subprocess.Popen[str]) -> list[int]:
 def test_memory_of_a_long_text_goes_back_after_it(trained: Path, precision: str) -> None:
     before, peak, after = numbers(start(ONE_BATCH, trained, FILES[precision], precision, 1, 8192))
     assert peak > 1.3 * before  # or there was nothing to give back
+    assert after < 1.3 * before
+
+
+@linux_only
+@both_precisions
+@pytest.mark.parametrize("timeout", [600, 0.8], ids=["done", "ended"])
+def test_memory_goes_back_after_several_threads_at_once(trained: Path, precision: str, timeout: float) -> None:
+    before, peak, after = numbers(start(SEVERAL_THREADS, trained, precision, timeout))
+    assert peak > 1.3 * before
     assert after < 1.3 * before
 
 

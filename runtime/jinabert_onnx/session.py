@@ -70,6 +70,7 @@ class Session:
         self.provider = providers.provider_of(self._session.get_providers())
         self.nodes = nodes_by_provider(self._session)
         _require_our_graph(self._session, path)
+        self._width = self.hidden_size
         give_back_freed()  # what reading the file took
 
     @property
@@ -103,9 +104,7 @@ class Session:
             limits.check()
             try:
                 with limits.ending(options):
-                    output: NDArray[np.float32] = session.run(
-                        [_OUTPUT], {"input_ids": input_ids, "attention_mask": attention_mask}, options
-                    )[0]
+                    return self._run(session, input_ids, attention_mask, options)
             except Exception as error:  # onnxruntime's exceptions share no public base
                 if options.terminate:
                     raise limits.error() from None
@@ -114,7 +113,6 @@ class Session:
                     f"onnxruntime failed on {batch} x {sequence} tokens ({first_line(error)}); if memory is "
                     "short, use a smaller batch_size or max_length"
                 ) from error
-        return output
 
     def close(self) -> None:
         """Give the memory back once no call is running any more; `run` raises a StateError from now on."""
@@ -130,6 +128,18 @@ class Session:
                 "in the child, or start processes with multiprocessing's 'spawn'"
             )
         return session
+
+    def _run(
+        self, session: Any, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], options: Any
+    ) -> NDArray[np.float32]:
+        # Into an array of ours: one of onnxruntime's would keep a piece of its arena from being given back.
+        output = np.empty((*input_ids.shape, self._width), dtype=np.float32)  # (batch, sequence, hidden)
+        binding = session.io_binding()
+        binding.bind_cpu_input("input_ids", np.ascontiguousarray(input_ids))
+        binding.bind_cpu_input("attention_mask", np.ascontiguousarray(attention_mask))
+        binding.bind_output(_OUTPUT, "cpu", 0, np.float32, output.shape, output.ctypes.data)
+        session.run_with_iobinding(binding, options)
+        return output
 
     def _run_options(self) -> Any:
         options = self._onnxruntime.RunOptions()
@@ -158,7 +168,7 @@ class Session:
         options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         one = np.ones((1, 1), dtype=np.int64)
         with contextlib.suppress(Exception):  # onnxruntime's share no base; where one token fails there is no memory
-            session.run([_OUTPUT], {"input_ids": one - 1, "attention_mask": one}, options)
+            self._run(session, one - 1, one, options)
         give_back_freed()
 
 

@@ -25,6 +25,8 @@ ALL_FILES = (*METADATA_FILES, "onnx/*")
 VECTOR_KINDS = ("raw", "normalized")
 POOLING_MODES = ("mean", "cls", "max")
 
+_LARGEST_NUMBER = 1 << 53
+
 _Kind = TypeVar("_Kind")
 
 
@@ -233,6 +235,8 @@ def _take(content: Any, name: str, kind: type[_Kind], where: str) -> _Kind:
     value = content.get(name) if isinstance(content, dict) else None
     if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):
         raise BundleError(f"{where}: field {name!r} is missing or not a {kind.__name__}; export the bundle again")
+    if isinstance(value, int) and abs(value) > _LARGEST_NUMBER:
+        raise BundleError(f"{where}: field {name!r} is an impossible number; export the bundle again")
     return value
 
 
@@ -264,8 +268,8 @@ def _pooling_record(content: dict[str, Any], where: str) -> PoolingRecord:
 
 def _vector_limits(content: dict[str, Any], where: str) -> dict[str, float]:
     limits = {name: _take(content, name, float, f"{where}: vector_limits") for name in VECTOR_KINDS}
-    if not all(0 < limit < float("inf") for limit in limits.values()):
-        raise BundleError(f"{where}: vector_limits are not all above 0 and finite; export the bundle again")
+    if not all(1e-6 < limit < 1e6 for limit in limits.values()):
+        raise BundleError(f"{where}: vector_limits are no limits of vectors; export the bundle again")
     return limits
 
 

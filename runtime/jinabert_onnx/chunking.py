@@ -46,13 +46,16 @@ def encode_chunks(
         raise InputTypeError(f"text is {type(text).__name__}, not str; give one text")
     tokens = model.tokenizer.with_offsets(text)
     found = resolve_spans(text, spans)
-    if spans == "sentences":
+    if isinstance(spans, str):  # "sentences", by now
         found = [span for span in found if _holds_token(span, tokens)]
     ranges = token_ranges(found, tokens.starts, tokens.ends)  # (spans, 2)
     sums = np.zeros((len(found), model.bundle.manifest.model.hidden_size))
     counts = np.zeros(len(found), dtype=np.int64)
-    before, after = model.tokenizer.before, model.tokenizer.after
-    room = settings.max_length - model.tokenizer.special_tokens
+    prompt = model.tokenizer.with_offsets(settings.prefix).ids
+    before, after = np.concatenate((model.tokenizer.before, prompt)), model.tokenizer.after
+    room = settings.max_length - len(before) - len(after)
+    if room < 1:
+        raise InputError(f"the prompt's {len(prompt)} tokens leave no room for text; raise max_seq_length")
     for window in plan_windows(len(tokens.ids), room, min(_OVERLAP, room // 4) if overlap is None else overlap):
         input_ids = np.concatenate((before, tokens.ids[window.start : window.end], after))  # (tokens,)
         embeddings = _run_one(model, input_ids, settings)[len(before) :][: window.end - window.start]

@@ -15,7 +15,7 @@ from . import chunking, encoding, loading, streaming, vector_types
 from .bundle import Bundle
 from .errors import InputError
 from .fingerprint import Fingerprint, fingerprint_of
-from .inputs import as_texts, choose_prompt, require_range
+from .inputs import as_stream, as_texts, choose_prompt, require_range
 from .pooling import Vectors
 from .progress import Progress
 from .reports import Chunks, Embeddings
@@ -260,7 +260,7 @@ class Embedder:
         elif output_value != "sentence_embedding":
             raise InputError(f"output_value {output_value!r} is neither 'sentence_embedding' nor 'token_embeddings'")
         reading = encoding.read(self._model, as_texts(sentences), settings, count_dropped=False)
-        with Progress(len(reading.input_ids), "texts", show_progress_bar) as progress:
+        with Progress(len(reading.reports), "texts", show_progress_bar) as progress:
             if output_value == "token_embeddings":
                 rows = encoding.token_rows(self._model, reading, settings, progress)
                 return rows[0] if isinstance(sentences, str) else rows
@@ -293,7 +293,7 @@ class Embedder:
         )
         settings = replace(settings, prefix=self._prefix(prompt_name, prompt))
         reading = encoding.read(self._model, as_texts(sentences), settings, count_dropped=True)
-        with Progress(len(reading.input_ids), "texts", show_progress_bar) as progress:
+        with Progress(len(reading.reports), "texts", show_progress_bar) as progress:
             vectors = encoding.vectors_of(self._model, reading, settings, progress)
         return Embeddings(vectors, reading.reports, self._fingerprint_of(settings))
 
@@ -328,14 +328,15 @@ class Embedder:
             batch_size, normalize_embeddings, max_length, truncate_dim, truncation, output_dtype, timeout, cancellation
         )
         settings = replace(settings, prefix=self._prefix(prompt_name, prompt))
-        if total is None and isinstance(sentences, Sized):
-            total = len(sentences)
+        texts = as_stream(sentences)
+        if total is None and isinstance(texts, Sized):
+            total = len(texts)
         return streaming.stream(
             self._model,
-            [sentences] if isinstance(sentences, str) else sentences,
+            texts,
             settings,
             require_range("look_ahead", look_ahead, 1, None),
-            Progress(total, "texts", show_progress_bar),
+            Progress(total if total is None else require_range("total", total, 0, None), "texts", show_progress_bar),
         )
 
     def encode_chunks(
@@ -347,6 +348,8 @@ class Embedder:
         normalize_embeddings: bool = False,
         truncate_dim: int | None = None,
         output_dtype: str = "float32",
+        prompt_name: str | None = None,
+        prompt: str | None = None,
         timeout: float | None = None,
         cancellation: Cancellation | None = None,
     ) -> Chunks:
@@ -362,6 +365,8 @@ class Embedder:
             normalize_embeddings: scale each vector to length 1.
             truncate_dim: keep the first channels only, before normalising.
             output_dtype: as for `encode`.
+            prompt_name: as for `encode`; a prompt stands before each window and is in no span.
+            prompt: likewise.
             timeout: seconds after which the call ends with a DeadlineError.
             cancellation: ends the call from another thread, with a CancelledError.
 
@@ -373,6 +378,7 @@ class Embedder:
         settings = self._settings(
             1, normalize_embeddings, None, truncate_dim, "error", output_dtype, timeout, cancellation
         )
+        settings = replace(settings, prefix=self._prefix(prompt_name, prompt))
         vectors, found = chunking.encode_chunks(self._model, text, spans, overlap, settings)
         return Chunks(vectors, found, self.fingerprint)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from . import pooling
 from .batching import TOKEN_BUDGETS, pad, plan_batches
 from .bundle import Bundle
-from .errors import RunError, TruncationError, TruncationWarning
+from .errors import InputError, RunError, TruncationError, TruncationWarning
 from .memory_limit import MemoryLimit
 from .pooling import Vectors
 from .progress import Progress
@@ -58,6 +59,7 @@ class Settings:
     truncation: str = "warn"
     normalize: bool = False
     output_dtype: str = "float32"
+    first: int = 0  # number of the first text, in messages
 
 
 @dataclass(frozen=True)
@@ -79,21 +81,20 @@ def read(model: LoadedModel, texts: Sequence[str], settings: Settings, count_dro
         InputError: a text is not valid Unicode.
     """
     settings.limits.check()
-    prefixed = [settings.prefix + text for text in texts]
-    if settings.truncation == "mean":
-        return _read_windows(model.tokenizer, prefixed, settings.max_length)
-    tokens = model.tokenizer(
-        prefixed,
-        settings.max_length,
-        keep="tail" if settings.truncation == "tail" else "head",
-        count_dropped=count_dropped or settings.truncation in ("error", "tail"),
-    )
-    reports = tuple(
+    exact = settings.truncation == "error" or (count_dropped and settings.truncation in ("warn", "head"))
+    tokens = model.tokenizer([settings.prefix + text for text in texts], settings.max_length, count_dropped=exact)
+    windows = [[ids] for ids in tokens.input_ids]
+    reports = [
         TextReport(len(ids), dropped, None if cut is None else max(0, cut - len(settings.prefix)))
         for ids, dropped, cut in zip(tokens.input_ids, tokens.dropped, tokens.cuts, strict=True)
-    )
+    ]
     _tell_of_cuts(texts, reports, settings)
-    return Reading(tokens.input_ids, np.arange(len(texts)), reports)
+    if settings.truncation in ("tail", "mean"):
+        for index, report in enumerate(reports):
+            if report.cut is not None:
+                windows[index], reports[index] = _read_otherwise(model.tokenizer, texts[index], settings)
+    owners = np.repeat(np.arange(len(texts)), [len(parts) for parts in windows])
+    return Reading([ids for parts in windows for ids in parts], owners, tuple(reports))
 
 
 def run(model: LoadedModel, reading: Reading, settings: Settings, progress: Progress) -> Iterator[Batch]:
@@ -105,6 +106,7 @@ def run(model: LoadedModel, reading: Reading, settings: Settings, progress: Prog
         RunError: onnxruntime failed.
     """
     lengths = [len(ids) for ids in reading.input_ids]
+    left = np.bincount(reading.owners, minlength=len(reading.reports))  # windows of each text that have not run
     budget = TOKEN_BUDGETS[model.session.provider]
     memory = model.memory
     plan = (
@@ -114,13 +116,11 @@ def run(model: LoadedModel, reading: Reading, settings: Settings, progress: Prog
     )
     for indices in plan:
         input_ids, attention_mask = pad([reading.input_ids[index] for index in indices])
-        if memory is None:
-            output = model.session.run(input_ids, attention_mask, settings.limits)
-        else:
-            with memory.room([lengths[index] for index in indices], settings.limits):
-                output = model.session.run(input_ids, attention_mask, settings.limits)
-        yield indices, output, attention_mask
-        progress.advance(len(indices))
+        room = memory.room([lengths[index] for index in indices], settings.limits) if memory else nullcontext()
+        with room:  # until what came out is no longer used
+            yield indices, model.session.run(input_ids, attention_mask, settings.limits), attention_mask
+        np.subtract.at(left, reading.owners[indices], 1)
+        progress.advance(int((left[np.unique(reading.owners[indices])] == 0).sum()))
 
 
 def vectors_of(model: LoadedModel, reading: Reading, settings: Settings, progress: Progress) -> AnyVectors:
@@ -147,6 +147,7 @@ def token_rows(model: LoadedModel, reading: Reading, settings: Settings, progres
     """
     rows: list[AnyVectors] = [np.empty((0, settings.dimensions), dtype=np.float32)] * len(reading.input_ids)
     for indices, token_embeddings, attention_mask in run(model, reading, settings, progress):
+        _require_finite(token_embeddings[attention_mask == 1])
         for index, tokens, mask in zip(indices, token_embeddings, attention_mask, strict=True):
             kept = tokens[: mask.sum(), : settings.dimensions].copy()  # (tokens, dimensions), free of the batch
             rows[index] = convert(pooling.normalize(kept) if settings.normalize else kept, settings.output_dtype, 1.0)
@@ -173,23 +174,28 @@ def finish(bundle: Bundle, pooled: Vectors, settings: Settings) -> AnyVectors:
 
 
 def _require_finite(pooled: Vectors) -> None:
-    damaged = np.flatnonzero(~np.isfinite(pooled).all(axis=1))
-    if len(damaged):
+    if not np.isfinite(pooled).all():
         raise RunError(
-            f"the model gave NaN or infinity for vector {damaged[0]}; its weights are damaged or the provider computes "
-            "wrongly (`jinabert-onnx verify` tells)"
+            "the model gave NaN or infinity: its weights are damaged, or the provider computes wrongly "
+            "(`jinabert-onnx verify` tells)"
         )
 
 
-def _read_windows(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> Reading:
-    """Every text whole, in as many windows as it takes."""
-    windows = tokenizer.split(texts, max_length)
-    frame = tokenizer.special_tokens
-    reports = tuple(
-        TextReport(sum(len(ids) - frame for ids in parts) + frame, 0, None, len(parts)) for parts in windows
-    )
-    owners = np.repeat(np.arange(len(texts)), [len(parts) for parts in windows])
-    return Reading([ids for parts in windows for ids in parts], owners, reports)
+def _read_otherwise(tokenizer: Tokenizer, text: str, settings: Settings) -> tuple[list[NDArray[np.int64]], TextReport]:
+    """A text that is too long: its tail, or all of it in windows, the prompt before each."""
+    prompt = tokenizer.with_offsets(settings.prefix).ids  # (tokens,)
+    room = settings.max_length - len(prompt)
+    if room <= tokenizer.special_tokens:
+        raise InputError(f"the prompt's {len(prompt)} tokens leave no room for text; use a larger max_length")
+    begin = len(tokenizer.before)
+    if settings.truncation == "tail":
+        tokens = tokenizer([text], room, keep="tail")
+        parts, dropped, cut = tokens.input_ids, tokens.dropped[0], tokens.cuts[0]
+    else:
+        (parts,), dropped, cut = tokenizer.split([text], room), 0, None
+    read = sum(len(ids) - tokenizer.special_tokens for ids in parts) + len(prompt) + tokenizer.special_tokens
+    windows = [np.concatenate((ids[:begin], prompt, ids[begin:])) for ids in parts]
+    return windows, TextReport(read, dropped, cut, len(windows))
 
 
 def _mean_of_windows(windows: Vectors, reading: Reading) -> Vectors:
@@ -209,15 +215,15 @@ def _tell_of_cuts(texts: Sequence[str], reports: Sequence[TextReport], settings:
     cut = [index for index, report in enumerate(reports) if report.cut is not None]
     if not cut or settings.truncation not in ("warn", "error"):
         return
-    first = reports[cut[0]]
+    first, number = reports[cut[0]], settings.first + cut[0]
     if settings.truncation == "error":
         raise TruncationError(
-            f"text {cut[0]} has {first.tokens + first.dropped} tokens, {first.dropped} more than the limit of "
+            f"text {number} has {first.tokens + first.dropped} tokens, {first.dropped} more than the limit of "
             f"{settings.max_length} ({len(cut)} of {len(reports)} texts are too long); shorten it, or choose another "
             "truncation than 'error'"
         )
     warnings.warn(
-        f"{len(cut)} of {len(reports)} texts were cut to {settings.max_length} tokens (the first: text {cut[0]}, after "
+        f"{len(cut)} of {len(reports)} texts were cut to {settings.max_length} tokens (the first: text {number}, after "
         f"{first.cut} of {len(texts[cut[0]])} characters)",
         TruncationWarning,
         stacklevel=4,

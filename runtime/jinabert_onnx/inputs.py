@@ -16,15 +16,24 @@ def as_texts(sentences: object) -> list[str]:
     Raises:
         InputTypeError: neither, or an element is not a str; names its index.
     """
-    if isinstance(sentences, str):
-        return [sentences]
-    if isinstance(sentences, bytes | bytearray | Mapping) or not isinstance(sentences, Iterable):
-        raise InputTypeError(f"sentences must be a str or an iterable of str, not {type(sentences).__name__}")
-    texts = list(sentences)
+    texts = list(as_stream(sentences))
     for index, text in enumerate(texts):
         if not isinstance(text, str):
             raise InputTypeError(f"text {index} is {type(text).__name__}, not str")
     return texts
+
+
+def as_stream(sentences: object) -> Iterable[str]:
+    """A str as a list of it, any other iterable as it is; what it holds is to be checked as it comes.
+
+    Raises:
+        InputTypeError: no iterable of texts.
+    """
+    if isinstance(sentences, str):
+        return [sentences]
+    if isinstance(sentences, bytes | bytearray | Mapping) or not isinstance(sentences, Iterable):
+        raise InputTypeError(f"sentences must be a str or an iterable of str, not {type(sentences).__name__}")
+    return sentences
 
 
 def require_range(name: str, value: object, low: int, high: int | None) -> int:
@@ -50,6 +59,9 @@ def choose_prompt(prompts: Mapping[str, str], default: str | None, name: str | N
     Raises:
         InputError: both are given, or there is no prompt of that name.
     """
+    for what, given in (("prompt", prompt), ("prompt_name", name)):
+        if given is not None and not isinstance(given, str):
+            raise InputTypeError(f"{what} is {type(given).__name__}, not str")
     if prompt is not None and name is not None:
         raise InputError("give prompt or prompt_name, not both")
     if prompt is not None:

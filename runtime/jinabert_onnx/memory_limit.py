@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 from .memory import MemoryModel
+from .queueing import Queue
 from .stopping import Limits
-
-_WAIT = 0.05  # seconds between two looks at whether a waiting call was ended
 
 
 class MemoryLimit:
@@ -21,15 +19,13 @@ class MemoryLimit:
     def __init__(self, model: MemoryModel, limit: int) -> None:
         self.limit = limit
         self._model = model
-        self._taken: list[int] = []  # bytes beyond the resident ones, of each batch that runs
-        self._changed = threading.Condition()
+        self._queue = Queue()
 
     def peak(self, lengths: Sequence[int]) -> int:
         """Bytes of the process while one batch of texts of these lengths (tokens) runs, and nothing else."""
         return self._model.peak(lengths)
 
-    @contextmanager
-    def room(self, lengths: Sequence[int], limits: Limits) -> Iterator[None]:
+    def room(self, lengths: Sequence[int], limits: Limits) -> AbstractContextManager[None]:
         """Wait until a batch of texts of these lengths (tokens) fits beside what runs; it counts while the block lasts.
 
         Raises:
@@ -37,14 +33,8 @@ class MemoryLimit:
         """
         resident = self._model.resident()
         needed = self._model.peak(lengths) - resident
-        with self._changed:
-            while self._taken and resident + sum(self._taken) + needed > self.limit:
-                self._changed.wait(_WAIT)
-                limits.check()
-            self._taken.append(needed)
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._taken.remove(needed)
-                self._changed.notify_all()
+
+        def fits(taken: int) -> bool:
+            return taken == 0 or resident + taken + needed <= self.limit
+
+        return self._queue.place(needed, fits, limits)

@@ -26,7 +26,8 @@ class Progress:
     ) -> None:
         self._stream = stream or sys.stderr
         self._total, self._unit, self._done = total, unit, 0
-        self._enabled = self._stream.isatty() if enabled is None else enabled
+        usable = self._stream is not None and not self._stream.closed  # a service may have no stderr
+        self._enabled = usable and (self._stream.isatty() if enabled is None else enabled)
         self._start = time.monotonic()
         self._next_draw = self._start + (0.0 if enabled else delay)
         self._drawn = False

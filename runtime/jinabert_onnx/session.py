@@ -117,6 +117,7 @@ class Session:
     def close(self) -> None:
         """Give the memory back once no call is running any more; `run` raises a StateError from now on."""
         self._session = None
+        give_back_freed()
 
     def _usable(self) -> Any:
         session = self._session

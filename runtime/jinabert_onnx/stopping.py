@@ -5,6 +5,7 @@ A running model is ended between two of its operators: within some tens of milli
 
 from __future__ import annotations
 
+import numbers
 import threading
 import time
 from collections.abc import Iterator
@@ -68,10 +69,13 @@ class Limits:
             InputTypeError: `timeout` is not a number, or `cancellation` not a Cancellation.
             InputError: `timeout` is not above 0.
         """
-        if timeout is not None and (not isinstance(timeout, int | float) or isinstance(timeout, bool)):
+        if timeout is not None and (not isinstance(timeout, numbers.Real) or isinstance(timeout, bool)):
             raise InputTypeError(f"timeout is {type(timeout).__name__}, not a number of seconds")
         if timeout is not None and not timeout > 0:
             raise InputError(f"timeout is {timeout}; it must be above 0 seconds")
+        if timeout is not None and timeout > threading.TIMEOUT_MAX:
+            timeout = None
+        timeout = None if timeout is None else float(timeout)
         if cancellation is not None and not isinstance(cancellation, Cancellation):
             raise InputTypeError(f"cancellation is {type(cancellation).__name__}, not a Cancellation")
         self._timeout = timeout

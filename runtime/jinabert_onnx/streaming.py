@@ -6,9 +6,10 @@ Texts are taken a few ahead and sorted by length among those, so that batches pa
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from .encoding import LoadedModel, Settings, read, vectors_of
-from .errors import InputTypeError
+from .errors import InputError, InputTypeError, MemoryLimitError, TruncationError
 from .progress import Progress
 from .vector_types import AnyVectors
 
@@ -20,10 +21,18 @@ def stream(
 ) -> Iterator[AnyVectors]:
     """One vector (dimensions,) a text, in order; a vector comes once the texts taken with its text are done."""
     with progress:
+        first = 0
         for taken in _take(texts, look_ahead):
-            reading = read(model, taken, settings, count_dropped=False)
-            for vector in vectors_of(model, reading, settings, progress):
+            try:
+                reading = read(model, taken, replace(settings, first=first), count_dropped=False)
+                vectors = vectors_of(model, reading, settings, progress)
+            except TruncationError:
+                raise
+            except (InputError, MemoryLimitError) as error:
+                raise type(error)(f"of the {len(taken)} texts from text {first} on: {error}") from error
+            for vector in vectors:
                 yield vector.copy()  # one that is kept must not hold on to all of those taken together
+            first += len(taken)
 
 
 def _take(texts: Iterable[str], look_ahead: int) -> Iterator[list[str]]:

@@ -5,16 +5,13 @@ Knows nothing of onnxruntime or models.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from .cpus import MAX_THREADS, available_threads
 from .errors import InputError
 from .inputs import require_range
+from .queueing import Queue
 from .stopping import Limits
-
-_WAIT = 0.05  # seconds between two looks at whether a waiting call was ended
 
 
 class SharedThreads:
@@ -37,21 +34,15 @@ class SharedThreads:
             InputError: out of range, or another word than "auto".
         """
         self.threads, self.reason = count_threads(threads)
-        self._turn = threading.Lock()
+        self._queue = Queue()
 
-    @contextmanager
-    def turn(self, limits: Limits) -> Iterator[None]:
+    def turn(self, limits: Limits) -> AbstractContextManager[None]:
         """Compute alone while the block lasts.
 
         Raises:
             CancelledError, DeadlineError: the call was ended while it waited.
         """
-        while not self._turn.acquire(timeout=_WAIT):
-            limits.check()
-        try:
-            yield
-        finally:
-            self._turn.release()
+        return self._queue.place(1, lambda taken: taken == 0, limits)
 
 
 def count_threads(threads: int | str) -> tuple[int, str]:

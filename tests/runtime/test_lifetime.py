@@ -137,6 +137,28 @@ def test_after_a_fork_the_child_is_told_to_load_its_own_and_ends(trained: Path, 
     assert lines[1:] == (["(256,)"] if what == "load" else []) + ["7 (256,)"]
 
 
+FORK_SHARED = """
+import os, sys, threading
+from jinabert_onnx import Embedder, SharedThreads
+from jinabert_onnx.stopping import Limits
+
+pool = SharedThreads(2)
+model = Embedder.load(sys.argv[1], threads=pool)
+with pool.turn(Limits()):  # as if another thread computed
+    child = os.fork()
+    if child == 0:
+        print(Embedder.load(sys.argv[1], threads=pool).encode("a", timeout=60).shape, flush=True)
+        sys.exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), model.encode("a").shape)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_fork_while_shared_threads_compute_does_not_hold_them_in_the_child(trained: Path) -> None:
+    result = run_script(FORK_SHARED, trained)
+    assert result.stdout.splitlines() == ["(256,)", "7 (256,)"], result.stderr
+
+
 QUIET = """
 import os, sys, threading, time
 import numpy as np

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 import warnings
 from pathlib import Path
 
@@ -239,3 +241,63 @@ def test_max_memory_refuses_what_cannot_fit_and_runs_what_can(trained: Path, pre
         limited.encode(text, max_length=fitting + 1, truncation="head")
     texts = [SHORT, LONG, "a"] * 4
     np.testing.assert_allclose(limited.encode(texts), unlimited.encode(texts), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("truncation", ["tail", "mean"])
+def test_a_prompt_stands_before_whatever_is_read(model: Embedder, truncation: str) -> None:
+    plain, prompted = (
+        model.encode(LONG, truncation=truncation, max_length=30, prompt=prompt) for prompt in (None, "query: ")
+    )
+    assert abs(plain - prompted).max() > 1e-3
+    report = model.encode_with_report(LONG, truncation=truncation, max_length=30, prompt="query: ").texts[0]
+    assert report.tokens == (30 if truncation == "tail" else tokens_of(model, "query: ") + tokens_of(model, LONG) - 2)
+    if truncation == "tail":
+        again = model.encode("query: " + LONG[report.cut :].lstrip())
+        assert again @ prompted / np.linalg.norm(again) / np.linalg.norm(prompted) > 0.99
+    with pytest.raises(InputError, match="leave no room for text"):
+        model.encode(LONG, truncation=truncation, max_length=30, prompt=LONG)
+
+
+def test_a_prompt_stands_before_chunks_and_is_in_none(model: Embedder) -> None:
+    span = [(0, len(TEXT))]
+    rows = model.encode("query:\n" + TEXT, output_value="token_embeddings")
+    prompt = tokens_of(model, "query:\n") - 2
+    assert len(rows) == prompt + tokens_of(model, TEXT)
+    found = model.encode_chunks(TEXT, span, prompt="query:\n").vectors[0]
+    expected = rows[1 + prompt : -1].mean(axis=0)
+    assert found @ expected / np.linalg.norm(found) / np.linalg.norm(expected) > 0.999
+
+
+def test_spans_may_be_an_array(model: Embedder) -> None:
+    found = model.encode_chunks(TEXT, np.array([[0, 11], [12, 24]]))
+    assert found.spans == ((0, 11), (12, 24))
+
+
+def test_a_stream_names_texts_by_their_place_in_it(model: Embedder) -> None:
+    texts = ["a"] * 10 + ["ok", LONG, "bad \ud800"]
+    with pytest.raises(TruncationError, match="text 11 has"):
+        list(model.encode_stream(texts[:-1], look_ahead=5, max_length=20, truncation="error"))
+    with pytest.raises(InputError, match="of the 3 texts from text 10 on: text 2 is not valid Unicode"):
+        list(model.encode_stream(texts, look_ahead=5, max_length=20, truncation="head"))
+
+
+@pytest.mark.parametrize("texts", [None, {"a": 1}, b"a"])
+def test_a_stream_of_no_texts_is_refused_at_once(model: Embedder, texts: object) -> None:
+    with pytest.raises(TypeError, match="sentences must be a str or an iterable of str"):
+        model.encode_stream(texts)
+
+
+def test_progress_counts_texts_not_windows(model: Embedder, capsys: pytest.CaptureFixture) -> None:
+    model.encode([LONG] * 3, truncation="mean", max_length=20, show_progress_bar=True)
+    assert "3/3 texts" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stream", [None, "closed"])
+def test_without_a_stderr_there_is_no_progress_and_no_error(
+    model: Embedder, stream: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replacement = None if stream is None else io.StringIO()
+    if replacement is not None:
+        replacement.close()
+    monkeypatch.setattr(sys, "stderr", replacement)
+    assert model.encode("a", show_progress_bar=True).shape == (256,)

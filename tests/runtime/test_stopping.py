@@ -18,6 +18,8 @@ from jinabert_onnx import (
     JinaBertError,
     SharedThreads,
 )
+from jinabert_onnx.bundle import open_bundle
+from jinabert_onnx.memory import memory_model
 from jinabert_onnx.stopping import Limits
 
 LONG = "Der Zug nach Berlin hat Verspätung. " * 600  # thousands of tokens: seconds of work
@@ -137,3 +139,29 @@ def test_no_threads_are_left_behind_by_deadlines(model: Embedder) -> None:
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.01)
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("timeout", [float("inf"), 1e12, np.float32(600), 10**400])
+def test_any_positive_number_is_a_timeout(model: Embedder, timeout: float, capfd: pytest.CaptureFixture) -> None:
+    assert model.encode(SHORT, timeout=timeout).shape == (256,)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_large_batch_is_not_kept_waiting_by_small_ones(trained: Path) -> None:
+    limit = memory_model(open_bundle(trained).manifest, "fp32").settled().peak([4000]) + 1_000_000
+    model = Embedder.load(trained, max_memory=limit, threads=1)
+    done = threading.Event()
+
+    def small() -> None:
+        while not done.is_set():
+            model.encode("Der Zug nach Berlin hat Verspätung. " * 12)
+
+    threads = [threading.Thread(target=small) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        assert model.encode("a " * 3900, timeout=120).shape == (256,)
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()

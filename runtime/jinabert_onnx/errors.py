@@ -32,7 +32,7 @@ class JinaBertError(Exception):
 
     def __str__(self) -> str:
         # Messages quote files, whose names and values may be long, or be what a terminal obeys.
-        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in super().__str__())
+        text = printable(super().__str__())
         return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 4 :]}"
 
 
@@ -94,6 +94,11 @@ class StateError(JinaBertError, RuntimeError):
 
 class TruncationWarning(UserWarning):
     """Texts were longer than ``max_length`` and were cut."""
+
+
+def printable(text: str) -> str:
+    """The text with what is not printable, such as a terminal's control characters, written as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def first_line(error: BaseException) -> str:

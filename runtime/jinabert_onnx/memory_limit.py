@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 from .memory import MemoryModel
 from .queueing import Queue
@@ -19,11 +20,12 @@ class MemoryLimit:
     def __init__(self, model: MemoryModel, limit: int) -> None:
         self.limit = limit
         self._model = model
+        self._running = replace(model, opening=0)  # loaded by now
         self._queue = Queue()
 
     def peak(self, lengths: Sequence[int]) -> int:
         """Bytes of the process while one batch of texts of these lengths (tokens) runs, and nothing else."""
-        return self._model.peak(lengths)
+        return self._running.peak(lengths)
 
     def room(self, lengths: Sequence[int], limits: Limits) -> AbstractContextManager[None]:
         """Wait until a batch of texts of these lengths (tokens) fits beside what runs; it counts while the block lasts.
@@ -32,7 +34,7 @@ class MemoryLimit:
             CancelledError, DeadlineError: the call was ended while it waited.
         """
         resident = self._model.resident()
-        needed = self._model.peak(lengths) - resident
+        needed = self._running.peak(lengths) - resident
 
         def fits(taken: int) -> bool:
             return taken == 0 or resident + taken + needed <= self.limit

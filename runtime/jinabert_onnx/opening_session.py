@@ -117,12 +117,12 @@ def _optimisation(onnxruntime: Any, provider: str, precision: str) -> tuple[Any,
 def _in_other_thread(make: Callable[[], Any]) -> Any:
     """What `make` returns or raises, called in a thread that ends with it."""
     results: list[Any] = []
-    errors: list[Exception] = []
+    errors: list[BaseException] = []
 
     def call() -> None:
         try:
             results.append(make())
-        except Exception as error:
+        except BaseException as error:
             errors.append(error)
 
     thread = threading.Thread(target=call)

@@ -32,9 +32,3 @@ def normalize(vectors: Vectors) -> Vectors:
     """Scale each row to length 1 (L2); a row of zeros stays as it is."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return (vectors / np.where(lengths == 0, 1, lengths)).astype(np.float32)
-
-
-def cosine_similarity(first: Vectors, second: Vectors) -> Vectors:
-    """Cosine of every row of `first` with every row of `second`: (n, hidden), (m, hidden) -> (n, m)."""
-    rows, columns = (normalize(np.atleast_2d(np.asarray(vectors, dtype=np.float32))) for vectors in (first, second))
-    return rows @ columns.T

@@ -144,10 +144,20 @@ class Tokenizer:
         return PlacedTokens(np.array(encoding.ids, dtype=np.int64), starts, ends)
 
     def _encode(self, texts: Sequence[str]) -> list[tokenizers.Encoding]:
-        return self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return self._checked(self._tokenizer.encode_batch_fast, texts)
 
     def _encode_with_offsets(self, texts: Sequence[str]) -> list[tokenizers.Encoding]:
-        return self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        return self._checked(self._tokenizer.encode_batch, texts)
+
+    def _checked(
+        self, encode: Callable[..., list[tokenizers.Encoding]], texts: Sequence[str]
+    ) -> list[tokenizers.Encoding]:
+        try:
+            return encode(list(texts), add_special_tokens=False)
+        except Exception as error:  # the library raises bare Exception where the file lacks the token for the unknown
+            raise BundleError(
+                f"tokenizer.json cannot tokenize this text ({first_line(error)}); export the bundle again"
+            ) from error
 
     def _encode_heads(
         self, texts: Sequence[str], room: int, encode: Callable[[Sequence[str]], list[tokenizers.Encoding]]

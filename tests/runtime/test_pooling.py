@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from jinabert_onnx.pooling import cosine_similarity, normalize, pool
+from jinabert_onnx.pooling import normalize, pool
 
 
 @pytest.fixture
@@ -34,7 +34,3 @@ def test_normalised_rows_have_length_one_and_zeros_stay_zeros() -> None:
     rows = np.array([[3, 4], [0, 0], [1e-10, 0]], dtype=np.float32)
     np.testing.assert_allclose(normalize(rows), [[0.6, 0.8], [0, 0], [1, 0]], atol=1e-6)
     assert normalize(rows).dtype == np.float32
-
-
-def test_similarity_takes_single_vectors_too() -> None:
-    assert cosine_similarity(np.float32([1, 0]), np.float32([[2, 0], [0, 5], [-1, 0]])).tolist() == [[1, 0, -1]]

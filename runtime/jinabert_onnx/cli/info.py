@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from jinabert_onnx.bundle import Bundle
 from jinabert_onnx.embedder import Embedder
+from jinabert_onnx.errors import printable
 from jinabert_onnx.fingerprint import fingerprint_of
 from jinabert_onnx.opening import open_source
 
@@ -22,7 +23,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     bundle = open_source(arguments.model, arguments.revision, arguments.local_files_only)
-    print(bundle.manifest.to_json() if arguments.json else "\n".join(_lines(bundle)))
+    if arguments.json:
+        print(bundle.manifest.to_json())
+    else:  # what a manifest says may be made to command a terminal
+        print("\n".join(printable(line) for line in _lines(bundle)))
     if arguments.run:
         with load_embedder(arguments) as model:
             print("\n".join(_running(model)))

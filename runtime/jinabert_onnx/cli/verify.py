@@ -55,7 +55,7 @@ def precisions_to_verify(bundle: Bundle, asked: str, provider: str) -> list[str]
 
 
 def _verify_precision(arguments: argparse.Namespace, precision: str, expected: probes.Probes) -> None:
-    model = Embedder.load(
+    loaded = Embedder.load(
         arguments.model,
         precision=precision,
         provider=arguments.provider,
@@ -65,7 +65,8 @@ def _verify_precision(arguments: argparse.Namespace, precision: str, expected: p
         revision=arguments.revision,
         local_files_only=arguments.local_files_only,
     )
-    found = probes.probe(model.encode, expected)
+    with loaded as model:
+        found = probes.probe(model.encode, expected)
     measured = f"largest difference {found.max_difference:.1e}, smallest cosine {found.min_cosine:.6f}"
     if not found.within(precision):
         raise BundleError(

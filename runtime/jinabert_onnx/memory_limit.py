@@ -1,42 +1,52 @@
-"""How much memory a process may take with a model, held to by all calls together. Knows the model of `memory` only."""
+"""How much memory a process may take with a model. Knows the model of `memory` and what the system says it holds."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from pathlib import Path
 
 from .memory import MemoryModel
 from .queueing import Queue
 from .stopping import Limits
 
+_STATUS = Path("/proc/self/statm")  # sizes in pages, the resident one second; Linux only
+
 
 class MemoryLimit:
-    """`limit` bytes for a process that runs one model; calls wait where together they would take more.
+    """`limit` bytes for a process that runs one model: batches run one after the other, whoever called.
 
-    A batch alone is let through whatever it takes: that it fits is planned beforehand.
+    Several at a time would need as much again, and leave onnxruntime's memory in pieces that others cannot use.
     """
 
     def __init__(self, model: MemoryModel, limit: int) -> None:
         self.limit = limit
-        self._model = model
-        self._running = replace(model, opening=0)  # loaded by now
+        self._model = replace(model, opening=0)  # loaded by now
         self._queue = Queue()
 
     def peak(self, lengths: Sequence[int]) -> int:
-        """Bytes of the process while one batch of texts of these lengths (tokens) runs, and nothing else."""
-        return self._running.peak(lengths)
+        """Bytes of the process while one batch of texts of these lengths (tokens) runs."""
+        return self._model.peak(lengths)
 
-    def room(self, lengths: Sequence[int], limits: Limits) -> AbstractContextManager[None]:
-        """Wait until a batch of texts of these lengths (tokens) fits beside what runs; it counts while the block lasts.
+    def turn(self, limits: Limits) -> AbstractContextManager[None]:
+        """Run alone while the block lasts.
 
         Raises:
             CancelledError, DeadlineError: the call was ended while it waited.
         """
-        resident = self._model.resident()
-        needed = self._running.peak(lengths) - resident
+        return self._queue.place(1, lambda taken: taken == 0, limits)
 
-        def fits(taken: int) -> bool:
-            return taken == 0 or resident + taken + needed <= self.limit
+    def is_short(self, lengths: Sequence[int]) -> bool:
+        """Whether a batch of texts of these lengths might not fit beside what earlier ones left behind."""
+        held = resident_memory()
+        return held is not None and held + self.peak(lengths) - self._model.resident() > self.limit
 
-        return self._queue.place(needed, fits, limits)
+
+def resident_memory() -> int | None:
+    """Bytes of this process that are in memory; None where the system does not tell."""
+    try:
+        return int(_STATUS.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, AttributeError):
+        return None

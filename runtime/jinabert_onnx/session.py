@@ -100,7 +100,7 @@ class Session:
         session = self._usable()
         options = self._run_options()
         turn = self._shared.turn(limits) if self._shared else contextlib.nullcontext()
-        with turn, self._counted(session, input_ids.size):
+        with turn, self._counted(input_ids.size):
             limits.check()
             try:
                 with limits.ending(options):
@@ -113,6 +113,20 @@ class Session:
                     f"onnxruntime failed on {batch} x {sequence} tokens ({first_line(error)}); if memory is "
                     "short, use a smaller batch_size or max_length"
                 ) from error
+
+    def give_back(self) -> None:
+        """Let go of memory that earlier runs took. All of it goes only if nothing runs meanwhile.
+
+        Raises:
+            StateError: the session is closed, or was loaded before the process forked.
+        """
+        session, options = self._usable(), self._run_options()
+        # onnxruntime's arena lets go at the end of a run: so run one token.
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        one = np.ones((1, 1), dtype=np.int64)
+        with contextlib.suppress(Exception):  # onnxruntime's share no base; where one token fails there is no memory
+            self._run(session, one - 1, one, options)
+        give_back_freed()
 
     def close(self) -> None:
         """Give the memory back once no call is running any more; `run` raises a StateError from now on."""
@@ -148,7 +162,7 @@ class Session:
         return options
 
     @contextlib.contextmanager
-    def _counted(self, session: Any, tokens: int) -> Iterator[None]:
+    def _counted(self, tokens: int) -> Iterator[None]:
         """Note that a batch runs while the block lasts, and give memory back after the last of many tokens."""
         with self._lock:
             self._running.append(tokens)
@@ -160,17 +174,8 @@ class Session:
                 self._running.remove(tokens)
                 idle = self._grown and not self._running
                 self._grown = self._grown and not idle
-            if idle and self.provider == "cpu":
-                self._give_back(session)
-
-    def _give_back(self, session: Any) -> None:
-        """Let go of what the arena keeps. It does so at the end of a run, if nothing else runs: so run one token."""
-        options = self._run_options()
-        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-        one = np.ones((1, 1), dtype=np.int64)
-        with contextlib.suppress(Exception):  # onnxruntime's share no base; where one token fails there is no memory
-            self._run(session, one - 1, one, options)
-        give_back_freed()
+            if idle and self.provider == "cpu" and self._session is not None:
+                self.give_back()
 
 
 def _require_our_graph(session: Any, path: Path) -> None:

@@ -66,6 +66,22 @@ with ThreadPoolExecutor(4) as pool:
     list(pool.map(call, [float(sys.argv[3])] * 4))
 print(before, resident("VmHWM"), resident("VmRSS"))
 """
+LIMITED = """
+import random
+from concurrent.futures import ThreadPoolExecutor
+from jinabert_onnx import Embedder
+
+model = Embedder.load(sys.argv[1], precision=sys.argv[2], provider="cpu", threads=1, max_memory=int(sys.argv[3]))
+
+def call(seed):
+    order = random.Random(seed)
+    for _ in range(12):
+        model.encode("train " * order.choice([5, 50, 500, 1000, 2000, 2900]))
+
+with ThreadPoolExecutor(4) as pool:
+    list(pool.map(call, range(4)))
+print(resident("VmHWM"))
+"""
 CALLS = 1000
 MANY_CALLS = f"""
 import numpy as np
@@ -130,6 +146,14 @@ def test_memory_does_not_grow_over_a_thousand_calls(trained: Path) -> None:
     processes = [start(MANY_CALLS, trained, precision) for precision in FILES]
     for early, late in map(numbers, processes):
         assert late < 1.05 * early
+
+
+@linux_only
+@both_precisions
+def test_a_limit_is_held_to_by_mixed_texts_from_several_threads(trained: Path, precision: str) -> None:
+    limit = memory_model(open_bundle(trained).manifest, precision).peak([3000])
+    (peak,) = numbers(start(LIMITED, trained, precision, limit))
+    assert peak < 1.1 * limit
 
 
 @pytest.fixture(scope="module")

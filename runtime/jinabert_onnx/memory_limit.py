@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
-from .memory import MemoryModel
+from .memory import MemoryModel, return_large_blocks
 from .queueing import Queue
 from .stopping import Limits
 
@@ -22,6 +22,7 @@ class MemoryLimit:
     """
 
     def __init__(self, model: MemoryModel, limit: int) -> None:
+        return_large_blocks()  # of the whole process, which is what the limit is for
         self.limit = limit
         self._model = replace(model, opening=0)  # loaded by now
         self._queue = Queue()

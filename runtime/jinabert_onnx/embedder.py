@@ -119,6 +119,11 @@ class Embedder:
         return self._model.session.provider
 
     @property
+    def provider_reason(self) -> str:
+        """Why it is this provider, in words."""
+        return self._model.session.provider_reason
+
+    @property
     def nodes(self) -> dict[str, int] | None:
         """How many nodes of the graph run on "cpu" and on "cuda"; None where onnxruntime's release does not tell."""
         return self._model.session.nodes

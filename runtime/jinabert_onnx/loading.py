@@ -72,11 +72,12 @@ def open_model(source: str | os.PathLike[str], asked: Asked) -> Opened:
     opened = replace(opened, model=replace(opened.model, memory=memory))
     session = opened.model.session
     logger.info(
-        "%s: %s (%s) on %s, %d threads (%s)",
+        "%s: %s (%s) on %s (%s), %d threads (%s)",
         opened.model.bundle.path,
         opened.model.precision,
         opened.precision_reason,
         session.provider,
+        session.provider_reason,
         session.threads,
         session.threads_reason,
     )

@@ -77,3 +77,16 @@ def provider_arguments(name: str) -> list[tuple[str, dict[str, Any]]]:
 def provider_of(onnxruntime_providers: list[str]) -> str:
     """The provider that a session reports it got, as "cpu" or "cuda"."""
     return "cuda" if onnxruntime_providers[0] == _NAMES["cuda"] else "cpu"
+
+
+def reason_of(asked: str, precision: str, available: list[str], got: str) -> str:
+    """Why a session that was asked for on `asked` runs on `got`, in words."""
+    if asked != "auto":
+        return "as asked"
+    if got == "cuda":
+        return "the installed onnxruntime has CUDA, and it started"
+    if precision == "int8":
+        return "int8 has no CUDA kernels"
+    if _NAMES["cuda"] not in available:
+        return "the installed onnxruntime has no CUDA provider"
+    return "CUDA could not be started or cannot run this; the log says why"

@@ -38,6 +38,7 @@ class Session:
 
     Attributes:
         provider: "cpu" or "cuda", what the session really got.
+        provider_reason: why, in words.
         threads: threads of one operator on the CPU.
         threads_reason: where their number comes from, in words.
         nodes: how many nodes of the graph run on "cpu" and on "cuda"; None where onnxruntime's release does not tell.
@@ -60,7 +61,8 @@ class Session:
         else:
             self.threads, self.threads_reason = count_threads(threads)
         self._onnxruntime = providers.import_onnxruntime()
-        candidates = providers.choose(provider, precision, self._onnxruntime.get_available_providers())
+        available = self._onnxruntime.get_available_providers()
+        candidates = providers.choose(provider, precision, available)
         self._session: Any = open_session(self._onnxruntime, path, precision, self.threads, candidates)
         keep_in_children(self._session)
         self._process = os.getpid()
@@ -68,6 +70,7 @@ class Session:
         self._running: list[int] = []  # padded tokens of each batch that runs
         self._grown = False  # whether more ran at a time than memory should be kept for
         self.provider = providers.provider_of(self._session.get_providers())
+        self.provider_reason = providers.reason_of(provider, precision, available, self.provider)
         self.nodes = nodes_by_provider(self._session)
         _require_our_graph(self._session, path)
         self._width = self.hidden_size

@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 from jinabert_onnx import Embedder, InputError, ProviderError
 from jinabert_onnx.cpus import available_threads
-from jinabert_onnx.providers import choose
+from jinabert_onnx.providers import choose, reason_of
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
@@ -75,7 +75,30 @@ def test_precision_auto_takes_one_that_the_bundle_holds_and_says_why(trained: Pa
     assert Embedder.load(trained, precision="int8").precision_reason == "as asked"
 
 
+@pytest.mark.parametrize(
+    ("asked", "precision", "available", "got", "reason"),
+    [
+        ("cpu", "fp32", [CUDA, CPU], "cpu", "as asked"),
+        ("cuda", "fp16", [CUDA, CPU], "cuda", "as asked"),
+        ("auto", "fp16", [CUDA, CPU], "cuda", "has CUDA, and it started"),
+        ("auto", "int8", [CUDA, CPU], "cpu", "int8 has no CUDA kernels"),
+        ("auto", "fp32", [CPU], "cpu", "has no CUDA provider"),
+        ("auto", "fp32", [CUDA, CPU], "cpu", "could not be started"),
+    ],
+)
+def test_why_it_is_this_provider_is_told(asked: str, precision: str, available: list, got: str, reason: str) -> None:
+    assert reason in reason_of(asked, precision, available, got)
+
+
+def test_the_model_tells_why_it_is_on_this_provider(trained: Path) -> None:
+    assert Embedder.load(trained, provider="cpu").provider_reason == "as asked"
+    assert Embedder.load(trained, provider="auto", precision="int8").provider_reason == "int8 has no CUDA kernels"
+
+
 def test_precision_auto_logs_its_choice(trained: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger="jinabert_onnx")
     model = Embedder.load(trained, precision="auto")
-    assert f"{model.precision} ({model.precision_reason}) on cpu, {model.threads} threads" in caplog.text
+    assert (
+        f"{model.precision} ({model.precision_reason}) on cpu ({model.provider_reason}), {model.threads} threads"
+        in caplog.text
+    )

@@ -57,7 +57,7 @@ def _running(model: Embedder) -> Iterator[str]:
     yield ""
     yield "here"
     yield f"precision    {model.precision} ({model.precision_reason})"
-    yield f"provider     {model.provider}{_nodes(model)}"
+    yield f"provider     {model.provider} ({model.provider_reason}){_nodes(model)}"
     yield f"threads      {model.threads} ({model.threads_reason})"
     yield f"fingerprint  {model.fingerprint}"
 

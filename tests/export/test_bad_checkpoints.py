@@ -7,7 +7,6 @@ import math
 import pickle
 import re
 import shutil
-import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -445,11 +444,8 @@ def test_code_in_a_pickle_is_refused_and_never_run(save, copy_checkpoint: Copy, 
 def test_absurd_layers_are_refused_before_any_is_built(copy_checkpoint: Copy):
     directory = copy_checkpoint(NAME)
     config(num_hidden_layers=10**9)(directory)
-    start = time.monotonic()
 
-    refusal(directory)
-
-    assert time.monotonic() - start < 5
+    refusal(directory)  # building them would take days
 
 
 def test_absurd_heads_are_refused_before_a_slope_is_computed(copy_checkpoint: Copy):

@@ -11,8 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 from jinabert_onnx import Embedder, InputError, InputTypeError, SharedThreads, StateError
+from jinabert_onnx.opening_session import open_session
 
 TEXTS = [
     "a",
@@ -160,7 +162,7 @@ def test_a_fork_while_shared_threads_compute_does_not_hold_them_in_the_child(tra
 
 
 QUIET = """
-import os, sys, threading, time
+import os, sys
 import numpy as np
 from jinabert_onnx import Embedder
 
@@ -168,23 +170,21 @@ model = Embedder.load(sys.argv[1], threads=2)
 model.encode("How is the weather today?")
 print(os.environ["ORT_DISABLE_TELEMETRY"])
 print(bool((np.full(4, 1e-40, np.float32) * np.float32(0.5)).all()))  # numpy still knows denormal floats
-idle = 0.0
-for _ in range(10):
-    model.encode("How is the weather today?")
-    before = time.process_time()
-    time.sleep(0.1)
-    idle += time.process_time() - before
-print(idle)
 """
 
 
 def test_a_loaded_model_is_a_quiet_guest_in_its_process(trained: Path) -> None:
     result = run_script(QUIET, trained)
     assert result.returncode == 0, result.stderr
-    telemetry, denormals, idle = result.stdout.split()
-    assert telemetry == "1"
-    assert denormals == "True"
-    assert float(idle) < 0.1  # CPU seconds after ten calls; onnxruntime's default spends 0.3
+    assert result.stdout.split() == ["1", "True"]
+
+
+def test_idle_threads_soon_sleep(trained: Path) -> None:
+    session = open_session(onnxruntime, trained / "onnx" / "model.onnx", "fp32", 2, ["cpu"])
+
+    spinning = session.get_session_options().get_session_config_entry("session.intra_op.spin_duration_us")
+
+    assert int(spinning) <= 100  # benchmarks/idle.py measures what a call leaves behind
 
 
 def test_telemetry_is_left_to_the_user_who_decides(trained: Path) -> None:

@@ -99,6 +99,11 @@ class Embedder:
         self._model.session.close()
 
     @property
+    def loaded(self) -> encoding.LoadedModel:
+        """What runs, for code of this package that composes the steps of `encoding` by itself."""
+        return self._model
+
+    @property
     def bundle(self) -> Bundle:
         """The bundle's place and manifest."""
         return self._model.bundle
@@ -142,6 +147,11 @@ class Embedder:
     def fingerprint(self) -> Fingerprint:
         """The vector space of this model at its `max_seq_length`, and the precision; see `compatible`."""
         return fingerprint_of(self._model.bundle.manifest, self.precision, self._max_seq_length)
+
+    @property
+    def default_prompt(self) -> str:
+        """What `encode` puts before each text unless told otherwise; the jina v2 family has none."""
+        return self._prefix(None, None)
 
     @property
     def max_seq_length(self) -> int:

@@ -116,8 +116,9 @@ def run(model: LoadedModel, reading: Reading, settings: Settings, progress: Prog
     )
     for indices in plan:
         input_ids, attention_mask = pad([reading.input_ids[index] for index in indices])
-        with memory.turn(settings.limits) if memory else nullcontext():  # until what came out is no longer used
-            if memory is not None and memory.is_short([lengths[index] for index in indices]):
+        texts = [lengths[index] for index in indices]
+        with memory.turn(settings.limits, texts) if memory else nullcontext():  # until what came out is no longer used
+            if memory is not None and memory.is_short(texts):
                 model.session.give_back()
             yield indices, model.session.run(input_ids, attention_mask, settings.limits), attention_mask
         np.subtract.at(left, reading.owners[indices], 1)

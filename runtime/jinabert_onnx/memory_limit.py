@@ -15,10 +15,14 @@ from .stopping import Limits
 _STATUS = Path("/proc/self/statm")  # sizes in pages, the resident one second; Linux only
 
 
+_SMALL = 512  # padded tokens of a batch that may run beside another: its pieces of memory are small too
+
+
 class MemoryLimit:
     """`limit` bytes for a process that runs one model: batches run one after the other, whoever called.
 
-    Several at a time would need as much again, and leave onnxruntime's memory in pieces that others cannot use.
+    Several at a time would need as much again, and leave onnxruntime's memory in pieces that others cannot use. A small
+    one runs beside others where there is room for it twice, so that it need not wait for a long text.
     """
 
     def __init__(self, model: MemoryModel, limit: int) -> None:
@@ -31,13 +35,18 @@ class MemoryLimit:
         """Bytes of the process while one batch of texts of these lengths (tokens) runs."""
         return self._model.peak(lengths)
 
-    def turn(self, limits: Limits) -> AbstractContextManager[None]:
-        """Run alone while the block lasts.
+    def turn(self, limits: Limits, lengths: Sequence[int]) -> AbstractContextManager[None]:
+        """Run a batch of texts of these lengths while the block lasts.
 
         Raises:
             CancelledError, DeadlineError: the call was ended while it waited.
         """
-        return self._queue.place(1, lambda taken: taken == 0, limits)
+        resident = self._model.resident()
+        wanted = self.peak(lengths) - resident
+        small = max(lengths) * len(lengths) <= _SMALL
+        return self._queue.place(
+            wanted, lambda taken: taken == 0 or (small and resident + taken + 2 * wanted <= self.limit), limits
+        )
 
     def is_short(self, lengths: Sequence[int]) -> bool:
         """Whether a batch of texts of these lengths might not fit beside what earlier ones left behind."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,9 +44,14 @@ def load_exporter(name: str) -> object:
         ) from error
 
 
-def add_model_argument(parser: ArgumentParser) -> None:
-    """MODEL, --revision and --local-files-only."""
-    parser.add_argument("model", metavar="MODEL", help="directory of a bundle, or the hub id (owner/name) of one")
+def add_model_argument(parser: ArgumentParser, variable: str | None = None) -> None:
+    """MODEL, --revision and --local-files-only; MODEL may be left out where the environment's `variable` names it."""
+    help_text = "directory of a bundle, or the hub id (owner/name) of one"
+    if variable is None:
+        parser.add_argument("model", metavar="MODEL", help=help_text)
+    else:
+        default = os.environ.get(variable)
+        parser.add_argument("model", metavar="MODEL", nargs="?", default=default, help=f"{help_text} (or ${variable})")
     parser.add_argument("--revision", help="branch, tag or commit, for a hub id")
     parser.add_argument("--local-files-only", action="store_true", help="never ask the hub")
 

@@ -20,7 +20,7 @@ from typing import TextIO
 from jinabert_onnx.errors import JinaBertError
 from jinabert_onnx.version import __version__
 
-from . import embed, info, pack, unpack, verify
+from . import embed, info, pack, serve, unpack, verify
 from .command import Command, exporter_entry_points, load_exporter
 
 _OWN = {
@@ -29,8 +29,9 @@ _OWN = {
     "verify": verify.COMMAND,
     "pack": pack.COMMAND,
     "unpack": unpack.COMMAND,
+    "serve": serve.COMMAND,
 }
-_ORDER = ("export", "embed", "info", "verify", "pack", "unpack", "demo")
+_ORDER = ("export", "embed", "serve", "info", "verify", "pack", "unpack", "demo")
 _EXAMPLES = """\
 examples:
   jinabert-onnx export jinaai/jina-embeddings-v2-base-de bundle --precision fp32 int8

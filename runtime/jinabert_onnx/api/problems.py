@@ -1,0 +1,78 @@
+"""What can be wrong with a request, in OpenAI's shape, with its HTTP status. Holds no text of the request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import orjson
+
+from jinabert_onnx.errors import (
+    CancelledError,
+    DeadlineError,
+    InputError,
+    InputTypeError,
+    JinaBertError,
+    MemoryLimitError,
+    StateError,
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a request gets no vectors.
+
+    Attributes:
+        status: HTTP status.
+        message: what is wrong and what to do, for people.
+        code: the same for programs.
+        param: the field of the request that is to blame, if one is.
+        retry_after: seconds after which to try again, if that may help.
+    """
+
+    status: int
+    message: str
+    code: str
+    param: str | None = None
+    retry_after: int | None = None
+
+    @property
+    def kind(self) -> str:
+        """OpenAI's `type`."""
+        if self.status == 429:
+            return "rate_limit_error"
+        return "server_error" if self.status >= 500 else "invalid_request_error"
+
+    def body(self) -> bytes:
+        """The JSON of the response."""
+        error = {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
+        return orjson.dumps({"error": error})
+
+
+class RequestError(JinaBertError, ValueError):
+    """A request that gets a `Problem` as its answer."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+def refuse(message: str, code: str, param: str | None = None, status: int = 400) -> RequestError:
+    """The error to raise for a request that is wrong."""
+    return RequestError(Problem(status, message, code, param))
+
+
+def problem_of(error: BaseException) -> Problem:
+    """The answer for an error of this package, or of anything else: without a stack trace or internals."""
+    if isinstance(error, RequestError):
+        return error.problem
+    if isinstance(error, DeadlineError):
+        return Problem(504, "not done in time; send fewer or shorter texts, or try again", "timeout")
+    if isinstance(error, CancelledError):
+        return Problem(503, "the request was cancelled", "cancelled")
+    if isinstance(error, StateError):
+        return Problem(503, "the server is shutting down", "shutting_down", retry_after=1)
+    if isinstance(error, InputError | InputTypeError):
+        return Problem(400, str(error), "invalid_value")
+    if isinstance(error, MemoryLimitError):
+        return Problem(400, f"the input does not fit into this server's memory limit: {error}", "memory_limit", "input")
+    return Problem(500, "the server failed to answer this request; its log says why", "internal_error")

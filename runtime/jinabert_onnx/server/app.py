@@ -1,0 +1,160 @@
+"""The application: its routes, and their description for /docs. Knows nothing of sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+
+from jinabert_onnx.api.naming import policy_for
+from jinabert_onnx.api.problems import Problem
+from jinabert_onnx.api.schema import EmbeddingsRequest, EmbeddingsResponse, ProblemResponse
+from jinabert_onnx.embedder import Embedder
+from jinabert_onnx.version import __version__
+
+from .guard import FIELDS, Guard
+from .metrics import CONTENT_TYPE, Metrics
+from .options import Options
+from .scheduler import Scheduler, warm_up
+from .service import Service
+from .state import State
+
+EMBEDDING_PATHS = frozenset({"/v1/embeddings", "/invocations"})
+_ROUTES = EMBEDDING_PATHS | {"/v1/models", "/health", "/ready", "/ping", "/metrics", "/docs", "/openapi.json"}
+_WARM_UP_SECONDS = 10.0
+_REFUSALS = {
+    400: "The request is wrong; the message says how to mend it",
+    401: "The API key is missing or not valid",
+    404: "There is no such model",
+    408: "The body came too slowly",
+    413: "The body is too large",
+    429: "Too much work waits; Retry-After says when to come back",
+    503: "The server is shutting down",
+    504: "Not done in time",
+}
+
+
+def create_app(embedder: Embedder, source: str, options: Options, state: State) -> Guard:
+    """The ASGI application that serves `embedder`, which was loaded from `source`."""
+    policy = policy_for(
+        embedder, source, options.names, options.max_inputs, options.max_queue_tokens, options.accept_token_ids
+    )
+    description = _describe(embedder, policy.names[0])
+    metrics = Metrics(description, lambda: scheduler.waiting_tokens)
+    scheduler = Scheduler(embedder.loaded, options.max_queue_tokens, metrics)
+    service = Service(embedder.loaded, policy, scheduler, options.timeout)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        warming = asyncio.create_task(_warm(scheduler, embedder, state))
+        yield
+        await warming
+        service.close()
+        await asyncio.to_thread(scheduler.close)
+
+    app = FastAPI(
+        title="jinabert-onnx",
+        description="Embeddings, as OpenAI's and Jina's clients ask for them.",
+        version=__version__,
+        lifespan=lifespan,
+        redoc_url=None,
+        exception_handlers={HTTPException: _refuse_route},
+    )
+    _add_embeddings(app, service, description)
+    _add_models(app, policy.names)
+    _add_probes(app, state, description, metrics)
+
+    def admit(path: str) -> None:
+        if path in EMBEDDING_PATHS:
+            scheduler.require_room()
+
+    return Guard(app, options, metrics, state, admit, frozenset(_ROUTES))
+
+
+async def _warm(scheduler: Scheduler, embedder: Embedder, state: State) -> None:
+    await asyncio.to_thread(warm_up, scheduler, embedder.loaded, _WARM_UP_SECONDS)
+    state.warm = True
+
+
+def _describe(embedder: Embedder, name: str) -> dict[str, str]:
+    """What really runs, for people and for Prometheus."""
+    return {
+        "model": name,
+        "fingerprint": str(embedder.fingerprint),
+        "provider": embedder.provider,
+        "precision": embedder.precision,
+        "threads": str(embedder.threads),
+        "max_tokens": str(embedder.max_seq_length),
+        "dimensions": str(embedder.get_sentence_embedding_dimension()),
+        "version": __version__,
+    }
+
+
+def _add_embeddings(app: FastAPI, service: Service, description: dict[str, str]) -> None:
+    async def embed(request: Request) -> Response:
+        answer = await service.answer(await request.body())
+        request.scope[FIELDS].update(texts=answer.texts, tokens=answer.tokens)
+        headers = {"x-embedding-fingerprint": description["fingerprint"]}
+        return Response(answer.body, media_type="application/json", headers=headers)
+
+    for path, summary in (("/v1/embeddings", "Embed texts"), ("/invocations", "The same, where SageMaker asks")):
+        app.add_api_route(
+            path,
+            embed,
+            methods=["POST"],
+            summary=summary,
+            operation_id=path.strip("/").replace("/", "_"),
+            response_model=EmbeddingsResponse,
+            responses={status: {"model": ProblemResponse, "description": text} for status, text in _REFUSALS.items()},
+            openapi_extra=_body_of(EmbeddingsRequest.model_json_schema()),
+        )
+
+
+def _body_of(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def _add_models(app: FastAPI, names: tuple[str, ...]) -> None:
+    created = int(time.time())
+    models = [{"id": name, "object": "model", "created": created, "owned_by": "jinabert-onnx"} for name in names]
+
+    @app.get("/v1/models", summary="The names of the model")
+    async def list_models() -> dict[str, Any]:
+        return {"object": "list", "data": models}
+
+    @app.get("/v1/models/{name:path}", summary="One of these", responses={404: {"model": ProblemResponse}})
+    async def show_model(name: str) -> dict[str, Any]:
+        found = [model for model in models if model["id"] == name]
+        if not found:
+            raise HTTPException(404, f"there is no model {name[:80]!r}; this server has {', '.join(names)}")
+        return found[0]
+
+
+def _add_probes(app: FastAPI, state: State, description: dict[str, str], metrics: Metrics) -> None:
+    @app.get("/health", summary="Whether the process lives, and what runs")
+    async def health() -> dict[str, str]:
+        return {"status": state.word} | description
+
+    async def ready(response: Response) -> dict[str, str]:
+        response.status_code = 200 if state.ready else 503
+        return {"status": state.word}
+
+    app.add_api_route("/ready", ready, summary="Whether requests should come here", responses={503: {}})
+    app.add_api_route("/ping", ready, summary="The same, where SageMaker asks", responses={503: {}})
+
+    @app.get("/metrics", summary="For Prometheus", response_class=Response)
+    async def show_metrics() -> Response:
+        return Response(metrics.page(), media_type=CONTENT_TYPE)
+
+
+async def _refuse_route(request: Request, error: Exception) -> Response:
+    """Unknown paths and methods, in OpenAI's shape."""
+    assert isinstance(error, HTTPException)
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
+    problem = Problem(error.status_code, str(error.detail), code)
+    return Response(problem.body(), error.status_code, error.headers, "application/json")

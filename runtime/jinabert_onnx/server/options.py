@@ -1,0 +1,65 @@
+"""What an operator chooses about a server, beyond the model."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinabert_onnx.errors import InputError
+
+KEYS_VARIABLE = "JINABERT_ONNX_API_KEYS"
+_SHORTEST_KEY = 16  # characters: less can be guessed
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a server behaves.
+
+    Attributes:
+        timeout: seconds for one request, from its last byte to its answer.
+        body_timeout: seconds in which a request's headers, and then its body, must have come.
+        max_body: bytes of a body.
+        max_inputs: texts of a request.
+        max_queue_tokens: tokens that may wait, and that one request may have.
+        drain: seconds after SIGTERM in which accepted requests may end.
+        keys: of which a request must bring one; none for everybody.
+        names: what clients may call the model; empty for its own name.
+        accept_token_ids: whether lists of token ids are taken.
+        json_log: whether the log is JSON lines.
+    """
+
+    timeout: float = 60.0
+    body_timeout: float = 10.0
+    max_body: int = 8_000_000
+    max_inputs: int = 2048
+    max_queue_tokens: int = 65_536
+    drain: float = 25.0
+    keys: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    accept_token_ids: bool = False
+    json_log: bool = False
+
+
+def read_keys(path: str | None) -> tuple[str, ...]:
+    """API keys from a file, one a line, or else from the environment variable, separated by commas.
+
+    Raises:
+        InputError: a file without a key, or a key that is too short or not printable ASCII.
+        OSError: the file cannot be read.
+    """
+    if path is not None:
+        keys = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
+        source = path
+    else:
+        keys = [key.strip() for key in os.environ.get(KEYS_VARIABLE, "").split(",")]
+        source = KEYS_VARIABLE
+    keys = [key for key in keys if key]
+    if path is not None and not keys:
+        raise InputError(f"{path}: holds no API key; write one a line")
+    for number, key in enumerate(keys, start=1):
+        if len(key) < _SHORTEST_KEY or not (key.isascii() and key.isprintable()) or " " in key:
+            raise InputError(
+                f"{source}: key {number} must be at least {_SHORTEST_KEY} printable ASCII characters without spaces"
+            )
+    return tuple(keys)

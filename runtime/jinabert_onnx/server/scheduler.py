@@ -1,0 +1,234 @@
+"""Continuous batching: rows of all requests, merged into batches by two workers, one of them for long rows.
+
+A row of more tokens than a batch holds runs alone, in a worker of its own, so that short requests do not wait for it:
+they run beside it on the same threads. Knows nothing of HTTP.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from jinabert_onnx.api.answering import Work
+from jinabert_onnx.api.problems import Problem, RequestError
+from jinabert_onnx.batching import TOKEN_BUDGETS, pad, plan_batches
+from jinabert_onnx.encoding import LoadedModel
+from jinabert_onnx.errors import CancelledError, DeadlineError, StateError, first_line
+from jinabert_onnx.pooling import Vectors
+from jinabert_onnx.stopping import Limits
+
+from .lane import Lane, Row
+
+_SMOOTHING = 0.1  # weight of the newest batch in the rate
+
+logger = logging.getLogger("jinabert_onnx.server")
+
+
+class Observer(Protocol):
+    """Who is told what ran."""
+
+    def batch(self, rows: int, tokens: int, seconds: float) -> None:
+        """A batch ran."""
+
+    def waited(self, seconds: float) -> None:
+        """A row waited before it ran."""
+
+
+@dataclass(eq=False)
+class Job:
+    """One request's work on its way.
+
+    Attributes:
+        work: its rows.
+        limits: how it may end early.
+        done: told once, from a worker, with None or what went wrong.
+        left: rows that have not run.
+        ended: whether `done` was told, or nobody waits for it any more.
+    """
+
+    work: Work
+    limits: Limits
+    done: Callable[[BaseException | None], None]
+    left: int
+    ended: bool = False
+    since: float = field(default_factory=time.monotonic)
+
+
+class Scheduler:
+    """Runs the rows of jobs on one model. `close` it."""
+
+    def __init__(self, model: LoadedModel, max_queue_tokens: int, observer: Observer) -> None:
+        self._model = model
+        self._max_queue_tokens = max_queue_tokens
+        self._observer = observer
+        self._budget = TOKEN_BUDGETS[model.session.provider]
+        self._changed = threading.Condition()
+        self._waiting = 0  # tokens
+        self._rate = 0.0  # tokens a second
+        self._closed = False
+        self._short, self._long = Lane(self._budget, self._fits), Lane(0)
+        self._workers = [
+            threading.Thread(target=self._serve, args=(lane,), name=f"jinabert-onnx {name}", daemon=True)
+            for name, lane in (("batches", self._short), ("long texts", self._long))
+        ]
+        for worker in self._workers:
+            worker.start()
+
+    @property
+    def waiting_tokens(self) -> int:
+        """Tokens that wait or run."""
+        return self._waiting
+
+    def require_room(self, tokens: int = 1) -> None:
+        """Return if work of so many tokens may come; any may while nothing waits.
+
+        Raises:
+            RequestError: the queue is full: 429.
+        """
+        if self._waiting and self._waiting + tokens > self._max_queue_tokens:
+            seconds = max(1, math.ceil(self._waiting / self._rate)) if self._rate else 1
+            message = f"the server is busy ({self._waiting} tokens wait); try again in {seconds} s"
+            raise RequestError(Problem(429, message, "rate_limit_exceeded", retry_after=seconds))
+
+    def submit(self, work: Work, limits: Limits, done: Callable[[BaseException | None], None]) -> Job:
+        """Let the rows of `work` wait for their turn; `done` is called from another thread.
+
+        Raises:
+            RequestError: the queue is full.
+            MemoryLimitError: a row does not fit into the memory that the model may take.
+            StateError: closed.
+        """
+        lengths = [len(ids) for ids in work.input_ids]
+        if self._model.memory is not None:  # refuses what cannot fit
+            plan_batches(lengths, len(lengths), self._budget, self._model.memory.peak, self._model.memory.limit)
+        job = Job(work, limits, done, left=len(lengths))
+        with self._changed:
+            if self._closed:
+                raise StateError("the server is shutting down")
+            self.require_room(sum(lengths))
+            self._waiting += sum(lengths)
+            rows = list(enumerate(lengths))
+            self._short.add(job, [(index, tokens) for index, tokens in rows if tokens <= self._budget])
+            self._long.add(job, [(index, tokens) for index, tokens in rows if tokens > self._budget])
+            self._changed.notify_all()
+        return job
+
+    def end(self, job: Job) -> bool:
+        """Nobody waits for this job any more: its rows that have not begun will not run. True the first time."""
+        with self._changed:
+            first, job.ended = not job.ended, True
+            for lane in (self._short, self._long):
+                self._waiting -= sum(row.tokens for row in lane.remove(job))
+        return first
+
+    def close(self) -> None:
+        """Tell every job that waits that it will not run, and end once what runs has ended."""
+        with self._changed:
+            self._closed = True
+            rows = [row for lane in (self._short, self._long) for row in _drain(lane)]
+            self._waiting -= sum(row.tokens for row in rows)
+            self._changed.notify_all()
+        self._fail(rows, StateError("the server is shutting down"))
+        for worker in self._workers:
+            worker.join()
+
+    def _fits(self, lengths: Sequence[int]) -> bool:
+        memory = self._model.memory
+        return memory is None or memory.peak(lengths) <= memory.limit
+
+    def _serve(self, lane: Lane) -> None:
+        while True:
+            with self._changed:
+                while not lane and not self._closed:
+                    self._changed.wait()
+                if not lane:
+                    return
+                rows = lane.take()
+            self._run(rows)
+            with self._changed:
+                self._waiting -= sum(row.tokens for row in rows)
+
+    def _run(self, rows: list[Row]) -> None:
+        """Run rows as one batch; where it fails, each alone, so that one request's trouble is not another's."""
+        rows = [row for row in rows if not row.owner.ended]
+        if not rows:
+            return
+        try:
+            self._run_batch(rows)
+        except (CancelledError, DeadlineError) as error:
+            self._fail(rows, error)
+        except Exception as error:
+            if len(rows) > 1:
+                logger.warning("a batch of %d rows failed (%s); running each alone", len(rows), first_line(error))
+                for row in rows:
+                    self._run([row])
+                return
+            logger.error("a row failed: %s", first_line(error))
+            self._fail(rows, error)
+
+    def _run_batch(self, rows: list[Row]) -> None:
+        model, start = self._model, time.monotonic()
+        input_ids, attention_mask = pad([row.owner.work.input_ids[row.index] for row in rows])
+        limits = rows[0].owner.limits if len(rows) == 1 else Limits()  # several requests end together or not at all
+        lengths = [row.tokens for row in rows]
+        with model.memory.turn(limits, lengths) if model.memory else nullcontext():
+            if model.memory is not None and model.memory.is_short(lengths):
+                model.session.give_back()
+            embeddings = model.session.run(input_ids, attention_mask, limits)  # (batch, sequence, hidden)
+            self._note(rows, start)
+            for row, tokens in zip(rows, embeddings, strict=True):
+                self._take(row, tokens[: row.tokens])
+
+    def _take(self, row: Row, embeddings: Vectors) -> None:
+        job: Job = row.owner
+        try:
+            job.work.take(row.index, embeddings)
+        except Exception as error:  # of this request; the others of the batch go on
+            self._fail([row], error)
+            return
+        with self._changed:
+            job.left -= 1
+            finished = job.left == 0
+        if finished and self.end(job):
+            job.done(None)
+
+    def _note(self, rows: list[Row], start: float) -> None:
+        tokens, seconds = sum(row.tokens for row in rows), time.monotonic() - start
+        self._rate += (tokens / max(seconds, 1e-6) - self._rate) * (_SMOOTHING if self._rate else 1.0)
+        self._observer.batch(len(rows), tokens, seconds)
+        for row in rows:
+            self._observer.waited(start - row.owner.since)
+
+    def _fail(self, rows: list[Row], error: BaseException) -> None:
+        for row in rows:
+            if self.end(row.owner):
+                row.owner.done(error)
+
+
+def _drain(lane: Lane) -> list[Row]:
+    rows: list[Row] = []
+    while lane:
+        rows += lane.take()
+    return rows
+
+
+def warm_up(scheduler: Scheduler, model: LoadedModel, seconds: float) -> None:
+    """Run a short, a middling and a full batch, so that first requests need not; `seconds` at most."""
+    end = time.monotonic() + seconds
+    for tokens in (16, 128, TOKEN_BUDGETS["cpu"]):
+        left = end - time.monotonic()
+        if left <= 0:
+            return
+        finished = threading.Event()
+        work = Work([np.zeros(tokens, dtype=np.int64)], lambda index, embeddings: None, lambda: np.empty(0), tokens)
+        job = scheduler.submit(work, Limits(left), lambda error, finished=finished: finished.set())  # type: ignore[misc]
+        if not finished.wait(left):
+            scheduler.end(job)

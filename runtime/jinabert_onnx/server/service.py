@@ -1,0 +1,110 @@
+"""One request's bytes to its answer's bytes, on the event loop: what takes long is done in threads.
+
+Knows nothing of HTTP but statuses, through `api.problems`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from jinabert_onnx.api import answering, schema
+from jinabert_onnx.api.answering import Policy, Work
+from jinabert_onnx.api.schema import EmbeddingsRequest
+from jinabert_onnx.encoding import LoadedModel
+from jinabert_onnx.errors import DeadlineError
+from jinabert_onnx.stopping import Cancellation, Limits
+
+from .scheduler import Scheduler
+
+# Bytes of a body that is read on the event loop: handing it to a thread takes longer than tokenizing it.
+_SMALL = 4096
+_LARGE = 262_144  # bytes of a body that is read in the thread for large ones, so that others do not wait for it
+_MANY = 64  # vectors that are turned into JSON in a thread
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The body of a response, and what it took."""
+
+    body: bytes
+    texts: int
+    tokens: int
+
+
+class Service:
+    """Answers requests with one model. `close` it."""
+
+    def __init__(self, model: LoadedModel, policy: Policy, scheduler: Scheduler, timeout: float) -> None:
+        """`timeout` is in seconds, for each request."""
+        self._model, self._policy, self._scheduler, self._timeout = model, policy, scheduler, timeout
+        self._small = ThreadPoolExecutor(1, "jinabert-onnx texts")
+        self._large = ThreadPoolExecutor(1, "jinabert-onnx large texts")
+
+    async def answer(self, body: bytes) -> Answer:
+        """The answer to a request's body.
+
+        Raises:
+            JinaBertError: there is none; `problem_of` tells why.
+        """
+        try:
+            async with asyncio.timeout(self._timeout):
+                request, work = await self._in_thread(len(body), lambda: self._read(body))
+                await self._run(work)
+                size = len(body) if len(request.input) < _MANY else _LARGE
+                content = await self._in_thread(size, lambda: answering.response_body(work, request, self._policy))
+        except TimeoutError:
+            raise DeadlineError(f"not done within {self._timeout:g} seconds") from None
+        return Answer(content, len(request.input), work.tokens)
+
+    def close(self) -> None:
+        """End the threads."""
+        self._small.shutdown(cancel_futures=True)
+        self._large.shutdown(cancel_futures=True)
+
+    def _read(self, body: bytes) -> tuple[EmbeddingsRequest, Work]:
+        request = schema.parse_request(body)
+        return request, answering.plan(self._model, request, self._policy)
+
+    async def _in_thread(self, size: int, call: Callable[[], Result]) -> Result:
+        if size <= _SMALL:
+            return call()
+        executor = self._small if size <= _LARGE else self._large
+        return await asyncio.get_running_loop().run_in_executor(executor, call)
+
+    async def _run(self, work: Work) -> None:
+        """Wait until the scheduler has run every row; ended early, its rows are taken back."""
+        loop = asyncio.get_running_loop()
+        finished: asyncio.Future[None] = loop.create_future()
+        cancellation = Cancellation()
+        job = self._scheduler.submit(
+            work,
+            Limits(None, cancellation),
+            lambda error: _tell(loop, finished, error),
+        )
+        try:
+            await finished
+        finally:
+            if self._scheduler.end(job):  # the time is up, or the client has gone
+                cancellation.cancel()
+
+
+def _tell(loop: asyncio.AbstractEventLoop, finished: asyncio.Future[None], error: BaseException | None) -> None:
+    """Settle a future of an event loop from another thread; nobody waits where the loop has ended."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(_settle, finished, error)
+
+
+def _settle(finished: asyncio.Future[None], error: BaseException | None) -> None:
+    if finished.done():
+        return
+    if error is None:
+        finished.set_result(None)
+    else:
+        finished.set_exception(error)

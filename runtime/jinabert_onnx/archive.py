@@ -46,7 +46,7 @@ def pack(bundle: Path, archive: Path) -> None:
     manifest = open_bundle(bundle).manifest
     _require_storable(manifest, bundle / MANIFEST)
     content = (bundle / MANIFEST).read_bytes()
-    with _appearing_file(archive) as stream, tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
+    with appearing_file(archive) as stream, tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
         tar.addfile(_member(MANIFEST, len(content)), io.BytesIO(content))
         for name, record in sorted(manifest.files.items()):
             _add(tar, bundle / name, name, record)
@@ -244,7 +244,7 @@ def _extract(stream: BinaryIO, place: _Place, path: Path, record: FileRecord, wh
 
 
 @contextmanager
-def _appearing_file(path: Path) -> Iterator[BinaryIO]:
+def appearing_file(path: Path) -> Iterator[BinaryIO]:
     """A new file at `path` that appears only once the block has ended without an error."""
     _require_absent(path)
     with _naming(path):

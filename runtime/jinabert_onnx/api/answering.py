@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from jinabert_onnx import chunking, encoding, pooling
 from jinabert_onnx.encoding import LoadedModel, Settings
+from jinabert_onnx.errors import InputError
 from jinabert_onnx.pooling import Vectors
 from jinabert_onnx.stopping import Limits
 from jinabert_onnx.vector_types import AnyVectors, require_convertible
@@ -145,7 +146,10 @@ def _settings(model: LoadedModel, request: EmbeddingsRequest, policy: Policy) ->
     if dimensions > hidden:
         raise refuse(f"dimensions is {dimensions}, and vectors have {hidden}", "invalid_value", "dimensions")
     output_dtype = _DTYPES[request.encoding]
-    require_convertible(output_dtype, dimensions)
+    try:
+        require_convertible(output_dtype, dimensions)
+    except InputError as error:
+        raise refuse(str(error).replace("truncate_dim", "dimensions"), "invalid_value", "dimensions") from None
     return Settings(
         max_length=policy.max_length,
         dimensions=dimensions,
@@ -210,6 +214,9 @@ def _plan_chunks(model: LoadedModel, texts: list[str], settings: Settings) -> Wo
     """All texts as one, and a vector for each (late chunking)."""
     ends = np.cumsum([len(text) + len(_BETWEEN) for text in texts]) - len(_BETWEEN)
     spans = [(int(end) - len(text), int(end)) for text, end in zip(texts, ends, strict=True)]
+    for index, text in enumerate(texts):
+        if not text.strip():
+            raise refuse(f"input[{index}] is empty, and late_chunking needs a word of each", "invalid_value", "input")
     chunked = chunking.split_into_windows(model, _BETWEEN.join(texts), spans, None, settings)
     lock = threading.Lock()  # windows of one text may run at the same time, and add to the same sums
 

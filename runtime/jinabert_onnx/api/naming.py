@@ -20,17 +20,23 @@ def policy_for(
     max_tokens: int | None = None,
     accept_token_ids: bool = False,
 ) -> Policy:
-    """The policy of a loaded bundle; `names` are what else clients may call it, the first of them its own name.
+    """The policy of a bundle that was loaded from `source`; `names` are what clients may call it, its own name first.
 
-    Without `names` it is called what `source`, its hub id or directory, ends in, and a hub id is a name too.
+    Without `names` it has that of the checkpoint it was exported from, and that of the directory or hub id it was
+    loaded from; of hub ids both whole and without the owner.
     """
-    last = Path(source).resolve().name if Path(source).exists() else source.rpartition("/")[2]
-    found = tuple(names) or ((last,) if Path(source).exists() or last == source else (last, source))
     return Policy(
-        names=found,
+        names=tuple(names) or _names_of(embedder, source),
         max_length=embedder.max_seq_length,
         max_inputs=max_inputs,
         max_tokens=max_tokens,
         prefix=embedder.default_prompt,
         accept_token_ids=accept_token_ids,
     )
+
+
+def _names_of(embedder: Embedder, source: str) -> tuple[str, ...]:
+    loaded = Path(source).resolve().name if Path(source).exists() else source
+    checkpoint = embedder.bundle.manifest.source
+    found = [name for known in (checkpoint, loaded) if known for name in (known.rpartition("/")[2], known)]
+    return tuple(dict.fromkeys(name for name in found if name))

@@ -56,12 +56,12 @@ def add_model_argument(parser: ArgumentParser, variable: str | None = None) -> N
     parser.add_argument("--local-files-only", action="store_true", help="never ask the hub")
 
 
-def add_runtime_options(parser: ArgumentParser) -> None:
-    """--precision, what `add_provider_options` adds, and how the model is checked."""
+def add_runtime_options(parser: ArgumentParser, precision: str = "fp32") -> None:
+    """--precision (default `precision`), what `add_provider_options` adds, and how the model is checked."""
     parser.add_argument(
         "--precision",
         choices=("auto", *PRECISIONS),
-        default="fp32",
+        default=precision,
         help="weights to run; auto: what is fast here (default: %(default)s)",
     )
     add_provider_options(parser)

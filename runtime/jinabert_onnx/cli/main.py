@@ -20,7 +20,7 @@ from typing import TextIO
 from jinabert_onnx.errors import JinaBertError
 from jinabert_onnx.version import __version__
 
-from . import embed, info, pack, serve, unpack, verify
+from . import embed, info, lambda_zip, pack, serve, unpack, verify
 from .command import Command, exporter_entry_points, load_exporter
 
 _OWN = {
@@ -29,9 +29,10 @@ _OWN = {
     "verify": verify.COMMAND,
     "pack": pack.COMMAND,
     "unpack": unpack.COMMAND,
+    "lambda-zip": lambda_zip.COMMAND,
     "serve": serve.COMMAND,
 }
-_ORDER = ("export", "embed", "serve", "info", "verify", "pack", "unpack", "demo")
+_ORDER = ("export", "embed", "serve", "info", "verify", "pack", "unpack", "lambda-zip", "demo")
 _EXAMPLES = """\
 examples:
   jinabert-onnx export jinaai/jina-embeddings-v2-base-de bundle --precision fp32 int8

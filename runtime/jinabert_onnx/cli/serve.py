@@ -12,24 +12,42 @@ from jinabert_onnx.memory import parse_memory
 from .command import Command, add_model_argument, add_runtime_options, load_embedder
 
 _MODEL_VARIABLE = "JINABERT_ONNX_MODEL"
+_PRECISION_VARIABLE = "JINABERT_ONNX_PRECISION"
 _LONGEST = 86_400.0  # seconds
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_argument(parser, variable=_MODEL_VARIABLE)
-    parser.add_argument("--host", default=os.environ.get("HOST", "127.0.0.1"), help="address (default: %(default)s)")
-    parser.add_argument("--port", default=os.environ.get("PORT", "8080"), help="port (default: %(default)s)")
+    parser.add_argument(
+        "--host",
+        default=os.environ.get("HOST", "127.0.0.1"),
+        help="address to listen on (default: $HOST, or 127.0.0.1)",
+    )
+    parser.add_argument(
+        "--port", default=os.environ.get("PORT", "8080"), help="port to listen on, 0 for any (default: $PORT, or 8080)"
+    )
     parser.add_argument(
         "--model-name",
         action="append",
         default=[],
         metavar="NAME",
-        help="what clients call the model; may be given several times (default: the name of MODEL)",
+        help="what clients call the model, may be given several times (default: its names, of checkpoint and bundle)",
     )
     parser.add_argument("--max-length", type=int, metavar="N", help="most tokens of a text (default: the model's)")
-    parser.add_argument("--api-key-file", metavar="FILE", help="keys of which clients must send one, one a line")
+    parser.add_argument(
+        "--api-key-file",
+        metavar="FILE",
+        help="API keys, one a line, of which clients must send one (default: $JINABERT_ONNX_API_KEYS, by commas)",
+    )
     parser.add_argument(
         "--timeout", type=float, default=60.0, metavar="S", help="seconds for one request (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--body-timeout",
+        type=float,
+        default=10.0,
+        metavar="S",
+        help="seconds in which headers, and then a body, must come (default: %(default)s)",
     )
     parser.add_argument("--max-body", default="8MB", metavar="SIZE", help="largest body (default: %(default)s)")
     parser.add_argument(
@@ -50,8 +68,13 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="seconds to end requests at SIGTERM (default: %(default)s)",
     )
     parser.add_argument("--accept-token-ids", action="store_true", help="take token ids of this model's tokenizer too")
-    parser.add_argument("--log-format", choices=("text", "json"), default="text", help="(default: %(default)s)")
-    add_runtime_options(parser)
+    parser.add_argument(
+        "--log-format",
+        choices=("text", "json"),
+        default="text",
+        help="form of the log on stderr (default: %(default)s)",
+    )
+    add_runtime_options(parser, precision=os.environ.get(_PRECISION_VARIABLE, "fp32"))
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -66,6 +89,7 @@ def _run(arguments: argparse.Namespace) -> int:
         raise InputError(f"no model; give the directory or the hub id of a bundle, or set {_MODEL_VARIABLE}")
     options = Options(
         timeout=_seconds("timeout", arguments.timeout),
+        body_timeout=_seconds("body_timeout", arguments.body_timeout),
         max_body=parse_memory(arguments.max_body),
         max_inputs=require_range("max_inputs", arguments.max_inputs, 1, None),
         max_queue_tokens=require_range("max_queue_tokens", arguments.max_queue_tokens, 1, None),

@@ -12,9 +12,10 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from jinabert_onnx.api.naming import policy_for
-from jinabert_onnx.api.problems import Problem
+from jinabert_onnx.api.problems import Problem, problem_of
 from jinabert_onnx.api.schema import EmbeddingsRequest, EmbeddingsResponse, ProblemResponse
 from jinabert_onnx.embedder import Embedder
+from jinabert_onnx.errors import JinaBertError
 from jinabert_onnx.version import __version__
 
 from .guard import FIELDS, Guard
@@ -46,7 +47,7 @@ def create_app(embedder: Embedder, source: str, options: Options, state: State) 
     )
     description = _describe(embedder, policy.names[0])
     metrics = Metrics(description, lambda: scheduler.waiting_tokens)
-    scheduler = Scheduler(embedder.loaded, options.max_queue_tokens, metrics)
+    scheduler = Scheduler(embedder.loaded, options.max_queue_tokens, options.timeout / 2, metrics)
     service = Service(embedder.loaded, policy, scheduler, options.timeout)
 
     @asynccontextmanager
@@ -63,7 +64,7 @@ def create_app(embedder: Embedder, source: str, options: Options, state: State) 
         version=__version__,
         lifespan=lifespan,
         redoc_url=None,
-        exception_handlers={HTTPException: _refuse_route},
+        exception_handlers={HTTPException: _refuse_route, JinaBertError: _refuse, Exception: _refuse},
     )
     _add_embeddings(app, service, description)
     _add_models(app, policy.names)
@@ -150,6 +151,13 @@ def _add_probes(app: FastAPI, state: State, description: dict[str, str], metrics
     @app.get("/metrics", summary="For Prometheus", response_class=Response)
     async def show_metrics() -> Response:
         return Response(metrics.page(), media_type=CONTENT_TYPE)
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    """Errors of a request's own, and those that nobody foresaw, which `Guard` logs."""
+    problem = problem_of(error)
+    headers = {} if problem.retry_after is None else {"retry-after": str(problem.retry_after)}
+    return Response(problem.body(), problem.status, headers, "application/json")
 
 
 async def _refuse_route(request: Request, error: Exception) -> Response:

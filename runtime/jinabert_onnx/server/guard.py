@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from jinabert_onnx.api.problems import Problem, RequestError, problem_of
+from jinabert_onnx.errors import StateError
 
 from .access_log import LOGGER, log_request
 from .keys import Keys
@@ -29,7 +30,7 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 OPEN_PATHS = frozenset({"/health", "/ready", "/ping"})  # for probes, which have no key
 FIELDS = "jinabert_onnx.fields"  # of the scope: what the application adds to the request's line in the log
 
-_MOST_OPEN = 1000  # requests without an answer yet
+_MOST_OPEN = 512  # requests without an answer yet
 _BODIES = 16  # bodies of the largest size that may be in memory at a time
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _GONE = 499  # the status that is noted for a client that did not wait
@@ -72,6 +73,8 @@ class Guard:
             await self._handle(scope, receive, answer)
         except ClientGoneError:
             answer.status = _GONE
+        except asyncio.CancelledError:  # the time to drain is up
+            await answer.refuse(problem_of(StateError("the server has ended")))
         except Exception as error:
             problem = problem_of(error)
             if problem.status == 500:

@@ -21,7 +21,8 @@ class Options:
         body_timeout: seconds in which a request's headers, and then its body, must have come.
         max_body: bytes of a body.
         max_inputs: texts of a request.
-        max_queue_tokens: tokens that may wait, and that one request may have.
+        max_queue_tokens: tokens that may wait, and that one request may have. Less may wait where these would take
+            longer than half of `timeout`.
         drain: seconds after SIGTERM in which accepted requests may end.
         keys: of which a request must bring one; none for everybody.
         names: what clients may call the model; empty for its own name.

@@ -65,9 +65,10 @@ class Job:
 class Scheduler:
     """Runs the rows of jobs on one model. `close` it."""
 
-    def __init__(self, model: LoadedModel, max_queue_tokens: int, observer: Observer) -> None:
+    def __init__(self, model: LoadedModel, max_queue_tokens: int, max_wait: float, observer: Observer) -> None:
+        """Work is refused while `max_queue_tokens` wait, or what waits takes longer than `max_wait` seconds."""
         self._model = model
-        self._max_queue_tokens = max_queue_tokens
+        self._max_queue_tokens, self._max_wait = max_queue_tokens, max_wait
         self._observer = observer
         self._budget = TOKEN_BUDGETS[model.session.provider]
         self._changed = threading.Condition()
@@ -93,8 +94,9 @@ class Scheduler:
         Raises:
             RequestError: the queue is full: 429.
         """
-        if self._waiting and self._waiting + tokens > self._max_queue_tokens:
-            seconds = max(1, math.ceil(self._waiting / self._rate)) if self._rate else 1
+        wait = self._waiting / self._rate if self._rate else 0.0  # seconds
+        if self._waiting and (self._waiting + tokens > self._max_queue_tokens or wait > self._max_wait):
+            seconds = max(1, math.ceil(wait))
             message = f"the server is busy ({self._waiting} tokens wait); try again in {seconds} s"
             raise RequestError(Problem(429, message, "rate_limit_exceeded", retry_after=seconds))
 
@@ -125,7 +127,7 @@ class Scheduler:
         """Nobody waits for this job any more: its rows that have not begun will not run. True the first time."""
         with self._changed:
             first, job.ended = not job.ended, True
-            for lane in (self._short, self._long):
+            for lane in (self._short, self._long) if job.left else ():
                 self._waiting -= sum(row.tokens for row in lane.remove(job))
         return first
 

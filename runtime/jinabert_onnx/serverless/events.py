@@ -1,0 +1,117 @@
+"""AWS's events as one kind of call, and answers in the shape that the sender of each reads. Knows nothing of models.
+
+Senders are API Gateway's REST APIs (payload format 1.0), its HTTP APIs and function URLs (2.0), load balancers, and
+whoever invokes the function directly: then the event is the request itself, and the response or {"error": ...} comes
+back as an object.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import orjson
+
+from jinabert_onnx.api.problems import Problem, refuse
+
+EMBEDDINGS = "/v1/embeddings"
+MOST_BYTES = 6_291_556  # of what a function returns
+MOST_BYTES_BALANCED = 1 << 20  # of what a load balancer takes of it
+
+
+@dataclass(frozen=True)
+class Call:
+    """What an event asks for.
+
+    Attributes:
+        method: of HTTP.
+        path: of HTTP, which begins with the stage where the API has one in its paths.
+        content: the body, as the event has it: text, base64 or nothing.
+        is_base64: which of them.
+        direct: whether the event itself is the request.
+        most_bytes: of what is returned, as JSON.
+    """
+
+    method: str
+    path: str
+    content: str
+    is_base64: bool = False
+    direct: bool = False
+    most_bytes: int = MOST_BYTES
+
+    def body(self) -> bytes:
+        """The request's body.
+
+        Raises:
+            RequestError: it should be base64 and is not.
+        """
+        content = self.content.encode("utf-8", "surrogatepass")  # what is no UTF-8 is no JSON either
+        if not self.is_base64:
+            return content
+        try:
+            return base64.b64decode(content, validate=True)
+        except binascii.Error as error:
+            raise refuse("the body is marked as base64 and is not", "invalid_base64") from error
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A response of HTTP; its body is JSON."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def problem_answer(problem: Problem, headers: Mapping[str, str] | None = None) -> Answer:
+    """The answer that says why there is none."""
+    retry = {} if problem.retry_after is None else {"retry-after": str(problem.retry_after)}
+    return Answer(problem.status, problem.body(), {**retry, **(headers or {})})
+
+
+def read_call(event: object) -> Call:
+    """What `event` asks for. One that is not of HTTP is a request itself, however odd."""
+    context = event.get("requestContext") if isinstance(event, dict) else None
+    if not isinstance(event, dict) or not isinstance(context, dict):
+        return Call("POST", EMBEDDINGS, json.dumps(event), direct=True)
+    http = context.get("http")
+    if isinstance(http, dict):
+        method, path = http.get("method"), event.get("rawPath")
+    else:
+        method, path = event.get("httpMethod"), event.get("path")
+    return Call(
+        method=str(method or ""),
+        path=str(path or ""),
+        content=str(event.get("body") or ""),
+        is_base64=event.get("isBase64Encoded") is True,
+        most_bytes=MOST_BYTES_BALANCED if "elb" in context else MOST_BYTES,
+    )
+
+
+def write_answer(call: Call, answer: Answer) -> dict[str, object]:
+    """What the function returns: at most what the call's sender takes."""
+    content = _shaped(call, answer)
+    size = len(json.dumps(content))  # as Lambda's runtime writes it
+    if size <= call.most_bytes:
+        return content
+    message = (
+        f"the response has {size} bytes and at most {call.most_bytes} can be returned; send fewer texts, or ask for "
+        "encoding_format base64 (half as long), binary, or fewer dimensions"
+    )
+    return _shaped(call, problem_answer(Problem(413, message, "response_too_large")))
+
+
+def _shaped(call: Call, answer: Answer) -> dict[str, object]:
+    if call.direct:
+        content: dict[str, object] = orjson.loads(answer.body)
+        return content
+    headers = {"content-type": "application/json", **answer.headers}
+    return {
+        "statusCode": answer.status,
+        "headers": headers,
+        "body": answer.body.decode("utf-8"),
+        "isBase64Encoded": False,
+    }

@@ -1,0 +1,96 @@
+"""A loaded model and the routes that it answers, one call at a time. Knows nothing of AWS's events."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections.abc import Callable
+
+import orjson
+
+from jinabert_onnx.api.answering import plan, response_body
+from jinabert_onnx.api.naming import policy_for
+from jinabert_onnx.api.problems import Problem, problem_of
+from jinabert_onnx.api.running import run_alone
+from jinabert_onnx.api.schema import parse_request
+from jinabert_onnx.embedder import Embedder
+from jinabert_onnx.errors import DeadlineError, JinaBertError
+from jinabert_onnx.stopping import Limits
+from jinabert_onnx.version import __version__
+
+from .events import EMBEDDINGS, Answer, Call, problem_answer
+
+logger = logging.getLogger("jinabert_onnx.serverless")
+
+
+class Function:
+    """What answers calls: `POST .../v1/embeddings`, `GET .../v1/models` and `GET .../health`."""
+
+    def __init__(self, embedder: Embedder, source: str) -> None:
+        """`source`, a directory or a hub id, names the model."""
+        self._embedder, self._policy = embedder, policy_for(embedder, source)
+        self._fingerprint = str(embedder.fingerprint)
+        self._created = int(time.time())
+        self._routes: dict[str, tuple[str, Callable[[Call, Limits], Answer]]] = {
+            EMBEDDINGS: ("POST", self._embed),
+            "/v1/models": ("GET", self._models),
+            "/health": ("GET", self._health),
+        }
+
+    def answer(self, call: Call, seconds: float) -> Answer:
+        """The answer, or why there is none; it takes at most `seconds`, but for the writing of JSON."""
+        try:
+            if seconds <= 0:
+                raise DeadlineError("no time is left for this call")
+            return self._dispatch(call, Limits(seconds))
+        except Exception as error:
+            problem = problem_of(error)
+            if problem.status == 500:
+                _log(error)
+            return problem_answer(problem)
+
+    def _dispatch(self, call: Call, limits: Limits) -> Answer:
+        """Whatever stands before a route's path is a stage or a mapping, and none of ours."""
+        path = call.path.rstrip("/")
+        route = next((route for route in self._routes if path.endswith(route)), None)
+        if route is None:
+            return problem_answer(Problem(404, f"there is nothing at {call.path[:80]!r}", "not_found"))
+        method, run = self._routes[route]
+        if call.method != method:
+            problem = Problem(405, f"{route} is for {method}", "method_not_allowed")
+            return problem_answer(problem, {"allow": method})
+        return run(call, limits)
+
+    def _embed(self, call: Call, limits: Limits) -> Answer:
+        request = parse_request(call.body())
+        work = plan(self._embedder.loaded, request, self._policy)
+        run_alone(self._embedder.loaded, work, limits)
+        body = response_body(work, request, self._policy)
+        return Answer(200, body, {"x-embedding-fingerprint": self._fingerprint})
+
+    def _models(self, call: Call, limits: Limits) -> Answer:
+        models = [
+            {"id": name, "object": "model", "created": self._created, "owned_by": "jinabert-onnx"}
+            for name in self._policy.names
+        ]
+        return Answer(200, orjson.dumps({"object": "list", "data": models}))
+
+    def _health(self, call: Call, limits: Limits) -> Answer:
+        content = {
+            "status": "ready",
+            "model": self._policy.names[0],
+            "fingerprint": self._fingerprint,
+            "precision": self._embedder.precision,
+            "threads": self._embedder.threads,
+            "max_tokens": self._policy.max_length,
+            "dimensions": self._embedder.get_sentence_embedding_dimension(),
+            "version": __version__,
+        }
+        return Answer(200, orjson.dumps(content))
+
+
+def _log(error: Exception) -> None:
+    """What failed and where; only our own errors' messages, since others' may quote a text."""
+    what = f"{type(error).__name__}: {error}" if isinstance(error, JinaBertError) else type(error).__name__
+    logger.error("a call failed: %s\n%s", what, "".join(traceback.format_tb(error.__traceback__)))

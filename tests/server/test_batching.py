@@ -1,0 +1,165 @@
+"""Requests of many clients, merged: the same vectors as alone, nobody stuck behind a long text, none lost."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import os
+import random
+import signal
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from conftest import LiveServer, Start, wait_for
+from jinabert_onnx import Embedder
+from jinabert_onnx.api.answering import Work
+from jinabert_onnx.server.scheduler import Scheduler
+from jinabert_onnx.stopping import Limits
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+HELD_OUT = json.loads((ROOT / "tests" / "data" / "tiny-de-en" / "heldout.json").read_text("utf-8"))
+SENTENCES = [entry["text"] for entry in HELD_OUT["sentences"]]
+LONG = "the house at the river " * 1200
+
+
+def test_merged_requests_get_what_encode_gives_alone(server: LiveServer, model: Embedder) -> None:
+    drawn = random.Random(0)
+    texts = [drawn.choice([SENTENCES[i], SENTENCES[i] * drawn.randint(1, 40)]) for i in range(96)]
+    expected = {text: model.encode(text, normalize_embeddings=True) for text in texts}
+    batches = server.metric("jinabert_onnx_batch_rows_count")
+
+    with concurrent.futures.ThreadPoolExecutor(32) as pool:
+        answers = list(pool.map(lambda text: server.embed(input=text), texts))
+
+    for text, answer in zip(texts, answers, strict=True):
+        np.testing.assert_allclose(answer.json()["data"][0]["embedding"], expected[text], atol=1e-6)
+    assert server.metric("jinabert_onnx_batch_rows_count") - batches < len(texts)  # they did run together
+
+
+def test_short_texts_overtake_a_long_one(start: Start) -> None:
+    server = start("--threads", "1")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        long = pool.submit(server.embed, input=[LONG] * 4)
+        wait_for(lambda: server.metric("jinabert_onnx_queued_tokens") > 0)
+        for _ in range(5):
+            assert server.embed(input="short").status_code == 200
+        assert not long.done()
+        assert long.result().status_code == 200
+
+
+def test_short_texts_overtake_a_long_one_under_a_memory_limit(start: Start) -> None:
+    server = start("--threads", "1", "--max-memory", "400MB")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        long = pool.submit(server.embed, input=[LONG] * 4)
+        wait_for(lambda: server.metric("jinabert_onnx_queued_tokens") > 0)
+        for _ in range(5):
+            assert server.embed(input="short").status_code == 200
+        assert not long.done()
+        assert long.result().status_code == 200
+    assert server.memory() < 400e6
+
+
+def test_a_request_of_one_text_overtakes_one_of_many(start: Start) -> None:
+    server = start("--threads", "1")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        many = pool.submit(server.embed, input=[text * 10 for text in SENTENCES[:150]])
+        wait_for(lambda: server.metric("jinabert_onnx_queued_tokens") > 0)
+        assert server.embed(input="short").status_code == 200
+        assert not many.done()
+        assert len(many.result().json()["data"]) == 150
+
+
+def test_a_request_that_fails_alone_does_not_take_others_with_it(model: Embedder) -> None:
+    scheduler = Scheduler(model.loaded, 65_536, 60, Silent())
+    taken: dict[str, int] = {}
+    finished: dict[str, BaseException | None] = {}
+    gate = threading.Event()
+
+    def work(name: str, fails: bool = False, last: int = 5) -> Work:
+        def take(index: int, embeddings: np.ndarray) -> None:
+            gate.wait(30)
+            taken[name] = taken.get(name, 0) + 1
+            if fails:
+                raise ValueError("this request's own")
+
+        return Work([np.array([2, last, 3])] * 2, take, lambda: np.empty(0), 6)
+
+    for name, fails, last in (("first", False, 5), ("bad", True, 5), ("good", False, 5), ("broken", False, 10**9)):
+        scheduler.submit(work(name, fails, last), Limits(), lambda error, name=name: finished.update({name: error}))
+    gate.set()
+    wait_for(lambda: len(finished) == 4)
+    scheduler.close()
+
+    assert finished["first"] is None
+    assert finished["good"] is None
+    assert isinstance(finished["bad"], ValueError)
+    assert isinstance(finished["broken"], Exception)
+    assert taken["good"] == 2
+    assert scheduler.waiting_tokens == 0
+
+
+class Silent:
+    def batch(self, rows: int, tokens: int, seconds: float) -> None:
+        pass
+
+    def waited(self, seconds: float) -> None:
+        pass
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_under_load_loses_no_accepted_request(start: Start, number: int) -> None:
+    server = start()
+    outcomes: list[str] = []
+    stop = threading.Event()
+
+    def client(seed: int) -> None:
+        with httpx.Client(base_url=server.url, timeout=60) as connection:
+            while not stop.is_set():
+                try:
+                    answer = connection.post("/v1/embeddings", json={"input": SENTENCES[seed % 100] * 5})
+                except httpx.ConnectError:
+                    return  # not accepted: nobody listens any more
+                outcomes.append(str(answer.status_code))
+                seed += 1
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        clients = [pool.submit(client, seed) for seed in range(16)]
+        wait_for(lambda: len(outcomes) > 100)
+        os.kill(server.process.pid, number)
+        assert server.process.wait(60) == 0
+        stop.set()
+        for done in clients:
+            done.result()
+
+    assert set(outcomes) == {"200"}
+    assert "Traceback" not in server.log
+
+
+def test_while_it_drains_it_is_not_ready_and_ends_what_has_come(start: Start) -> None:
+    server = start("--threads", "1")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool, server.client() as client:
+        assert client.get("/ready").status_code == 200
+        long = pool.submit(server.embed, input=[LONG] * 4)
+        wait_for(lambda: server.metric("jinabert_onnx_queued_tokens") > 0)
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        answer = client.get("/ready")  # on the connection that was open
+        assert answer.status_code == 503
+        assert answer.headers["connection"] == "close"
+        assert long.result().status_code == 200
+    assert server.process.wait(60) == 0
+
+
+def test_what_does_not_end_in_time_is_ended(start: Start) -> None:
+    server = start("--threads", "1", "--drain", "1")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        long = pool.submit(server.embed, input=[LONG] * 10)
+        wait_for(lambda: server.metric("jinabert_onnx_queued_tokens") > 0)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(60) == 0
+        assert long.result().status_code == 503
+        assert long.result().json()["error"]["code"] == "shutting_down"

@@ -1,0 +1,245 @@
+"""What a server refuses, and how it stays alive: keys, sizes, slow and vanishing clients, nonsense."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import socket
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from conftest import LiveServer, Start, wait_for
+
+KEY, OTHER = "a-key-of-some-length", "another-key-of-length"
+LONG = "the house at the river " * 1200  # thousands of tokens: seconds of work
+
+
+def send_raw(server: LiveServer, content: bytes, wait: float = 30.0) -> bytes:
+    """Send bytes on a connection of its own, and read until the server closes it or has sent an answer."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=wait) as connection:
+        connection.sendall(content)
+        return connection.recv(65_536)
+
+
+def post(body: bytes, length: int | None = None) -> bytes:
+    length = len(body) if length is None else length
+    head = (
+        f"POST /v1/embeddings HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def test_a_key_is_needed_everywhere_but_for_probes(start: Start, tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text(f"{KEY}\n\n  {OTHER}\n")
+    server = start("--api-key-file", str(keys))
+    with server.client() as client:
+        for path in ("/health", "/ready", "/ping"):
+            assert client.get(path).status_code == 200
+        for path in ("/v1/models", "/metrics", "/docs", "/openapi.json", "/nowhere"):
+            refused = client.get(path)
+            assert refused.status_code == 401
+            assert refused.json()["error"]["code"] == "invalid_api_key"
+            assert refused.headers["www-authenticate"] == "Bearer"
+        for given in ("Bearer wrong", KEY, f"Basic {KEY}", f"Bearer {KEY}x", "Bearer", "Bearer ä".encode("latin-1")):
+            assert client.get("/v1/models", headers={"Authorization": given}).status_code == 401
+        for key in (KEY, OTHER):
+            assert client.get("/v1/models", headers={"Authorization": f"Bearer {key}"}).status_code == 200
+            headers = {"Authorization": f"bearer {key}"}
+            assert client.post("/v1/embeddings", json={"input": "a"}, headers=headers).status_code == 200
+    assert KEY not in server.log
+
+
+def test_keys_may_come_from_the_environment(start: Start) -> None:
+    server = start(environment={"JINABERT_ONNX_API_KEYS": f"{KEY},{OTHER}"})
+
+    assert httpx.get(f"{server.url}/v1/models").status_code == 401
+    assert httpx.get(f"{server.url}/v1/models", headers={"Authorization": f"Bearer {OTHER}"}).status_code == 200
+
+
+NONSENSE = {
+    "not JSON": b"{",
+    "nothing": b"",
+    "a list": b"[]",
+    "a number": b"3",
+    "invalid UTF-8": b'{"input": "\xff\xfe"}',
+    "a lone surrogate": b'{"input": "\\ud800"}',
+    "a lone low surrogate": b'{"input": "\\udfff abc"}',
+    "NaN": b'{"input": "a", "dimensions": NaN}',
+    "a huge number": b'{"input": "a", "dimensions": 1' + b"0" * 5000 + b"}",
+    "deep nesting": b'{"input": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "a byte order mark": b'\xef\xbb\xbf{"input": "a"}',
+    "100,000 texts": b'{"input": [' + b'"a",' * 99_999 + b'"a"]}',
+    "a million numbers": b'{"input": [' + b"1," * 999_999 + b"1]}",
+    "a key of a megabyte": b'{"' + b"k" * 1_000_000 + b'": 1, "input": "a"}',
+}
+
+
+@pytest.mark.parametrize("name", NONSENSE)
+def test_nonsense_is_a_400(server: LiveServer, name: str) -> None:
+    with server.client() as client:
+        answer = client.post("/v1/embeddings", content=NONSENSE[name], headers={"content-type": "application/json"})
+        assert answer.status_code == 400, answer.text[:300]
+        assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+        assert len(answer.text) < 3000
+        assert client.post("/v1/embeddings", json={"input": "a"}).status_code == 200
+
+
+def test_null_bytes_are_text_as_any_other(server: LiveServer) -> None:
+    assert server.embed(input=["\x00", "a\x00" * 100]).status_code == 200
+
+
+def test_requests_that_are_no_http_are_refused(server: LiveServer) -> None:
+    for content in (b"\x00\x01\x02\r\n\r\n", b"GET\r\n\r\n", b"A" * 100_000 + b"\r\n\r\n"):
+        assert send_raw(server, content).startswith(b"HTTP/1.1 400")
+    assert server.embed(input="a").status_code == 200
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_body_that_is_too_large_is_refused(server: LiveServer, declared: bool) -> None:
+    body = json.dumps({"input": "a " * 5_000_000}).encode()
+
+    content = body if declared else (body[first : first + 65_536] for first in range(0, len(body), 65_536))
+    answer = httpx.post(f"{server.url}/v1/embeddings", content=content, timeout=60)
+
+    assert answer.status_code == 413
+    assert answer.json()["error"]["code"] == "body_too_large"
+    assert server.embed(input="a").status_code == 200
+
+
+def test_a_text_of_megabytes_is_refused_by_its_tokens(server: LiveServer) -> None:
+    answer = server.embed(input="a " * 1_000_000)
+
+    assert answer.status_code == 400
+    assert "1000003 tokens" in answer.json()["error"]["message"]
+
+
+def test_a_request_of_too_many_tokens_is_refused(start: Start) -> None:
+    server = start("--max-queue-tokens", "100", "--max-inputs", "30")
+
+    assert server.embed(input=["a"] * 31).json()["error"]["code"] == "too_many_inputs"
+    assert server.embed(input=["a b c"] * 30).json()["error"]["code"] == "too_many_tokens"
+    assert server.embed(input=["a b c"] * 20).status_code == 200
+
+
+@pytest.mark.parametrize("part", [b"", b"POST /v1/emb", post(b"")[:-2]], ids=["nothing", "a line", "headers"])
+def test_slow_headers_end_the_connection(start: Start, part: bytes) -> None:
+    server = start("--body-timeout", "0.5")
+
+    assert send_raw(server, part) == b""
+    assert server.embed(input="a").status_code == 200
+
+
+def test_slow_headers_of_a_second_request_end_the_connection(start: Start) -> None:
+    server = start("--body-timeout", "0.5")
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(post(b'{"input": "a"}'))
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 200")
+        connection.sendall(b"POST /v1/emb")
+        while connection.recv(65_536):  # the rest of the first answer
+            pass
+
+
+def test_a_slow_body_times_out_though_it_trickles(start: Start) -> None:
+    server = start("--body-timeout", "1")
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(post(b"", length=1000))
+        for _ in range(15):
+            connection.sendall(b" ")
+            time.sleep(0.1)
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 408")
+    assert server.embed(input="a").status_code == 200
+
+
+def test_many_slow_clients_do_not_keep_others_out(server: LiveServer) -> None:
+    slow = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(300)]
+    try:
+        for connection in slow:
+            connection.sendall(post(b"{", length=1000))
+        assert server.embed(input="a").status_code == 200
+    finally:
+        for connection in slow:
+            connection.close()
+    wait_for(lambda: server.metric("jinabert_onnx_open_requests") <= 1)
+
+
+def test_a_full_queue_is_a_429_that_says_when_to_come_back(start: Start) -> None:
+    server = start("--max-queue-tokens", "9000")
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda number: server.embed(input=LONG), range(20)))
+
+    statuses = [answer.status_code for answer in answers]
+    assert set(statuses) == {200, 429}
+    refused = next(answer for answer in answers if answer.status_code == 429)
+    assert refused.json()["error"]["type"] == "rate_limit_error"
+    assert int(refused.headers["retry-after"]) >= 1
+    wait_for(lambda: server.metric("jinabert_onnx_queued_tokens") == 0)
+    assert server.embed(input="a").status_code == 200
+
+
+def test_a_request_that_takes_too_long_is_a_504_and_frees_its_place(start: Start) -> None:
+    server = start("--timeout", "0.3", "--threads", "1")
+
+    answer = server.embed(input=[LONG] * 7)
+
+    assert answer.status_code == 504
+    assert answer.json()["error"]["code"] == "timeout"
+    wait_for(lambda: server.metric("jinabert_onnx_queued_tokens") == 0)
+    assert server.embed(input="a").status_code == 200
+
+
+def test_the_work_of_a_client_that_has_gone_is_dropped(start: Start) -> None:
+    server = start("--threads", "1")
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(post(json.dumps({"input": [LONG] * 7}).encode()))
+        wait_for(lambda: server.metric("jinabert_onnx_queued_tokens") > 0)
+
+    wait_for(lambda: server.metric("jinabert_onnx_queued_tokens") == 0)
+
+    assert server.metric("jinabert_onnx_tokens_total") < 4 * 8192
+    wait_for(lambda: server.metric('jinabert_onnx_requests_total{route="/v1/embeddings",status="499"}') == 1)
+
+
+def test_a_memory_limit_refuses_what_cannot_fit(start: Start, trained: Path) -> None:
+    server = start("--max-memory", "150MB")
+
+    answer = server.embed(input=LONG)
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "memory_limit"
+    assert server.embed(input=["a", "b " * 300]).status_code == 200
+
+
+def test_texts_and_keys_are_in_no_log(start: Start, tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text(KEY)
+    server = start("--api-key-file", str(keys), "--log-format", "json")
+    headers = {"Authorization": f"Bearer {KEY}", "X-Request-ID": "my-request.1"}
+    with server.client() as client:
+        answers = [
+            client.post("/v1/embeddings", json={"input": ["tellnobody"] * 2}, headers=headers),
+            client.post("/v1/embeddings", json={"input": ["tellnobody", 3]}, headers=headers),
+            client.post("/v1/embeddings", content=b'{"input": "tellnobody', headers=headers),
+            client.get("/tellnobody?tellnobody=tellnobody", headers=headers),
+        ]
+
+    assert [answer.status_code for answer in answers] == [200, 400, 400, 404]
+    assert {answer.headers["x-request-id"] for answer in answers} == {"my-request.1"}
+    lines = [json.loads(line) for line in server.log.splitlines()]
+    requests = [line for line in lines if line["message"] == "request"]
+    assert [line["status"] for line in requests[-4:]] == [200, 400, 400, 404]
+    assert requests[-4]["texts"] == 2
+    assert requests[-4]["tokens"] == answers[0].json()["usage"]["total_tokens"]
+    assert {line["id"] for line in requests[-4:]} == {"my-request.1"}
+    assert "tellnobody" not in server.log
+    assert KEY not in server.log
+
+
+def test_a_request_id_that_could_forge_a_log_is_replaced(server: LiveServer) -> None:
+    given = "x" * 200 + " forged"
+    with server.client() as client:
+        answer = client.post("/v1/embeddings", json={"input": "a"}, headers={"X-Request-ID": given})
+    assert answer.headers["x-request-id"] != given
+    assert len(answer.headers["x-request-id"]) == 32

@@ -1,0 +1,228 @@
+"""What a request may ask for, and what it gets: the fields of OpenAI's and of Jina's API."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from conftest import LiveServer, Start
+from jinabert_onnx import Embedder
+
+TEXTS = ["How is the weather today?", "Wie ist das Wetter heute? " * 30, "", "列车 🚆", "a\x00b"]
+
+
+def vectors_of(answer: httpx.Response) -> np.ndarray:
+    assert answer.status_code == 200, answer.text
+    data = answer.json()["data"]
+    assert [entry["index"] for entry in data] == list(range(len(data)))
+    return np.array([entry["embedding"] for entry in data], dtype=np.float32)
+
+
+def test_vectors_are_those_of_encode_scaled_to_length_1(server: LiveServer, model: Embedder) -> None:
+    answer = server.embed(input=TEXTS, model="tiny-de-en")
+
+    np.testing.assert_allclose(vectors_of(answer), model.encode(TEXTS, normalize_embeddings=True), atol=1e-6)
+    content = answer.json()
+    tokens = sum(model.count_tokens(TEXTS))
+    assert content["object"] == "list"
+    assert content["model"] == "tiny-de-en"
+    assert content["usage"] == {"prompt_tokens": tokens, "total_tokens": tokens}
+    assert answer.headers["x-embedding-fingerprint"] == str(model.fingerprint)
+
+
+def test_one_text_may_stand_without_a_list(server: LiveServer, model: Embedder) -> None:
+    expected = model.encode(TEXTS[0], normalize_embeddings=True)
+    np.testing.assert_allclose(vectors_of(server.embed(input=TEXTS[0]))[0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("field", ["encoding_format", "embedding_type"])
+def test_base64_is_of_little_endian_floats(server: LiveServer, model: Embedder, field: str) -> None:
+    answer = server.embed(input=TEXTS, **{field: "base64"})
+
+    rows = [np.frombuffer(base64.b64decode(entry["embedding"]), dtype="<f4") for entry in answer.json()["data"]]
+    np.testing.assert_allclose(rows, model.encode(TEXTS, normalize_embeddings=True), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["binary", "ubinary"])
+def test_binary_vectors_are_those_of_encode(server: LiveServer, model: Embedder, kind: str) -> None:
+    answer = server.embed(input=TEXTS[:2], encoding_format=kind, dimensions=64)
+
+    expected = model.encode(TEXTS[:2], normalize_embeddings=True, truncate_dim=64, output_dtype=kind)
+    np.testing.assert_array_equal(vectors_of(answer), expected)
+
+
+def test_dimensions_are_cut_before_scaling(server: LiveServer, model: Embedder) -> None:
+    expected = model.encode(TEXTS, truncate_dim=10, normalize_embeddings=True)
+    np.testing.assert_allclose(vectors_of(server.embed(input=TEXTS, dimensions=10)), expected, atol=1e-6)
+
+
+def test_vectors_may_stay_as_the_model_gives_them(server: LiveServer, model: Embedder) -> None:
+    np.testing.assert_allclose(
+        vectors_of(server.embed(input=TEXTS, normalized=False)), model.encode(TEXTS), rtol=1e-6, atol=1e-6
+    )
+
+
+def test_late_chunking_reads_all_texts_as_one(server: LiveServer, model: Embedder) -> None:
+    texts = ["Berlin is the capital of Germany.", "It has 3.8 million people.", "Die Stadt liegt an der Spree."]
+    joined = "\n".join(texts)
+    spans = [(joined.index(text), joined.index(text) + len(text)) for text in texts]
+
+    found = vectors_of(server.embed(input=texts, late_chunking=True))
+
+    np.testing.assert_allclose(found, model.encode_chunks(joined, spans, normalize_embeddings=True).vectors, atol=1e-6)
+    assert np.abs(found - model.encode(texts, normalize_embeddings=True)).max() > 0.01
+
+
+def test_late_chunking_goes_beyond_the_limit_in_windows(start: Start, trained: Path) -> None:
+    server = start("--max-length", "100")
+    model = Embedder.load(trained, precision="int8")
+    model.max_seq_length = 100
+    texts = [f"Satz {number} über das Wetter und den Zug." for number in range(40)]
+    joined = "\n".join(texts)
+    ends = np.cumsum([len(text) + 1 for text in texts]) - 1
+    spans = [(int(end) - len(text), int(end)) for text, end in zip(texts, ends, strict=True)]
+
+    found = vectors_of(server.embed(input=texts, late_chunking=True))
+
+    np.testing.assert_allclose(found, model.encode_chunks(joined, spans, normalize_embeddings=True).vectors, atol=1e-6)
+
+
+def test_a_text_that_is_too_long_is_refused_by_how_much_unless_truncated(server: LiveServer, model: Embedder) -> None:
+    long = "the house at the river " * 2000
+    tokens = model.count_tokens(long)[0]
+
+    refused = server.embed(input=["short", long])
+
+    assert refused.status_code == 400
+    error = refused.json()["error"]
+    assert f"input[1] has {tokens} tokens, {tokens - 8192} more than the limit of 8192" in error["message"]
+    assert error["code"] == "context_length_exceeded"
+    cut = server.embed(input=long, truncate=True)
+    expected = model.encode(long, truncation="head", normalize_embeddings=True)
+    np.testing.assert_allclose(vectors_of(cut)[0], expected, atol=1e-6)
+    assert cut.json()["usage"]["total_tokens"] == 8192
+
+
+def test_user_and_task_are_ignored(server: LiveServer) -> None:
+    assert server.embed(input="a", user="someone", task="retrieval.query").status_code == 200
+
+
+BAD = {
+    "no input": ({}, "input is missing", "input"),
+    "null": ({"input": None}, "not null", "input"),
+    "number": ({"input": 3}, "not a number", "input"),
+    "empty list": ({"input": []}, "not an empty list", "input"),
+    "mixed": ({"input": ["a", 3]}, r"input\[1\] is a number", "input"),
+    "nested": ({"input": [["a"]]}, r"input\[0\] is not a list of token ids", "input"),
+    "object": ({"input": {"text": "a"}}, "not an object", "input"),
+    "unknown field": ({"input": "a", "normalised": True}, "'normalised' is unknown", "normalised"),
+    "dimensions 0": ({"input": "a", "dimensions": 0}, "greater than or equal to 1", "dimensions"),
+    "dimensions 257": ({"input": "a", "dimensions": 257}, "vectors have 256", "dimensions"),
+    "dimensions of text": ({"input": "a", "dimensions": "8"}, "valid integer", "dimensions"),
+    "binary of 12": ({"input": "a", "dimensions": 12, "encoding_format": "binary"}, "multiple of 8", "dimensions"),
+    "format": ({"input": "a", "encoding_format": "hex"}, "'float', 'base64'", "encoding_format"),
+    "two formats": ({"input": "a", "encoding_format": "float", "embedding_type": "binary"}, "differ", "embedding_type"),
+    "truncate": ({"input": "a", "truncate": "END"}, "valid boolean", "truncate"),
+    "empty chunk": ({"input": ["a", ""], "late_chunking": True}, r"input\[1\] .*empty", "input"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_field_is_named(server: LiveServer, name: str) -> None:
+    fields, message, param = BAD[name]
+
+    answer = server.embed(**fields)
+
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert error["type"] == "invalid_request_error"
+    assert error["param"] == param
+    assert re.search(message, error["message"]), error["message"]
+
+
+def test_token_ids_are_refused_with_the_reason(server: LiveServer) -> None:
+    for ids in ([1, 2, 3], [[1, 2], [3]]):
+        answer = server.embed(input=ids)
+        assert answer.status_code == 400
+        assert "check_embedding_ctx_length=False" in answer.json()["error"]["message"]
+
+
+def test_token_ids_are_taken_where_the_server_was_told_to(start: Start, model: Embedder) -> None:
+    server = start("--accept-token-ids")
+    text = "How is the weather today?"
+    ids = model.loaded.tokenizer.with_offsets(text).ids.tolist()
+
+    answer = server.embed(input=[ids, ids[:2]])
+
+    np.testing.assert_allclose(vectors_of(answer)[0], model.encode(text, normalize_embeddings=True), atol=1e-6)
+    assert server.embed(input=[10**6]).status_code == 400
+    assert server.embed(input=[-1]).status_code == 400
+    assert server.embed(input=[5] * 9000).json()["error"]["code"] == "context_length_exceeded"
+    assert server.embed(input=[5] * 9000, truncate=True).json()["usage"]["total_tokens"] == 8192
+
+
+def test_another_models_name_is_not_served(server: LiveServer) -> None:
+    answer = server.embed(input="a", model="text-embedding-3-small")
+
+    assert answer.status_code == 404
+    assert answer.json()["error"]["code"] == "model_not_found"
+    assert "tiny-de-en" in answer.json()["error"]["message"]
+
+
+def test_a_model_may_have_several_names(start: Start) -> None:
+    server = start("--model-name", "jina-de", "--model-name", "text-embedding-3-small")
+
+    for name in ("jina-de", "text-embedding-3-small"):
+        assert server.embed(input="a", model=name).json()["model"] == name
+        assert httpx.get(f"{server.url}/v1/models/{name}").json()["id"] == name
+    assert server.embed(input="a").json()["model"] == "jina-de"
+    assert [entry["id"] for entry in httpx.get(f"{server.url}/v1/models").json()["data"]] == [
+        "jina-de",
+        "text-embedding-3-small",
+    ]
+
+
+def test_sagemaker_asks_elsewhere_for_the_same(server: LiveServer) -> None:
+    body = {"input": ["a", "b"]}
+    with server.client() as client:
+        assert client.get("/ping").status_code == 200
+        assert client.post("/invocations", json=body).json() == client.post("/v1/embeddings", json=body).json()
+
+
+def test_probes_and_metrics_say_what_really_runs(server: LiveServer, model: Embedder) -> None:
+    server.embed(input=["a", "b"])
+    with server.client() as client:
+        health, metrics = client.get("/health").json(), client.get("/metrics").text
+        assert client.get("/ready").json() == {"status": "ready"}
+
+    assert health["status"] == "ready"
+    assert health["provider"] == model.provider == "cpu"
+    assert health["precision"] == "int8"
+    assert health["fingerprint"] == str(model.fingerprint)
+    assert f'fingerprint="{model.fingerprint}"' in metrics
+    for name in (
+        'requests_total{route="/v1/embeddings",status="200"}',
+        "queue_seconds_count",
+        "batch_rows_count",
+        "batch_tokens_count",
+        'request_seconds_count{route="/v1/embeddings"}',
+        "tokens_total",
+    ):
+        assert server.metric(f"jinabert_onnx_{name}") > 0
+    assert server.metric("process_resident_memory_bytes") > 1e7
+
+
+def test_the_description_is_of_what_is_served(server: LiveServer) -> None:
+    with server.client() as client:
+        description = client.get("/openapi.json").json()
+        assert client.get("/docs").status_code == 200
+    schema = description["paths"]["/v1/embeddings"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert schema["required"] == ["input"]
+    assert "429" in description["paths"]["/v1/embeddings"]["post"]["responses"]
+    assert json.dumps(schema).count("token ids") == 0

@@ -1,0 +1,95 @@
+"""Bundles, events of AWS, the handler in this process, and the package that `lambda-zip` makes, once."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from jinabert_onnx import Embedder
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+BUNDLES = ROOT / "build" / "bundles"
+EVENTS = Path(__file__).with_name("events")
+TEXTS = ["How is the weather today?", "Wie ist das Wetter heute?"]  # of the events
+HTTP = ("rest_api", "http_api", "function_url", "load_balancer")
+
+Handler = Callable[[object], dict]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What is used of Lambda's context."""
+
+    milliseconds: int = 60_000
+
+    def get_remaining_time_in_millis(self) -> int:
+        return self.milliseconds
+
+
+def read_event(name: str, **changes: object) -> dict:
+    """An event, with some of its fields changed."""
+    return json.loads((EVENTS / f"{name}.json").read_text("utf-8")) | changes
+
+
+def run_cli(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "jinabert_onnx", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What tests check is not remembered in the user's cache; child processes inherit it."""
+    os.environ["JINABERT_ONNX_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def trained() -> Path:
+    """The bundle of the trained German/English checkpoint."""
+    return BUNDLES / "tiny-de-en"
+
+
+@pytest.fixture(scope="session")
+def model(trained: Path) -> Embedder:
+    return Embedder.load(trained, precision="int8")
+
+
+@pytest.fixture(scope="session")
+def raw_handler(trained: Path) -> Callable[[object, Context], dict]:
+    """The handler as Lambda calls it, with the trained model in int8."""
+    os.environ |= {"JINABERT_ONNX_MODEL": str(trained), "JINABERT_ONNX_PRECISION": "int8"}
+    return importlib.import_module("jinabert_onnx.serverless.aws_lambda").handler
+
+
+@pytest.fixture(scope="session")
+def handler(raw_handler: Callable[[object, Context], dict]) -> Handler:
+    """The handler with a minute of time."""
+    return lambda event: raw_handler(event, Context())
+
+
+@dataclass(frozen=True)
+class Package:
+    """A zip file, what the command said, and its content."""
+
+    path: Path
+    said: subprocess.CompletedProcess[str]
+    unpacked: Path
+
+
+@pytest.fixture(scope="session")
+def package(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Package:
+    """What `lambda-zip` makes of the trained bundle; not to be altered."""
+    directory = tmp_path_factory.mktemp("package")
+    path = directory / "function.zip"
+    said = run_cli("lambda-zip", trained, path)
+    assert said.returncode == 0, said.stderr
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(directory / "task")
+    return Package(path, said, directory / "task")

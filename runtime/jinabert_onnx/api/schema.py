@@ -53,9 +53,9 @@ class EmbeddingsRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    input: Annotated[Texts, PlainValidator(_read_input, json_schema_input_type=str | list[str])] = Field(
-        description="A text or a list of texts.", json_schema_extra={"examples": ["How is the weather today?"]}
-    )
+    input: Annotated[
+        Texts, PlainValidator(_read_input, json_schema_input_type=str | Annotated[list[str], Field(min_length=1)])
+    ] = Field(description="A text or a list of texts.", json_schema_extra={"examples": ["How is the weather today?"]})
     model: str | None = Field(None, description="A name that this server has, see /v1/models; may be left out.")
     encoding_format: Encoding | None = Field(
         None, description="float (default): numbers; base64: of little-endian float32; binary, ubinary: a bit a number."

@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
+from jinabert_onnx.api.answering import Policy
 from jinabert_onnx.api.naming import policy_for
 from jinabert_onnx.api.problems import Problem, problem_of
 from jinabert_onnx.api.schema import EmbeddingsRequest, EmbeddingsResponse, ProblemResponse
@@ -28,6 +30,7 @@ from .state import State
 EMBEDDING_PATHS = frozenset({"/v1/embeddings", "/invocations"})
 _ROUTES = EMBEDDING_PATHS | {"/v1/models", "/health", "/ready", "/ping", "/metrics", "/docs", "/openapi.json"}
 _WARM_UP_SECONDS = 10.0
+_REFUSED: dict[int | str, dict[str, Any]] = {"4XX": {"model": ProblemResponse, "description": "The message says why"}}
 _REFUSALS = {
     400: "The request is wrong; the message says how to mend it",
     401: "The API key is missing or not valid",
@@ -35,6 +38,7 @@ _REFUSALS = {
     408: "The body came too slowly",
     413: "The body is too large",
     429: "Too much work waits; Retry-After says when to come back",
+    500: "The server failed; its log says why",
     503: "The server is shutting down",
     504: "Not done in time",
 }
@@ -66,9 +70,12 @@ def create_app(embedder: Embedder, source: str, options: Options, state: State) 
         redoc_url=None,
         exception_handlers={HTTPException: _refuse_route, JinaBertError: _refuse, Exception: _refuse},
     )
-    _add_embeddings(app, service, description)
-    _add_models(app, policy.names)
-    _add_probes(app, state, description, metrics)
+    told = HTTPBearer(auto_error=False)  # for the document alone; the guard checks keys
+    keys = [Depends(told)] if options.keys else []
+    _add_embeddings(app, service, description, _body_of(policy, int(description["dimensions"])), keys)
+    _add_models(app, policy.names, keys)
+    _add_probes(app, state, description)
+    _add_metrics(app, metrics, keys)
 
     def admit(path: str) -> None:
         if path in EMBEDDING_PATHS:
@@ -96,7 +103,9 @@ def _describe(embedder: Embedder, name: str) -> dict[str, str]:
     }
 
 
-def _add_embeddings(app: FastAPI, service: Service, description: dict[str, str]) -> None:
+def _add_embeddings(
+    app: FastAPI, service: Service, description: dict[str, str], body: dict[str, Any], keys: list[Any]
+) -> None:
     async def embed(request: Request) -> Response:
         answer = await service.answer(await request.body())
         request.scope[FIELDS].update(texts=answer.texts, tokens=answer.tokens)
@@ -112,23 +121,35 @@ def _add_embeddings(app: FastAPI, service: Service, description: dict[str, str])
             operation_id=path.strip("/").replace("/", "_"),
             response_model=EmbeddingsResponse,
             responses={status: {"model": ProblemResponse, "description": text} for status, text in _REFUSALS.items()},
-            openapi_extra=_body_of(EmbeddingsRequest.model_json_schema()),
+            openapi_extra=body,
+            dependencies=keys,
         )
 
 
-def _body_of(schema: dict[str, Any]) -> dict[str, Any]:
+def _body_of(policy: Policy, dimensions: int) -> dict[str, Any]:
+    """The request of the document, with what holds for this model."""
+    schema = EmbeddingsRequest.model_json_schema()
+    fields = schema["properties"]
+    fields["dimensions"]["anyOf"][0]["maximum"] = dimensions
+    fields["model"]["anyOf"][0]["enum"] = list(policy.names)
+    if policy.accept_token_ids:
+        ids = {"type": "array", "items": {"type": "integer"}, "minItems": 1}
+        fields["input"]["anyOf"] += [ids, {"type": "array", "items": ids, "minItems": 1}]
+    for form in fields["input"]["anyOf"]:
+        if form.get("items") != {"type": "integer"} and form["type"] == "array":
+            form["maxItems"] = policy.max_inputs
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-def _add_models(app: FastAPI, names: tuple[str, ...]) -> None:
+def _add_models(app: FastAPI, names: tuple[str, ...], keys: list[Any]) -> None:
     created = int(time.time())
     models = [{"id": name, "object": "model", "created": created, "owned_by": "jinabert-onnx"} for name in names]
 
-    @app.get("/v1/models", summary="The names of the model")
+    @app.get("/v1/models", summary="The names of the model", responses=_REFUSED, dependencies=keys)
     async def list_models() -> dict[str, Any]:
         return {"object": "list", "data": models}
 
-    @app.get("/v1/models/{name:path}", summary="One of these", responses={404: {"model": ProblemResponse}})
+    @app.get("/v1/models/{name:path}", summary="One of these", responses=_REFUSED, dependencies=keys)
     async def show_model(name: str) -> dict[str, Any]:
         found = [model for model in models if model["id"] == name]
         if not found:
@@ -136,7 +157,7 @@ def _add_models(app: FastAPI, names: tuple[str, ...]) -> None:
         return found[0]
 
 
-def _add_probes(app: FastAPI, state: State, description: dict[str, str], metrics: Metrics) -> None:
+def _add_probes(app: FastAPI, state: State, description: dict[str, str]) -> None:
     @app.get("/health", summary="Whether the process lives, and what runs")
     async def health() -> dict[str, str]:
         return {"status": state.word} | description
@@ -145,10 +166,20 @@ def _add_probes(app: FastAPI, state: State, description: dict[str, str], metrics
         response.status_code = 200 if state.ready else 503
         return {"status": state.word}
 
-    app.add_api_route("/ready", ready, summary="Whether requests should come here", responses={503: {}})
-    app.add_api_route("/ping", ready, summary="The same, where SageMaker asks", responses={503: {}})
+    app.add_api_route(
+        "/ready", ready, summary="Whether requests should come here", responses={503: {"model": dict[str, str]}}
+    )
+    app.add_api_route(
+        "/ping", ready, summary="The same, where SageMaker asks", responses={503: {"model": dict[str, str]}}
+    )
 
-    @app.get("/metrics", summary="For Prometheus", response_class=Response)
+
+def _add_metrics(app: FastAPI, metrics: Metrics, keys: list[Any]) -> None:
+    text: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+
+    @app.get(
+        "/metrics", summary="For Prometheus", response_class=Response, responses=text | _REFUSED, dependencies=keys
+    )
     async def show_metrics() -> Response:
         return Response(metrics.page(), media_type=CONTENT_TYPE)
 

@@ -7,6 +7,7 @@ Knows nothing of embeddings.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
 import uuid
@@ -33,6 +34,7 @@ FIELDS = "jinabert_onnx.fields"  # of the scope: what the application adds to th
 _MOST_OPEN = 512  # requests without an answer yet
 _BODIES = 16  # bodies of the largest size that may be in memory at a time
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_DISCARD_SECONDS = 2.0
 _GONE = 499  # the status that is noted for a client that did not wait
 
 
@@ -74,20 +76,21 @@ class Guard:
         except ClientGoneError:
             answer.status = _GONE
         except asyncio.CancelledError:  # the time to drain is up
-            await answer.refuse(problem_of(StateError("the server has ended")))
+            await answer.refuse(problem_of(StateError("the server has ended")), receive)
         except Exception as error:
             problem = problem_of(error)
             if problem.status == 500:
                 LOGGER.exception("request %s failed", answer.request_id)
-            await answer.refuse(problem)
+            await answer.refuse(problem, receive)
         finally:
             self._open -= 1
             self._metrics.open_requests.set(self._open)
             self._note(scope, answer, time.perf_counter() - start)
 
     async def _handle(self, scope: Message, receive: Receive, answer: _Answer) -> None:
+        answer.body_awaited = scope["method"] in ("POST", "PUT", "PATCH")
         self._require_key(scope)
-        if scope["method"] not in ("POST", "PUT", "PATCH"):
+        if not answer.body_awaited:
             await self._app(scope, receive, answer.send)
             return
         if self._open > _MOST_OPEN:
@@ -96,6 +99,7 @@ class Guard:
         parts: list[bytes] = []
         try:
             await self._read(scope, receive, parts)
+            answer.body_awaited = False
             body = b"".join(parts)
             await _until_gone(lambda: self._app(scope, _replay(body), answer.send), receive)
         finally:
@@ -154,6 +158,7 @@ class _Answer:
         self._send, self._state, self.request_id = send, state, request_id
         self._started = False
         self.status = 500
+        self.body_awaited = False  # whether the client may still be sending
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -163,7 +168,7 @@ class _Answer:
                 message["headers"].append((b"connection", b"close"))
         await self._send(message)
 
-    async def refuse(self, problem: Problem) -> None:
+    async def refuse(self, problem: Problem, receive: Receive) -> None:
         if self._started:
             return
         body = problem.body()
@@ -172,8 +177,13 @@ class _Answer:
             headers.append((b"retry-after", str(problem.retry_after).encode("ascii")))
         if problem.status == 401:
             headers.append((b"www-authenticate", b"Bearer"))
+        if problem.status == 408:
+            headers.append((b"connection", b"close"))
         await self.send({"type": "http.response.start", "status": problem.status, "headers": headers})
-        await self.send({"type": "http.response.body", "body": body})
+        await self.send({"type": "http.response.body", "body": body, "more_body": True})
+        if self.body_awaited and problem.status != 408:
+            await _discard(receive)
+        await self.send({"type": "http.response.body"})
 
 
 async def _until_gone(run: Callable[[], Awaitable[None]], receive: Receive) -> None:
@@ -194,6 +204,14 @@ async def _until_gone(run: Callable[[], Awaitable[None]], receive: Receive) -> N
     finally:
         gone.cancel()
         work.cancel()
+
+
+async def _discard(receive: Receive) -> None:
+    """Read what is left of a body for a while: closing before that would take the answer from a client that sends."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_DISCARD_SECONDS):
+            while (await receive()).get("more_body", False):
+                pass
 
 
 async def _disconnected(receive: Receive) -> None:

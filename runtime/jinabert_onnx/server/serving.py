@@ -20,6 +20,7 @@ from .options import Options
 from .protocol import with_deadline
 from .state import State
 
+_KEEP_ALIVE = 75  # seconds: longer than load balancers keep idle connections, so that these close them
 _LINGER = 1.0  # seconds in which connections that are open may still send a request, and get the answer
 
 
@@ -75,6 +76,7 @@ def serve(embedder: Embedder, source: str, options: Options, host: str, port: in
         create_app(embedder, source, options, state),
         http=with_deadline(options.body_timeout),
         ws="none",
+        timeout_keep_alive=_KEEP_ALIVE,
         lifespan="on",
         log_config=None,
         access_log=False,
@@ -109,10 +111,13 @@ def _spare_collections() -> None:
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=2048)
+        listener = socket.create_server((host, port), family=family, backlog=2048)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"cannot listen on {host} port {port} ({reason}); choose another --host or --port") from error
+    # Connections inherit it; asyncio sets it by itself for sockets that name their protocol only, and these do not.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def _is_loopback(address: str) -> bool:

@@ -1,0 +1,78 @@
+"""Two live servers, and an Embedder in this process that says what they must answer.
+
+The bundle is exported beforehand (`make test-clients` does it). Neither the clients nor the servers speak to any other
+machine.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from jinabert_onnx import Embedder
+from live_server import running
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+BUNDLE = ROOT / "build" / "bundles" / "tiny-de-en"
+THREADS = 2
+NAMES = ("bundle", "jinaai/jina-embeddings-v2-base-de", "text-embedding-3-small")
+KEY = "a-key-of-some-length"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What tests check is not remembered in the user's cache; child processes inherit it."""
+    os.environ["JINABERT_ONNX_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True)
+def loopback_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fails the test if a client asks for another host; they may swallow an error of the attempt itself."""
+    look_up, others = socket.getaddrinfo, []
+
+    def refuse(host: str, *arguments: object, **options: object) -> object:
+        if host in ("127.0.0.1", b"127.0.0.1"):
+            return look_up(host, *arguments, **options)
+        others.append(host)
+        raise OSError(f"{host} is not the loopback")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    yield
+    assert not others
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server as most run it, in fp32; clients know its model by several names."""
+    names = [option for name in NAMES for option in ("--model-name", name)]
+    log = tmp_path_factory.mktemp("server") / "log"
+    with running(BUNDLE, log, "--precision", "fp32", "--threads", str(THREADS), *names) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def private_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server that wants a key, takes this model's token ids, and runs int8."""
+    directory = tmp_path_factory.mktemp("private")
+    (directory / "keys").write_text(f"{KEY}\n", encoding="utf-8")
+    options = ("--api-key-file", str(directory / "keys"), "--accept-token-ids")
+    log = directory / "log"
+    with running(BUNDLE, log, "--precision", "int8", "--threads", str(THREADS), *options) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def embedder() -> Iterator[Embedder]:
+    """The same model as `server` has."""
+    with Embedder.load(BUNDLE, precision="fp32", threads=THREADS) as embedder:
+        yield embedder
+
+
+@pytest.fixture(scope="session")
+def private_embedder() -> Iterator[Embedder]:
+    """The same model as `private_server` has."""
+    with Embedder.load(BUNDLE, precision="int8", threads=THREADS) as embedder:
+        yield embedder

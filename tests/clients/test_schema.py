@@ -1,0 +1,126 @@
+"""The server keeps to its OpenAPI document whatever comes: fuzzed by schemathesis, and by bodies of our own.
+
+What is drawn is the same in every run. A request without an answer in time counts as a failure.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import schemathesis
+from conftest import KEY, NAMES
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from jinabert_onnx.api.schema import ProblemResponse
+from schemathesis.schemas import BaseSchema
+
+PATIENCE = 20  # seconds for one answer
+SCHEMATHESIS = Path(sys.executable).parent / "schemathesis"
+FUZZ = settings(
+    max_examples=150,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],  # loopback_only, which stays right over examples
+)
+
+
+def run_schemathesis(server: str, directory: Path, *options: str) -> None:
+    """Every check but positive_data_acceptance: limits that depend on other fields are told in words only."""
+    command = [SCHEMATHESIS, "run", f"{server}/openapi.json", "--no-color", "--generation-deterministic"]
+    command += ["--phases", "examples,coverage,fuzzing", "--request-timeout", str(PATIENCE), *options]
+    command += ["--checks", "all", "--exclude-checks", "positive_data_acceptance"]
+    run = subprocess.run(command, cwd=directory, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_every_route_keeps_to_the_document(server: str, tmp_path: Path):
+    run_schemathesis(server, tmp_path, "--max-examples", "100")
+
+
+def test_every_route_keeps_to_the_document_where_a_key_is_needed(private_server: str, tmp_path: Path):
+    run_schemathesis(private_server, tmp_path, "--max-examples", "20", "--header", f"Authorization:Bearer {KEY}")
+
+
+@pytest.fixture(scope="module")
+def schema(server: str) -> BaseSchema:
+    return schemathesis.openapi.from_url(f"{server}/openapi.json")
+
+
+def within_limits(body: dict) -> dict:
+    """The request without what the document refuses in words: other names, conflicts, dimensions that do not fit."""
+    body = {name: value for name, value in body.items() if name != "encoding_format"}
+    if body.get("model") is not None:
+        body["model"] = NAMES[len(body["model"]) % len(NAMES)]
+    if body.get("dimensions") is not None:
+        body["dimensions"] = 8 * (1 + int(body["dimensions"]) % 32)  # whole numbers as 8.0 are refused
+    texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
+    if not all(any(letter.isalnum() for letter in text) for text in texts):
+        body["late_chunking"] = False  # which needs a token in each text
+    return body
+
+
+@FUZZ
+@given(data=st.data())
+def test_what_the_document_allows_is_answered(schema: BaseSchema, data: st.DataObject):
+    case = data.draw(schema["/v1/embeddings"]["POST"].as_strategy())
+    case.body = within_limits(case.body)
+    response = case.call_and_validate(timeout=PATIENCE)
+    assert response.status_code == 200
+    texts = [case.body["input"]] if isinstance(case.body["input"], str) else case.body["input"]
+    assert [item["index"] for item in response.json()["data"]] == list(range(len(texts)))
+
+
+@pytest.fixture(scope="module")
+def connection(private_server: str) -> Iterator[http.client.HTTPConnection]:
+    """One connection for all bodies: each answer must leave it in order for the next."""
+    with closing(http.client.HTTPConnection(urlsplit(private_server).netloc, timeout=PATIENCE)) as connection:
+        connection.connect()
+        connection.auto_open = 0
+        yield connection
+
+
+def answer(connection: http.client.HTTPConnection, body: bytes) -> tuple[int, dict]:
+    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+    connection.request("POST", "/v1/embeddings", body, headers)
+    response = connection.getresponse()
+    return response.status, json.loads(response.read())
+
+
+IDS = st.one_of(st.integers(0, 60_000), st.integers(-1, 1), st.integers(-(10**40), 10**40), st.booleans())
+TOKEN_IDS = st.recursive(IDS | st.none() | st.floats() | st.text(max_size=3), lambda inner: st.lists(inner, max_size=9))
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+)
+
+
+@FUZZ
+@given(tokens=TOKEN_IDS | st.lists(st.lists(IDS, min_size=1), min_size=1), truncate=st.booleans())
+def test_token_ids_of_any_form(connection: http.client.HTTPConnection, tokens: object, truncate: bool):
+    status, content = answer(connection, json.dumps({"input": tokens, "truncate": truncate}).encode())
+    assert status in (200, 400)
+    if status == 400:
+        ProblemResponse.model_validate(content, strict=True)
+
+
+@FUZZ
+@given(
+    body=st.binary()
+    | JSON.map(lambda value: json.dumps(value).encode())
+    | JSON.map(lambda value: json.dumps({"input": value}).encode())
+    | st.tuples(st.binary(max_size=3), st.binary(max_size=3)).map(lambda ends: ends[0] + b'{"input": "a"}' + ends[1])
+)
+def test_bodies_of_any_form(connection: http.client.HTTPConnection, body: bytes):
+    status, content = answer(connection, body)
+    assert status in (200, 400)
+    if status == 400:
+        ProblemResponse.model_validate(content, strict=True)

@@ -9,7 +9,8 @@ CPU_INDEX := https://download.pytorch.org/whl/cpu
 torch_index = $(shell $(PYTHON) -c "import urllib.request as u; u.urlopen('$(CPU_INDEX)/torch/', timeout=5)" \
 	2>/dev/null && echo --extra-index-url $(CPU_INDEX))
 
-.PHONY: demo test lint test-export test-runtime test-lowest test-server test-integrations test-optimum test-deploy test-clients clean
+.PHONY: demo test lint test-export test-runtime test-lowest test-server test-integrations test-optimum test-deploy test-clients \
+	test-lowest-server clean
 
 demo: .venv/ready
 	.venv/bin/jinabert-onnx demo tests/data/tiny-de-en
@@ -35,7 +36,10 @@ test-server: .venv-server/ready $(BUNDLES)/ready
 	.venv-server/bin/python -m pytest tests/server
 	.venv-server/bin/python -m pytest tests/serverless
 
-test-integrations: test-optimum test-deploy test-clients
+test-integrations: test-optimum test-deploy test-clients test-lowest-server
+
+test-lowest-server: .venv-lowest/ready $(BUNDLES)/ready
+	.venv-lowest/bin/python -m pytest tests/server
 
 test-optimum: .venv-optimum/ready
 	.venv-optimum/bin/python -m pytest tests/integrations
@@ -56,7 +60,7 @@ test-deploy: .venv-deploy/ready $(BUNDLES)/ready
 
 .venv-lowest/ready: build/dist/ready constraints-lowest.txt
 	$(PYTHON) -m venv --clear .venv-lowest
-	.venv-lowest/bin/python -m pip install -q -c constraints-lowest.txt "$$(ls build/dist/*.whl)[cpu]" pytest hypothesis
+	.venv-lowest/bin/python -m pip install -q -c constraints-lowest.txt "$$(ls build/dist/*.whl)[cpu,server,serverless]" pytest hypothesis httpx
 	touch $@
 
 .venv-server/ready: build/dist/ready constraints.txt

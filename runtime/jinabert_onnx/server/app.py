@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.security import HTTPBearer
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
 from jinabert_onnx.api.answering import Policy
@@ -21,7 +22,7 @@ from jinabert_onnx.errors import JinaBertError
 from jinabert_onnx.version import __version__
 
 from .guard import FIELDS, Guard
-from .metrics import CONTENT_TYPE, Metrics
+from .metrics import Metrics
 from .options import Options
 from .scheduler import Scheduler, warm_up
 from .service import Service
@@ -181,7 +182,7 @@ def _add_metrics(app: FastAPI, metrics: Metrics, keys: list[Any]) -> None:
         "/metrics", summary="For Prometheus", response_class=Response, responses=text | _REFUSED, dependencies=keys
     )
     async def show_metrics() -> Response:
-        return Response(metrics.page(), media_type=CONTENT_TYPE)
+        return Response(metrics.page(), media_type=CONTENT_TYPE_LATEST)
 
 
 async def _refuse(request: Request, error: Exception) -> Response:

@@ -115,19 +115,28 @@ def _optimisation(onnxruntime: Any, provider: str, precision: str) -> tuple[Any,
 
 
 def _in_other_thread(make: Callable[[], Any]) -> Any:
-    """What `make` returns or raises, called in a thread that ends with it."""
+    """What `make` returns or raises, called in a thread that ends with it. An interrupt waits for that end too.
+
+    A process that ends while onnxruntime loads is aborted by it.
+    """
     results: list[Any] = []
     errors: list[BaseException] = []
+    ended = threading.Event()  # an interrupted `join` takes the thread for ended, before Python 3.13
 
     def call() -> None:
         try:
             results.append(make())
         except BaseException as error:
             errors.append(error)
+        finally:
+            ended.set()
 
-    thread = threading.Thread(target=call)
-    thread.start()
-    thread.join()
+    threading.Thread(target=call).start()
+    try:
+        ended.wait()
+    except BaseException:
+        ended.wait()
+        raise
     if errors:
         raise errors[0]
     return results[0]

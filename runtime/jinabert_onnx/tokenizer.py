@@ -115,6 +115,23 @@ class Tokenizer:
             input_ids.append(self._frame(encoding.ids[first : first + room], index))
         return TokenizedTexts(input_ids, dropped, self._find_cuts(texts, dropped, room, keep))
 
+    def count(self, text: str) -> int:
+        """Tokens of a text, special ones left out."""
+        (encoding,) = self._encode([text])
+        return len(encoding)
+
+    def pieces(self, text: str, size: int) -> Iterator[str]:
+        """A text in consecutive pieces of at least `size` characters, cut where no token reaches across.
+
+        The first one's tokens are the first tokens of the whole. Where there is no place to cut, a piece is longer.
+        """
+        start = 0
+        while start < len(text):
+            match = self._boundaries.search(text, start + size - 1) if self._boundaries else None
+            end = match.end() if match else len(text)
+            yield text[start:end]
+            start = end
+
     def split(self, texts: Sequence[str], max_length: int) -> list[list[NDArray[np.int64]]]:
         """Each text as consecutive windows of at most `max_length` tokens, special tokens around each included.
 

@@ -123,7 +123,7 @@ def test_a_text_of_megabytes_is_refused_by_its_tokens(server: LiveServer) -> Non
     answer = server.embed(input="a " * 1_000_000)
 
     assert answer.status_code == 400
-    assert "1000003 tokens" in answer.json()["error"]["message"]
+    assert "tokens or more" in answer.json()["error"]["message"]
 
 
 def test_a_request_of_too_many_tokens_is_refused(start: Start) -> None:

@@ -6,6 +6,7 @@ Knows nothing of who runs the rows: a queue that many requests share, or a loop.
 from __future__ import annotations
 
 import base64
+import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from jinabert_onnx.stopping import Limits
 from jinabert_onnx.vector_types import AnyVectors, require_convertible
 
 from .problems import refuse
+from .reading import Bounds, read_texts, require_tokens, require_whole, too_long
 from .schema import EmbeddingsRequest, Encoding
 
 _DTYPES: dict[Encoding, str] = {"float": "float32", "base64": "float32", "binary": "binary", "ubinary": "ubinary"}
@@ -75,18 +77,14 @@ def plan(model: LoadedModel, request: EmbeddingsRequest, policy: Policy) -> Work
     _require_name(request, policy)
     _require_count(request, policy)
     settings = _settings(model, request, policy)
+    bounds = Bounds(policy.max_tokens, request.truncate)
     if request.late_chunking:
-        work = _plan_chunks(model, _texts(request), settings)
+        work = _plan_chunks(model, _texts(request), settings, bounds)
     elif isinstance(request.input[0], str):
-        work = _pooled(model, _read(model, _texts(request), settings, request.truncate), settings)
+        work = _pooled(model, read_texts(model, _texts(request), settings, bounds), settings)
     else:
         work = _pooled(model, _frame(model, request, policy), settings)
-    if policy.max_tokens is not None and work.tokens > policy.max_tokens:
-        raise refuse(
-            f"the input has {work.tokens} tokens, and a request may have {policy.max_tokens}; send it in parts",
-            "too_many_tokens",
-            "input",
-        )
+    require_tokens(work.tokens, policy.max_tokens)
     return work
 
 
@@ -165,14 +163,6 @@ def _texts(request: EmbeddingsRequest) -> list[str]:
     return [item for item in request.input if isinstance(item, str)]
 
 
-def _read(model: LoadedModel, texts: list[str], settings: Settings, truncate: bool) -> list[NDArray[np.int64]]:
-    reading = encoding.read(model, texts, settings, count_dropped=not truncate)
-    for index, report in enumerate(reading.reports):
-        if report.cut is not None and not truncate:
-            raise _too_long(index, report.tokens + report.dropped, settings.max_length)
-    return reading.input_ids
-
-
 def _frame(model: LoadedModel, request: EmbeddingsRequest, policy: Policy) -> list[NDArray[np.int64]]:
     """Rows of token ids that a client made, which have no special tokens."""
     tokenizer, rows = model.tokenizer, []
@@ -183,19 +173,10 @@ def _frame(model: LoadedModel, request: EmbeddingsRequest, policy: Policy) -> li
         if min(item) < 0 or max(item) > largest:
             raise refuse(f"input[{index}] holds a token id outside 0 to {largest}", "invalid_value", "input")
         if len(item) > room and not request.truncate:
-            raise _too_long(index, len(item) + tokenizer.special_tokens, policy.max_length)
+            raise too_long(index, len(item) + tokenizer.special_tokens, policy.max_length)
         ids = np.array(item[:room], dtype=np.int64)
         rows.append(np.concatenate((tokenizer.before, ids, tokenizer.after)))
     return rows
-
-
-def _too_long(index: int, tokens: int, limit: int) -> Exception:
-    return refuse(
-        f"input[{index}] has {tokens} tokens, {tokens - limit} more than the limit of {limit}; shorten it, or set "
-        "truncate to true",
-        "context_length_exceeded",
-        "input",
-    )
 
 
 def _pooled(model: LoadedModel, input_ids: list[NDArray[np.int64]], settings: Settings) -> Work:
@@ -210,14 +191,19 @@ def _pooled(model: LoadedModel, input_ids: list[NDArray[np.int64]], settings: Se
     return Work(input_ids, take, lambda: encoding.finish(model.bundle, pooled, settings), tokens)
 
 
-def _plan_chunks(model: LoadedModel, texts: list[str], settings: Settings) -> Work:
+def _plan_chunks(model: LoadedModel, texts: list[str], settings: Settings, bounds: Bounds) -> Work:
     """All texts as one, and a vector for each (late chunking)."""
     ends = np.cumsum([len(text) + len(_BETWEEN) for text in texts]) - len(_BETWEEN)
     spans = [(int(end) - len(text), int(end)) for text, end in zip(texts, ends, strict=True)]
     for index, text in enumerate(texts):
         if not text.strip():
             raise refuse(f"input[{index}] is empty, and late_chunking needs a word of each", "invalid_value", "input")
-    chunked = chunking.split_into_windows(model, _BETWEEN.join(texts), spans, None, settings)
+    joined = _BETWEEN.join(texts)
+    require_whole(model.tokenizer, joined, bounds)
+    try:
+        chunked = chunking.split_into_windows(model, joined, spans, None, settings)
+    except InputError as error:  # of a text that becomes no token
+        raise refuse(re.sub(r"^span (\d+)", r"input[\1]", str(error)), "invalid_value", "input") from None
     lock = threading.Lock()  # windows of one text may run at the same time, and add to the same sums
 
     def take(index: int, embeddings: Vectors) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass
 
 import orjson
@@ -76,3 +77,9 @@ def problem_of(error: BaseException) -> Problem:
     if isinstance(error, MemoryLimitError):
         return Problem(400, f"the input does not fit into this server's memory limit: {error}", "memory_limit", "input")
     return Problem(500, "the server failed to answer this request; its log says why", "internal_error")
+
+
+def trace_of(error: BaseException) -> str:
+    """What failed and where, for a log: only our own errors' messages, since others' may quote a text."""
+    what = f"{type(error).__name__}: {error}" if isinstance(error, JinaBertError) else type(error).__name__
+    return f"{what}\n{''.join(traceback.format_tb(error.__traceback__))}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 
 from jinabert_onnx.errors import InputError, MissingDependencyError
 from jinabert_onnx.inputs import require_range
@@ -100,7 +101,13 @@ def _run(arguments: argparse.Namespace) -> int:
         json_log=arguments.log_format == "json",
     )
     port = require_range("port", _whole_number(arguments.port), 0, 65_535)
+    stopped: list[int] = []
+    # An end while it loads is in order too, once it has loaded: libraries do not like to be interrupted.
+    former = signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
     with load_embedder(arguments) as embedder:
+        signal.signal(signal.SIGTERM, former)
+        if stopped:
+            return 0
         if arguments.max_length is not None:
             embedder.max_seq_length = arguments.max_length
         serve(embedder, arguments.model, options, arguments.host, port)

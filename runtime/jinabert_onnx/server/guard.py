@@ -11,11 +11,12 @@ import contextlib
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
-from jinabert_onnx.api.problems import Problem, RequestError, problem_of
+from jinabert_onnx.api.problems import Problem, RequestError, problem_of, trace_of
 from jinabert_onnx.errors import StateError
+from jinabert_onnx.memory import give_back_freed
 
 from .access_log import LOGGER, log_request
 from .keys import Keys
@@ -34,7 +35,10 @@ FIELDS = "jinabert_onnx.fields"  # of the scope: what the application adds to th
 _MOST_OPEN = 512  # requests without an answer yet
 _BODIES = 16  # bodies of the largest size that may be in memory at a time
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_LARGE = 1_000_000  # bytes
+_SLICE = 65_536  # bytes
 _DISCARD_SECONDS = 2.0
+_CLOSING = (401, 408)  # answers after which a body that is still coming is not read
 _GONE = 499  # the status that is noted for a client that did not wait
 
 
@@ -60,6 +64,7 @@ class Guard:
         self._keys = Keys(options.keys)
         self._open = 0
         self._held = 0  # bytes of bodies
+        self._grown = False  # whether a large body or answer has been in memory
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Let one request through, or refuse it."""
@@ -69,10 +74,11 @@ class Guard:
         answer = _Answer(send, _request_id(scope), self._state)
         start = time.perf_counter()
         scope[FIELDS] = {}
-        self._open += 1
-        self._metrics.open_requests.set(self._open)
         try:
-            await self._handle(scope, receive, answer)
+            self._require_key(scope)
+            with self._counted():
+                await self._handle(scope, receive, answer)
+                self._grown = self._grown or answer.size > _LARGE
         except ClientGoneError:
             answer.status = _GONE
         except asyncio.CancelledError:  # the time to drain is up
@@ -80,16 +86,13 @@ class Guard:
         except Exception as error:
             problem = problem_of(error)
             if problem.status == 500:
-                LOGGER.exception("request %s failed", answer.request_id)
+                LOGGER.error("request %s failed: %s", answer.request_id, trace_of(error))
             await answer.refuse(problem, receive)
         finally:
-            self._open -= 1
-            self._metrics.open_requests.set(self._open)
             self._note(scope, answer, time.perf_counter() - start)
 
     async def _handle(self, scope: Message, receive: Receive, answer: _Answer) -> None:
         answer.body_awaited = scope["method"] in ("POST", "PUT", "PATCH")
-        self._require_key(scope)
         if not answer.body_awaited:
             await self._app(scope, receive, answer.send)
             return
@@ -104,6 +107,20 @@ class Guard:
             await _until_gone(lambda: self._app(scope, _replay(body), answer.send), receive)
         finally:
             self._held -= sum(map(len, parts))
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        """A request that is open while the block lasts."""
+        self._open += 1
+        self._metrics.open_requests.set(self._open)
+        try:
+            yield
+        finally:
+            self._open -= 1
+            self._metrics.open_requests.set(self._open)
+            if self._grown and not self._open:
+                self._grown = False
+                give_back_freed()
 
     def _require_key(self, scope: Message) -> None:
         given = _header(scope, b"authorization")
@@ -158,6 +175,7 @@ class _Answer:
         self._send, self._state, self.request_id = send, state, request_id
         self._started = False
         self.status = 500
+        self.size = 0  # bytes
         self.body_awaited = False  # whether the client may still be sending
 
     async def send(self, message: Message) -> None:
@@ -166,6 +184,11 @@ class _Answer:
             message["headers"] = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode("ascii"))]
             if self._state.draining:
                 message["headers"].append((b"connection", b"close"))
+        body = message.get("body", b"")
+        self.size += len(body)
+        for start in range(0, len(body) - _SLICE, _SLICE):  # what is sent at once is held until the client reads it
+            await self._send({"type": message["type"], "body": body[start : start + _SLICE], "more_body": True})
+            message["body"] = body[start + _SLICE :]
         await self._send(message)
 
     async def refuse(self, problem: Problem, receive: Receive) -> None:
@@ -177,11 +200,11 @@ class _Answer:
             headers.append((b"retry-after", str(problem.retry_after).encode("ascii")))
         if problem.status == 401:
             headers.append((b"www-authenticate", b"Bearer"))
-        if problem.status == 408:
+        if problem.status in _CLOSING:
             headers.append((b"connection", b"close"))
         await self.send({"type": "http.response.start", "status": problem.status, "headers": headers})
         await self.send({"type": "http.response.body", "body": body, "more_body": True})
-        if self.body_awaited and problem.status != 408:
+        if self.body_awaited and problem.status not in _CLOSING:
             await _discard(receive)
         await self.send({"type": "http.response.body"})
 

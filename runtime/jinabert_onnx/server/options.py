@@ -56,8 +56,8 @@ def read_keys(path: str | None) -> tuple[str, ...]:
         keys = [key.strip() for key in os.environ.get(KEYS_VARIABLE, "").split(",")]
         source = KEYS_VARIABLE
     keys = [key for key in keys if key]
-    if path is not None and not keys:
-        raise InputError(f"{path}: holds no API key; write one a line")
+    if not keys and (path is not None or os.environ.get(KEYS_VARIABLE)):
+        raise InputError(f"{source}: holds no API key")
     for number, key in enumerate(keys, start=1):
         if len(key) < _SHORTEST_KEY or not (key.isascii() and key.isprintable()) or " " in key:
             raise InputError(

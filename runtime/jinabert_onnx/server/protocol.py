@@ -1,50 +1,75 @@
-"""A connection that must send its request's headers within a time: uvicorn itself waits for ever.
+"""A connection that cannot be held open for nothing: its client must send headers, and read answers, within a time.
 
-The only module that reaches into uvicorn's protocol class. Bodies are timed in `guard`.
+uvicorn itself waits for ever for both. The only module that reaches into uvicorn's protocol class. h11, which parses
+here, bounds the size of headers and trailers, and takes one request after the other. Bodies are timed in `guard`.
 """
 
 from __future__ import annotations
 
 import asyncio
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+_MOST_CONNECTIONS = 4096
+_MOST_AHEAD = 1_048_576  # bytes of further requests that a client sends before it has its answer
 
 
-def with_deadline(seconds: float) -> type[HttpToolsProtocol]:
-    """A protocol class that closes a connection whose request line and headers take longer than `seconds`."""
+def with_deadlines(seconds: float) -> type[H11Protocol]:
+    """A protocol class that ends a connection whose headers, or whose reading of an answer, stop for `seconds`."""
 
-    class DeadlineProtocol(HttpToolsProtocol):
-        _timer: asyncio.TimerHandle | None = None
+    class DeadlineProtocol(H11Protocol):
+        _ahead = 0
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            self._watch()
+            self._headers, self._reading = _Timer(self.loop, transport), _Timer(self.loop, transport)
+            if len(self.connections) > _MOST_CONNECTIONS:
+                transport.abort()
+            else:
+                self._headers.start(seconds)
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
-            idle = self.cycle is None or self.cycle.response_complete
-            if idle and self._timer is None:
-                self._watch()  # the beginning of the next request on this connection
+            if self.cycle is None or self.cycle.response_complete:
+                self._headers.start(seconds)  # these are the beginning of a request
+                self._ahead = 0
+                return
+            self._headers.stop()
+            self._ahead += 0 if self.cycle.more_body else len(data)
+            if self._ahead > _MOST_AHEAD:
+                self.transport.abort()
 
-        def on_headers_complete(self) -> None:
-            self._forget()
-            super().on_headers_complete()
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._reading.start(seconds)
+
+        def resume_writing(self) -> None:
+            self._reading.stop()
+            super().resume_writing()
+
+        def timeout_keep_alive_handler(self) -> None:
+            super().timeout_keep_alive_handler()
+            self._reading.start(seconds)  # closing waits for what has not been read
 
         def connection_lost(self, exc: Exception | None) -> None:
-            self._forget()
+            self._headers.stop()
+            self._reading.stop()
             super().connection_lost(exc)
 
-        def _watch(self) -> None:
-            self._timer = self.loop.call_later(seconds, self._give_up)
-
-        def _forget(self) -> None:
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
-
-        def _give_up(self) -> None:
-            self._timer = None
-            if not self.transport.is_closing():
-                self.transport.close()
-
     return DeadlineProtocol
+
+
+class _Timer:
+    """Ends a connection after some seconds, unless it is stopped before; starting it again changes nothing."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport) -> None:
+        self._loop, self._transport = loop, transport
+        self._handle: asyncio.TimerHandle | None = None
+
+    def start(self, seconds: float) -> None:
+        self._handle = self._handle or self._loop.call_later(seconds, self._transport.abort)
+
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None

@@ -18,10 +18,10 @@ from typing import Protocol
 import numpy as np
 
 from jinabert_onnx.api.answering import Work
-from jinabert_onnx.api.problems import Problem, RequestError
+from jinabert_onnx.api.problems import Problem, RequestError, trace_of
 from jinabert_onnx.batching import TOKEN_BUDGETS, pad, plan_batches
 from jinabert_onnx.encoding import LoadedModel
-from jinabert_onnx.errors import CancelledError, DeadlineError, StateError, first_line
+from jinabert_onnx.errors import CancelledError, DeadlineError, StateError
 from jinabert_onnx.pooling import Vectors
 from jinabert_onnx.stopping import Limits
 
@@ -169,11 +169,11 @@ class Scheduler:
             self._fail(rows, error)
         except Exception as error:
             if len(rows) > 1:
-                logger.warning("a batch of %d rows failed (%s); running each alone", len(rows), first_line(error))
+                logger.warning("a batch of %d rows failed (%s); running each alone", len(rows), type(error).__name__)
                 for row in rows:
                     self._run([row])
                 return
-            logger.error("a row failed: %s", first_line(error))
+            logger.error("a row failed: %s", trace_of(error))
             self._fail(rows, error)
 
     def _run_batch(self, rows: list[Row]) -> None:
@@ -204,7 +204,8 @@ class Scheduler:
 
     def _note(self, rows: list[Row], start: float) -> None:
         tokens, seconds = sum(row.tokens for row in rows), time.monotonic() - start
-        self._rate += (tokens / max(seconds, 1e-6) - self._rate) * (_SMOOTHING if self._rate else 1.0)
+        if 2 * tokens >= self._budget or not self._rate:  # smaller batches say little of what a full queue takes
+            self._rate += (tokens / max(seconds, 1e-6) - self._rate) * (_SMOOTHING if self._rate else 1.0)
         self._observer.batch(len(rows), tokens, seconds)
         for row in rows:
             self._observer.waited(start - row.owner.since)

@@ -17,6 +17,7 @@ from jinabert_onnx.api.answering import Policy, Work
 from jinabert_onnx.api.schema import EmbeddingsRequest
 from jinabert_onnx.encoding import LoadedModel
 from jinabert_onnx.errors import DeadlineError
+from jinabert_onnx.memory import give_back_freed
 from jinabert_onnx.stopping import Cancellation, Limits
 
 from .scheduler import Scheduler
@@ -69,8 +70,12 @@ class Service:
         self._large.shutdown(cancel_futures=True)
 
     def _read(self, body: bytes) -> tuple[EmbeddingsRequest, Work]:
-        request = schema.parse_request(body)
-        return request, answering.plan(self._model, request, self._policy)
+        try:
+            request = schema.parse_request(body)
+            return request, answering.plan(self._model, request, self._policy)
+        finally:
+            if len(body) > _LARGE:
+                give_back_freed()
 
     async def _in_thread(self, size: int, call: Callable[[], Result]) -> Result:
         if size <= _SMALL:

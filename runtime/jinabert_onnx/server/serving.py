@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import signal
 import socket
 from collections.abc import Iterator
@@ -17,19 +18,19 @@ from jinabert_onnx.errors import InputError
 from .access_log import LOGGER, set_up
 from .app import create_app
 from .options import Options
-from .protocol import with_deadline
+from .protocol import with_deadlines
 from .state import State
 
 _KEEP_ALIVE = 75  # seconds: longer than load balancers keep idle connections, so that these close them
-_LINGER = 1.0  # seconds in which connections that are open may still send a request, and get the answer
+_LINGER = 1.0  # seconds in which load balancers learn of the end, and may still send requests
 
 
 class _Server(uvicorn.Server):
     """uvicorn, but a signal ends it in order and is not raised again."""
 
-    def __init__(self, config: uvicorn.Config, state: State) -> None:
+    def __init__(self, config: uvicorn.Config, state: State, listener: socket.socket) -> None:
         super().__init__(config)
-        self._state = state
+        self._state, self._listener = state, listener
         self._draining: asyncio.Task[None] | None = None
 
     @contextlib.contextmanager
@@ -47,20 +48,35 @@ class _Server(uvicorn.Server):
                 signal.signal(number, former[number])
 
     def _stop(self) -> None:
-        if self._draining is not None:  # the second signal: at once
-            self.should_exit = self.force_exit = True
-            return
+        if self._draining is not None:  # the second signal
+            LOGGER.warning("stopped at once")
+            os._exit(1)
         LOGGER.info("stopping: requests that have come are answered")
         self._state.draining = True
         self._draining = asyncio.get_running_loop().create_task(self._drain())
 
     async def _drain(self) -> None:
-        """Take no more connections; answer what open ones still send, and close each after its answer."""
-        await asyncio.sleep(0)  # connections that wait to be accepted
+        """Answer what still comes for a while, each the last of its connection; then take no more connections."""
+        await asyncio.sleep(_LINGER)
+        listener = self._listener.dup()  # lives on when the server closes its own: what waits there is not lost
         for server in self.servers:
             server.close()
-        await asyncio.sleep(_LINGER)
+        await self._accept_waiting(listener)
+        listener.close()
         self.should_exit = True
+
+    async def _accept_waiting(self, listener: socket.socket) -> None:
+        listener.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                connection, _ = listener.accept()
+                await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+
+    def _protocol(self) -> asyncio.Protocol:
+        protocol: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return protocol
 
 
 def serve(embedder: Embedder, source: str, options: Options, host: str, port: int) -> None:
@@ -74,7 +90,7 @@ def serve(embedder: Embedder, source: str, options: Options, host: str, port: in
     state = State()
     config = uvicorn.Config(
         create_app(embedder, source, options, state),
-        http=with_deadline(options.body_timeout),
+        http=with_deadlines(options.body_timeout),
         ws="none",
         timeout_keep_alive=_KEEP_ALIVE,
         lifespan="on",
@@ -96,7 +112,7 @@ def serve(embedder: Embedder, source: str, options: Options, host: str, port: in
     if not options.keys and not _is_loopback(address[0]):
         LOGGER.warning("everybody who reaches this address can use it: no API keys are set")
     _spare_collections()
-    _Server(config, state).run(sockets=[listener])
+    _Server(config, state, listener).run(sockets=[listener])
 
 
 def _spare_collections() -> None:

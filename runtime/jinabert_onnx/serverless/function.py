@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
-import traceback
 from collections.abc import Callable
 
 import orjson
 
 from jinabert_onnx.api.answering import plan, response_body
 from jinabert_onnx.api.naming import policy_for
-from jinabert_onnx.api.problems import Problem, problem_of
+from jinabert_onnx.api.problems import Problem, problem_of, trace_of
 from jinabert_onnx.api.running import run_alone
 from jinabert_onnx.api.schema import parse_request
 from jinabert_onnx.embedder import Embedder
-from jinabert_onnx.errors import DeadlineError, JinaBertError
+from jinabert_onnx.errors import DeadlineError
 from jinabert_onnx.stopping import Limits
 from jinabert_onnx.version import __version__
 
@@ -47,7 +46,7 @@ class Function:
         except Exception as error:
             problem = problem_of(error)
             if problem.status == 500:
-                _log(error)
+                logger.error("a call failed: %s", trace_of(error))
             return problem_answer(problem)
 
     def _dispatch(self, call: Call, limits: Limits) -> Answer:
@@ -88,9 +87,3 @@ class Function:
             "version": __version__,
         }
         return Answer(200, orjson.dumps(content))
-
-
-def _log(error: Exception) -> None:
-    """What failed and where; only our own errors' messages, since others' may quote a text."""
-    what = f"{type(error).__name__}: {error}" if isinstance(error, JinaBertError) else type(error).__name__
-    logger.error("a call failed: %s\n%s", what, "".join(traceback.format_tb(error.__traceback__)))

@@ -20,9 +20,9 @@ from .problems import RequestError, refuse
 
 _PIECE = 16_384  # characters that are counted at a time
 _UNBROKEN = 65_536  # most characters between two places where a text can be cut
-_PER_TOKEN = 16  # most characters a token, on average, of a text that is read up to the limit
+_PER_TOKEN = 32  # most characters a token, on average, of a text that is read up to the limit
 _TOGETHER = 65_536  # characters of texts that are read at a time
-_MOST_CHUNKED = 1_048_576  # characters of a text that must be read whole, for late chunking
+_MOST_CHUNKED = 262_144  # characters of a text that must be read whole, for late chunking
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,7 @@ def require_whole(tokenizer: Tokenizer, text: str, bounds: Bounds) -> None:
     if len(text) > _MOST_CHUNKED:
         message = f"late_chunking takes {_MOST_CHUNKED} characters, and these are {len(text)}; send them in parts"
         raise refuse(message, "too_many_characters", "input")
+    _require_places(tokenizer, text, "the input")
     if bounds.max_tokens is not None:
         require_tokens(count_tokens(tokenizer, text, bounds.max_tokens)[0], bounds.max_tokens)
 
@@ -104,18 +105,28 @@ def _groups(texts: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
 
 def _head(tokenizer: Tokenizer, text: str, index: int, settings: Settings) -> str:
     """As much of a text as holds more tokens than are wanted, unless it is of hardly any words."""
-    wanted = _PER_TOKEN * settings.max_length
-    if len(text) <= wanted:
-        return text
-    head = next(tokenizer.pieces(text, wanted))
-    if len(head) > wanted + _UNBROKEN:
-        message = f"input[{index}] has {len(head)} characters without a place to cut them; split it"
-        raise refuse(message, "unreadable_text", "input")
+    wanted = max(_PER_TOKEN * settings.max_length, 2 * _UNBROKEN)
+    head = text if len(text) <= wanted else next(tokenizer.pieces(text, wanted))
+    _require_places(tokenizer, head, f"input[{index}]")
     return head
 
 
+def _require_places(tokenizer: Tokenizer, text: str, name: str) -> None:
+    """Return if a text can be cut here and there, so that no piece of it is long.
+
+    Raises:
+        RequestError: it cannot.
+    """
+    if len(text) <= _PIECE + _UNBROKEN:
+        return
+    longest = max(map(len, tokenizer.pieces(text, _PIECE)))
+    if longest > _PIECE + _UNBROKEN:
+        message = f"{name} has {longest} characters without a place to cut them, such as the end of a word; split it"
+        raise refuse(message, "unreadable_text", "input")
+
+
 def _too_long(tokenizer: Tokenizer, text: str, index: int, settings: Settings, bounds: Bounds) -> RequestError:
-    most = bounds.max_tokens or 8 * settings.max_length
+    most = max(bounds.max_tokens or 0, 8 * settings.max_length)
     tokens, more = count_tokens(tokenizer, settings.prefix + text, most)
     return too_long(index, tokens + tokenizer.special_tokens, settings.max_length, more)
 
@@ -127,7 +138,7 @@ def count_tokens(tokenizer: Tokenizer, text: str, most: int, size: int = _PIECE)
     """
     tokens, before = 0, ""
     for piece in tokenizer.pieces(text, size):
-        if tokens > most or len(piece) > size + _UNBROKEN:
+        if tokens > most or (tokens and len(piece) > size + _UNBROKEN):
             return tokens, True
         # With the character before it, since what stands at the beginning of a text may become other tokens.
         tokens += tokenizer.count(before + piece) - (tokenizer.count(before) if before else 0)

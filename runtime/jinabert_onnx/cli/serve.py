@@ -103,14 +103,11 @@ def _run(arguments: argparse.Namespace) -> int:
     port = require_range("port", _whole_number(arguments.port), 0, 65_535)
     stopped: list[int] = []
     # An end while it loads is in order too, once it has loaded: libraries do not like to be interrupted.
-    former = signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
+    signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
     with load_embedder(arguments) as embedder:
-        signal.signal(signal.SIGTERM, former)
-        if stopped:
-            return 0
         if arguments.max_length is not None:
             embedder.max_seq_length = arguments.max_length
-        serve(embedder, arguments.model, options, arguments.host, port)
+        serve(embedder, arguments.model, options, arguments.host, port, stopped)
     return 0
 
 

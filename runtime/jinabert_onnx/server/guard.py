@@ -38,7 +38,6 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _LARGE = 1_000_000  # bytes
 _SLICE = 65_536  # bytes
 _DISCARD_SECONDS = 2.0
-_CLOSING = (401, 408)  # answers after which a body that is still coming is not read
 _GONE = 499  # the status that is noted for a client that did not wait
 
 
@@ -74,6 +73,7 @@ class Guard:
         answer = _Answer(send, _request_id(scope), self._state)
         start = time.perf_counter()
         scope[FIELDS] = {}
+        answer.body_awaited = scope["method"] in ("POST", "PUT", "PATCH")
         try:
             self._require_key(scope)
             with self._counted():
@@ -92,7 +92,6 @@ class Guard:
             self._note(scope, answer, time.perf_counter() - start)
 
     async def _handle(self, scope: Message, receive: Receive, answer: _Answer) -> None:
-        answer.body_awaited = scope["method"] in ("POST", "PUT", "PATCH")
         if not answer.body_awaited:
             await self._app(scope, receive, answer.send)
             return
@@ -103,7 +102,8 @@ class Guard:
         try:
             await self._read(scope, receive, parts)
             answer.body_awaited = False
-            body = b"".join(parts)
+            parts[:] = [b"".join(parts)]
+            body = parts[0]
             await _until_gone(lambda: self._app(scope, _replay(body), answer.send), receive)
         finally:
             self._held -= sum(map(len, parts))
@@ -186,9 +186,12 @@ class _Answer:
                 message["headers"].append((b"connection", b"close"))
         body = message.get("body", b"")
         self.size += len(body)
-        for start in range(0, len(body) - _SLICE, _SLICE):  # what is sent at once is held until the client reads it
-            await self._send({"type": message["type"], "body": body[start : start + _SLICE], "more_body": True})
-            message["body"] = body[start + _SLICE :]
+        sent = 0
+        while len(body) - sent > _SLICE:  # what is sent at once is held until the client reads it
+            await self._send({"type": message["type"], "body": body[sent : sent + _SLICE], "more_body": True})
+            sent += _SLICE
+        if sent:
+            message["body"] = body[sent:]
         await self._send(message)
 
     async def refuse(self, problem: Problem, receive: Receive) -> None:
@@ -200,11 +203,11 @@ class _Answer:
             headers.append((b"retry-after", str(problem.retry_after).encode("ascii")))
         if problem.status == 401:
             headers.append((b"www-authenticate", b"Bearer"))
-        if problem.status in _CLOSING:
+        if problem.status == 408:
             headers.append((b"connection", b"close"))
         await self.send({"type": "http.response.start", "status": problem.status, "headers": headers})
         await self.send({"type": "http.response.body", "body": body, "more_body": True})
-        if self.body_awaited and problem.status not in _CLOSING:
+        if self.body_awaited and problem.status != 408:
             await _discard(receive)
         await self.send({"type": "http.response.body"})
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _MOST_CONNECTIONS = 4096
@@ -18,8 +19,6 @@ def with_deadlines(seconds: float) -> type[H11Protocol]:
     """A protocol class that ends a connection whose headers, or whose reading of an answer, stop for `seconds`."""
 
     class DeadlineProtocol(H11Protocol):
-        _ahead = 0
-
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             self._headers, self._reading = _Timer(self.loop, transport), _Timer(self.loop, transport)
@@ -30,26 +29,40 @@ def with_deadlines(seconds: float) -> type[H11Protocol]:
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
-            if self.cycle is None or self.cycle.response_complete:
-                self._headers.start(seconds)  # these are the beginning of a request
-                self._ahead = 0
-                return
-            self._headers.stop()
-            self._ahead += 0 if self.cycle.more_body else len(data)
-            if self._ahead > _MOST_AHEAD:
-                self.transport.abort()
+            waiting = len(self.conn.trailing_data[0])  # bytes that are no part of the request that is answered
+            if self.cycle is not None and not self.cycle.response_complete:
+                self._headers.stop()
+                if not self.cycle.more_body and waiting > _MOST_AHEAD:
+                    self.transport.abort()
+            elif waiting or self.conn.their_state is not h11.IDLE:
+                self._headers.start(seconds)  # the beginning of a request, or the rest of one that was refused
+            else:
+                self._headers.stop()
 
         def pause_writing(self) -> None:
             super().pause_writing()
             self._reading.start(seconds)
 
         def resume_writing(self) -> None:
-            self._reading.stop()
+            if not self.transport.is_closing():
+                self._reading.stop()
             super().resume_writing()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            self._watch_closing()
+
+        def shutdown(self) -> None:
+            super().shutdown()
+            self._watch_closing()
 
         def timeout_keep_alive_handler(self) -> None:
             super().timeout_keep_alive_handler()
-            self._reading.start(seconds)  # closing waits for what has not been read
+            self._watch_closing()
+
+        def _watch_closing(self) -> None:
+            if self.transport.is_closing():  # which waits for what the client has not read
+                self._reading.start(seconds)
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._headers.stop()

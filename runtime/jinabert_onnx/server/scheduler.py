@@ -204,7 +204,7 @@ class Scheduler:
 
     def _note(self, rows: list[Row], start: float) -> None:
         tokens, seconds = sum(row.tokens for row in rows), time.monotonic() - start
-        if 2 * tokens >= self._budget or not self._rate:  # smaller batches say little of what a full queue takes
+        if 2 * tokens >= self._budget:  # smaller batches say little of what a full queue takes
             self._rate += (tokens / max(seconds, 1e-6) - self._rate) * (_SMOOTHING if self._rate else 1.0)
         self._observer.batch(len(rows), tokens, seconds)
         for row in rows:

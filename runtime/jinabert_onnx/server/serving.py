@@ -8,9 +8,11 @@ import gc
 import os
 import signal
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from jinabert_onnx.embedder import Embedder
 from jinabert_onnx.errors import InputError
@@ -22,15 +24,17 @@ from .protocol import with_deadlines
 from .state import State
 
 _KEEP_ALIVE = 75  # seconds: longer than load balancers keep idle connections, so that these close them
+_BACKLOG = 2048  # connections that wait to be taken
+_LAST = 0.5  # seconds in which the last connections to be taken may send their request
 _LINGER = 1.0  # seconds in which load balancers learn of the end, and may still send requests
 
 
 class _Server(uvicorn.Server):
     """uvicorn, but a signal ends it in order and is not raised again."""
 
-    def __init__(self, config: uvicorn.Config, state: State, listener: socket.socket) -> None:
+    def __init__(self, config: uvicorn.Config, state: State, listener: socket.socket, ended: Sequence[int]) -> None:
         super().__init__(config)
-        self._state, self._listener = state, listener
+        self._state, self._listener, self._ended = state, listener, ended
         self._draining: asyncio.Task[None] | None = None
 
     @contextlib.contextmanager
@@ -40,6 +44,8 @@ class _Server(uvicorn.Server):
         former = {number: signal.getsignal(number) for number in signals}
         for number in signals:
             loop.add_signal_handler(number, self._stop)
+        if self._ended:  # while it loaded
+            self._stop()
         try:
             yield
         finally:
@@ -57,18 +63,22 @@ class _Server(uvicorn.Server):
 
     async def _drain(self) -> None:
         """Answer what still comes for a while, each the last of its connection; then take no more connections."""
-        await asyncio.sleep(_LINGER)
-        listener = self._listener.dup()  # lives on when the server closes its own: what waits there is not lost
-        for server in self.servers:
-            server.close()
-        await self._accept_waiting(listener)
-        listener.close()
-        self.should_exit = True
+        try:
+            await asyncio.sleep(_LINGER)
+            with self._listener.dup() as listener:  # open when the server closes its own: what waits is not lost
+                for server in self.servers:
+                    server.close()
+                await self._accept_waiting(listener)
+            end = time.monotonic() + _LAST
+            while time.monotonic() < end and any(map(_has_sent_nothing, self.server_state.connections)):
+                await asyncio.sleep(0.02)
+        finally:
+            self.should_exit = True
 
     async def _accept_waiting(self, listener: socket.socket) -> None:
         listener.setblocking(False)
-        with contextlib.suppress(BlockingIOError):
-            while True:
+        with contextlib.suppress(OSError):  # nothing waits, or nothing more can be taken
+            for _ in range(_BACKLOG):
                 connection, _ = listener.accept()
                 await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
 
@@ -79,8 +89,12 @@ class _Server(uvicorn.Server):
         return protocol
 
 
-def serve(embedder: Embedder, source: str, options: Options, host: str, port: int) -> None:
-    """Serve until SIGTERM or SIGINT.
+def _has_sent_nothing(connection: object) -> bool:
+    return isinstance(connection, H11Protocol) and connection.cycle is None
+
+
+def serve(embedder: Embedder, source: str, options: Options, host: str, port: int, ended: Sequence[int] = ()) -> None:
+    """Serve until SIGTERM or SIGINT; `ended` holds signals that came before.
 
     Raises:
         InputError: nothing can listen at this address.
@@ -93,6 +107,7 @@ def serve(embedder: Embedder, source: str, options: Options, host: str, port: in
         http=with_deadlines(options.body_timeout),
         ws="none",
         timeout_keep_alive=_KEEP_ALIVE,
+        h11_max_incomplete_event_size=65_536,
         lifespan="on",
         log_config=None,
         access_log=False,
@@ -112,7 +127,7 @@ def serve(embedder: Embedder, source: str, options: Options, host: str, port: in
     if not options.keys and not _is_loopback(address[0]):
         LOGGER.warning("everybody who reaches this address can use it: no API keys are set")
     _spare_collections()
-    _Server(config, state, listener).run(sockets=[listener])
+    _Server(config, state, listener, ended).run(sockets=[listener])
 
 
 def _spare_collections() -> None:
@@ -127,7 +142,7 @@ def _spare_collections() -> None:
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.create_server((host, port), family=family, backlog=2048)
+        listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"cannot listen on {host} port {port} ({reason}); choose another --host or --port") from error

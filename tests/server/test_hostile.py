@@ -110,10 +110,9 @@ def test_requests_ahead_of_their_answers_have_a_limit(server: LiveServer) -> Non
 
 def test_a_connection_may_carry_megabytes_of_requests_one_after_the_other(server: LiveServer) -> None:
     with server.client() as client:
-        for _ in range(30):
-            assert client.post("/v1/embeddings", json={"input": "a " * 50_000, "truncate": True}).status_code == 200
-        for _ in range(1500):
-            assert client.post("/v1/embeddings", content=b'{"input": 3' + b" " * 1000 + b"}").status_code == 400
+        for size, times in ((100_000, 30), (1000, 1500)):
+            body = b'{"input": "a"' + b" " * size + b"}"
+            assert {client.post("/v1/embeddings", content=body).status_code for _ in range(times)} == {200}
 
 
 def test_clients_that_do_not_read_their_answers_are_ended(start: Start) -> None:

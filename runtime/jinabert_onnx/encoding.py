@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,24 +105,44 @@ def run(model: LoadedModel, reading: Reading, settings: Settings, progress: Prog
         CancelledError, DeadlineError: the call was ended.
         RunError: onnxruntime failed.
     """
-    lengths = [len(ids) for ids in reading.input_ids]
     left = np.bincount(reading.owners, minlength=len(reading.reports))  # windows of each text that have not run
-    budget = TOKEN_BUDGETS[model.session.provider]
-    memory = model.memory
-    plan = (
-        plan_batches(lengths, settings.batch_size, budget)
-        if memory is None
-        else plan_batches(lengths, settings.batch_size, budget, memory.peak, memory.limit)
-    )
-    for indices in plan:
-        input_ids, attention_mask = pad([reading.input_ids[index] for index in indices])
-        texts = [lengths[index] for index in indices]
-        with memory.turn(settings.limits, texts) if memory else nullcontext():  # until what came out is no longer used
-            if memory is not None and memory.is_short(texts):
-                model.session.give_back()
-            yield indices, model.session.run(input_ids, attention_mask, settings.limits), attention_mask
+    for indices in batches_of(model, [len(ids) for ids in reading.input_ids], settings.batch_size):
+        with running(model, [reading.input_ids[index] for index in indices], settings.limits) as (embeddings, mask):
+            yield indices, embeddings, mask
         np.subtract.at(left, reading.owners[indices], 1)
         progress.advance(int((left[np.unique(reading.owners[indices])] == 0).sum()))
+
+
+def batches_of(model: LoadedModel, lengths: Sequence[int], batch_size: int) -> list[NDArray[np.intp]]:
+    """Which rows of such lengths (tokens) run together, as `plan_batches` has it.
+
+    Raises:
+        MemoryLimitError: a row does not fit into the memory that the model may take.
+    """
+    budget, memory = TOKEN_BUDGETS[model.session.provider], model.memory
+    if memory is None:
+        return plan_batches(lengths, batch_size, budget)
+    return plan_batches(lengths, batch_size, budget, memory.peak, memory.limit)
+
+
+@contextmanager
+def running(
+    model: LoadedModel, rows: Sequence[NDArray[np.int64]], limits: Limits
+) -> Iterator[tuple[Vectors, NDArray[np.int64]]]:
+    """Run rows of token ids as one batch: token embeddings (batch, sequence, hidden) and the mask.
+
+    Under a memory limit others wait until the block ends, when what came out is no longer used.
+
+    Raises:
+        CancelledError, DeadlineError: the call was ended.
+        RunError: onnxruntime failed.
+    """
+    input_ids, attention_mask = pad(rows)
+    lengths, memory = [len(ids) for ids in rows], model.memory
+    with memory.turn(limits, lengths) if memory else nullcontext():
+        if memory is not None and memory.is_short(lengths):
+            model.session.give_back()
+        yield model.session.run(input_ids, attention_mask, limits), attention_mask
 
 
 def vectors_of(model: LoadedModel, reading: Reading, settings: Settings, progress: Progress) -> AnyVectors:

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
+from .batching import TOKEN_BUDGETS
 from .memory import MemoryModel, return_large_blocks
 from .queueing import Queue
 from .stopping import Limits
@@ -15,14 +16,12 @@ from .stopping import Limits
 _STATUS = Path("/proc/self/statm")  # sizes in pages, the resident one second; Linux only
 
 
-_SMALL = 512  # padded tokens of a batch that may run beside another: its pieces of memory are small too
-
-
 class MemoryLimit:
     """`limit` bytes for a process that runs one model: batches run one after the other, whoever called.
 
-    Several at a time would need as much again, and leave onnxruntime's memory in pieces that others cannot use. A small
-    one runs beside others where there is room for it twice, so that it need not wait for a long text.
+    Several at a time would need as much again, and leave onnxruntime's memory in pieces that others cannot use. One of
+    short texts runs beside others where there is room for it twice: its pieces are small, and it need not wait for a
+    long text.
     """
 
     def __init__(self, model: MemoryModel, limit: int) -> None:
@@ -43,7 +42,7 @@ class MemoryLimit:
         """
         resident = self._model.resident()
         wanted = self.peak(lengths) - resident
-        small = max(lengths) * len(lengths) <= _SMALL
+        small = max(lengths) * len(lengths) <= TOKEN_BUDGETS["cpu"]
         return self._queue.place(
             wanted, lambda taken: taken == 0 or (small and resident + taken + 2 * wanted <= self.limit), limits
         )

@@ -63,7 +63,7 @@ class Guard:
         self._keys = Keys(options.keys)
         self._open = 0
         self._held = 0  # bytes of bodies
-        self._grown = False  # whether a large body or answer has been in memory
+        self._grown = False  # whether a large answer has been in memory
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Let one request through, or refuse it."""

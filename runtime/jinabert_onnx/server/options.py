@@ -30,16 +30,16 @@ class Options:
         json_log: whether the log is JSON lines.
     """
 
-    timeout: float = 60.0
-    body_timeout: float = 10.0
-    max_body: int = 8_000_000
-    max_inputs: int = 2048
-    max_queue_tokens: int = 65_536
-    drain: float = 25.0
-    keys: tuple[str, ...] = ()
-    names: tuple[str, ...] = ()
-    accept_token_ids: bool = False
-    json_log: bool = False
+    timeout: float
+    body_timeout: float
+    max_body: int
+    max_inputs: int
+    max_queue_tokens: int
+    drain: float
+    keys: tuple[str, ...]
+    names: tuple[str, ...]
+    accept_token_ids: bool
+    json_log: bool
 
 
 def read_keys(path: str | None) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -19,8 +18,8 @@ import numpy as np
 
 from jinabert_onnx.api.answering import Work
 from jinabert_onnx.api.problems import Problem, RequestError, trace_of
-from jinabert_onnx.batching import TOKEN_BUDGETS, pad, plan_batches
-from jinabert_onnx.encoding import LoadedModel
+from jinabert_onnx.batching import TOKEN_BUDGETS
+from jinabert_onnx.encoding import LoadedModel, batches_of, running
 from jinabert_onnx.errors import CancelledError, DeadlineError, StateError
 from jinabert_onnx.pooling import Vectors
 from jinabert_onnx.stopping import Limits
@@ -110,7 +109,7 @@ class Scheduler:
         """
         lengths = [len(ids) for ids in work.input_ids]
         if self._model.memory is not None:  # refuses what cannot fit
-            plan_batches(lengths, len(lengths), self._budget, self._model.memory.peak, self._model.memory.limit)
+            batches_of(self._model, lengths, len(lengths))
         job = Job(work, limits, done, left=len(lengths))
         with self._changed:
             if self._closed:
@@ -177,14 +176,10 @@ class Scheduler:
             self._fail(rows, error)
 
     def _run_batch(self, rows: list[Row]) -> None:
-        model, start = self._model, time.monotonic()
-        input_ids, attention_mask = pad([row.owner.work.input_ids[row.index] for row in rows])
+        start = time.monotonic()
         limits = rows[0].owner.limits if len(rows) == 1 else Limits()  # several requests end together or not at all
-        lengths = [row.tokens for row in rows]
-        with model.memory.turn(limits, lengths) if model.memory else nullcontext():
-            if model.memory is not None and model.memory.is_short(lengths):
-                model.session.give_back()
-            embeddings = model.session.run(input_ids, attention_mask, limits)  # (batch, sequence, hidden)
+        batch = [row.owner.work.input_ids[row.index] for row in rows]
+        with running(self._model, batch, limits) as (embeddings, _):
             self._note(rows, start)
             for row, tokens in zip(rows, embeddings, strict=True):
                 self._take(row, tokens[: row.tokens])

@@ -14,6 +14,7 @@ import ctypes
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ from jinabert_onnx.probes import Probes, compare, read_probes
 from timing import finish
 
 PRECISIONS = ("fp32", "int8")
+PROGRAMS = ("qemu-aarch64", "apt-get", "dpkg-deb")
 PACKAGES = ("numpy", "onnxruntime", "tokenizers")
 RUNTIME = Path(__file__).parent.parent / "runtime"
 GLIBC_MINORS = range(17, 42)  # releases 2.17 to 2.41, one for each tag that a wheel may carry
@@ -164,6 +166,8 @@ def main() -> None:
     if arguments.embed:
         embed(bundle, arguments.embed)
         return
+    if missing := [program for program in PROGRAMS if shutil.which(program) is None]:
+        raise SystemExit(f"needs {' and '.join(missing)}: run it on Debian (apt-get install qemu-user), as root")
     results = compare_models(bundle, work, read_probes(open_bundle(bundle)))
     print(" " * 40 + "".join(f"{precision + ': cosine, difference, cosine to torch':<42}" for precision in PRECISIONS))
     for name, row in results.items():

@@ -41,7 +41,7 @@ def main(place: Path, precision: str, threads: int) -> None:
     model = Embedder(LoadedModel(bundle, precision, tokenizer, session, None), "as asked")
     loading.self_test(model._model, lambda texts: model.encode(texts, truncation="head", prompt=""))
     clock["self-test"] = time.monotonic()
-    text = "a " * (TOKENS - tokenizer.special_tokens)
+    text = " ".join(["a"] * (TOKENS - tokenizer.special_tokens))
     vector = model.encode(text)
     clock["first run"] = time.monotonic()
     _report(clock, model.count_tokens(text)[0], float(abs(vector).sum()))

@@ -11,16 +11,10 @@ from pathlib import Path
 
 import numpy as np
 from jinabert_onnx import Embedder
-from numpy.typing import NDArray
+from jinabert_onnx_eval.scores import Vectors, hit_rate, ranks_of, similarities
 from timing import finish
 
 DATA = Path(__file__).resolve().parent.parent / "tests" / "data" / "tiny-de-en"
-
-
-def hits(queries: NDArray[np.float32], documents: NDArray[np.float32], top: int) -> float:
-    """Percentage of queries whose own document is among the `top` most similar."""
-    order = np.argsort(-Embedder.similarity(queries, documents), axis=1)[:, :top]
-    return round(100 * float((order == np.arange(len(queries))[:, None]).any(axis=1).mean()), 1)
 
 
 def measure(model: Embedder) -> dict[str, float]:
@@ -31,11 +25,15 @@ def measure(model: Embedder) -> dict[str, float]:
     difference = max(np.abs(english - reference["pairs_en"]).max(), np.abs(german - reference["pairs_de"]).max())
     return {
         "largest difference": float(difference),
-        "de-en top 1 %": hits(german, english, 1),
-        "de-en top 10 %": hits(german, english, 10),
-        "en-de top 1 %": hits(english, german, 1),
-        "en-de top 10 %": hits(english, german, 10),
+        **_percentages("de-en", german, english),
+        **_percentages("en-de", english, german),
     }
+
+
+def _percentages(name: str, queries: Vectors, documents: Vectors) -> dict[str, float]:
+    """Queries whose own document is first, and among the ten most similar."""
+    ranks = ranks_of(similarities(queries, documents), np.eye(len(queries), dtype=bool))
+    return {f"{name} top {top} %": round(100 * hit_rate(ranks, top), 1) for top in (1, 10)}
 
 
 def main() -> None:

@@ -12,21 +12,21 @@ Knows nothing of texts or of quality.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import onnx
+from jinabert_onnx_eval.stock_forms import (
+    Change,
+    change_weights,
+    save_again,
+    write_stock_int8,
+    write_stock_without_saturation,
+)
 from numpy.typing import NDArray
-from onnx import numpy_helper
 from peers import plain
-
-Change = Callable[[NDArray[np.generic]], NDArray[np.generic]]
-
-# Weights as u8 with zero point 128 are the same numbers, and onnxruntime's kernel for them never saturates.
-SHIFT = 128
 
 
 def make_forms(checkpoint: str, directory: Path) -> dict[str, Path]:
@@ -39,32 +39,6 @@ def make_forms(checkpoint: str, directory: Path) -> dict[str, Path]:
     return paths
 
 
-def stock(source: Path, target: Path) -> None:
-    """Dynamic quantisation by onnxruntime's tool of every MatMul that has a constant weight."""
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    logging.disable(logging.WARNING)  # it advises a pre-processing step
-    quantize_dynamic(
-        source,
-        target,
-        op_types_to_quantize=["MatMul"],
-        per_channel=True,
-        weight_type=QuantType.QInt8,
-        use_external_data_format=True,
-    )
-    logging.disable(logging.NOTSET)
-
-
-def stock_without_saturation(source: Path, target: Path) -> None:
-    """The same numbers in u8: weights and their zero points, each 128 larger."""
-    stock(source, target)
-    model = onnx.load_model(target)
-    nodes = [node for node in model.graph.node if node.op_type == "MatMulInteger"]
-    names = {name for node in nodes for name in (node.input[1], node.input[3])}
-    _change_weights(model, dict.fromkeys(names, _shifted))
-    _save(model, target)
-
-
 def weights_only(source: Path, target: Path, *, table: bool = True) -> None:
     """Every constant MatMul weight rounded per output channel, and the embedding table per row; all stays float."""
     model = onnx.load_model(source)
@@ -74,22 +48,16 @@ def weights_only(source: Path, target: Path, *, table: bool = True) -> None:
             changes[node.input[1]] = partial(_rounded, axis=0)
         elif node.op_type == "Gather" and table:
             changes[node.input[0]] = partial(_rounded, axis=1)
-    _change_weights(model, changes)
-    _save(model, target)
+    change_weights(model, changes)
+    save_again(model, target)
 
 
 _FORMS: dict[str, Callable[[Path, Path], None]] = {
-    "stock": stock_without_saturation,
-    "stock, this CPU": stock,
+    "stock": write_stock_without_saturation,
+    "stock, this CPU": write_stock_int8,
     "weights only": weights_only,
     "weights only, float table": partial(weights_only, table=False),
 }
-
-
-def _shifted(weight: NDArray[np.generic]) -> NDArray[np.generic]:
-    if weight.dtype != np.int8:
-        raise SystemExit(f"onnxruntime's quantiser made {weight.dtype} weights, not int8")
-    return (weight.astype(np.int16) + SHIFT).astype(np.uint8)
 
 
 def _rounded(weight: NDArray[np.generic], axis: int) -> NDArray[np.generic]:
@@ -101,18 +69,3 @@ def _rounded(weight: NDArray[np.generic], axis: int) -> NDArray[np.generic]:
     scale[scale == 0] = 1
     rounded: NDArray[np.float32] = np.rint(values / scale) * scale
     return rounded
-
-
-def _change_weights(model: onnx.ModelProto, changes: dict[str, Change]) -> None:
-    """Replace the named initialisers; names of values that are computed are passed over."""
-    for tensor in model.graph.initializer:
-        if tensor.name in changes:
-            changed = changes[tensor.name](numpy_helper.to_array(tensor))
-            tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(changed), tensor.name))
-
-
-def _save(model: onnx.ModelProto, target: Path) -> None:
-    data = target.with_name(f"{target.name}.data")
-    for stale in (target, data):
-        stale.unlink(missing_ok=True)  # the writer would append to the data
-    onnx.save_model(model, target, save_as_external_data=True, location=data.name)

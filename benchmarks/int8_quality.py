@@ -1,6 +1,6 @@
 """What int8 costs in quality: the bundle's int8 beside other int8 forms, on texts that training never saw.
 
-    python benchmarks/int8_quality.py BUNDLE [--checkpoint CHECKPOINT]
+    python benchmarks/int8_quality.py BUNDLE [--checkpoint CHECKPOINT] [--most TEXTS]
 
 BUNDLE holds fp32 and int8 of CHECKPOINT (default: the trained one in the tests). Each text runs alone. Every form
 is compared with the bundle's fp32 vectors, by length: single sentences of both languages, and consecutive
@@ -25,6 +25,8 @@ from jinabert_onnx.bundle import TOKENIZER, Bundle, open_bundle
 from jinabert_onnx.pooling import Vectors
 from jinabert_onnx.session import Session
 from jinabert_onnx.tokenizer import Tokenizer
+from jinabert_onnx_eval.groups import runs
+from jinabert_onnx_eval.scores import cosines, fidelity
 from numpy.typing import NDArray
 from peers import plain
 from peers.worker import Run
@@ -36,7 +38,6 @@ Shares = dict[str, float | None]
 
 SENTENCES = 500
 JOINED = {64: 300, 128: 200, 256: 100, 512: 60, 2048: 24}  # tokens of a text, at least: most texts
-TOP = 10
 MIN_CLOSED = {"mean cosine": 0.9, "top-10 overlap": 0.8}
 GAPS = (  # the first is the one that counts
     ("stock", "weights only"),
@@ -46,8 +47,8 @@ GAPS = (  # the first is the one that counts
 BATCHES = ("sentences", "64 tokens", "128 tokens", "256 tokens")  # groups that are mixed, a batch of eight
 
 
-def read_groups(tokenizer: Tokenizer) -> dict[str, list[Ids]]:
-    """Token ids of the held-out texts, by group."""
+def read_groups(tokenizer: Tokenizer, most: int) -> dict[str, list[Ids]]:
+    """Token ids of the held-out texts, by group, at most `most` of each."""
     content = json.loads((DATA / "heldout.json").read_text("utf-8"))
     english, german = ([pair[language] for pair in content["pairs"]] for language in ("en", "de"))
     others = [sentence["text"] for sentence in content["sentences"]]
@@ -56,19 +57,13 @@ def read_groups(tokenizer: Tokenizer) -> dict[str, list[Ids]]:
     for length, count in JOINED.items():
         made = [text for texts in (english, german, others) for text in join(tokenizer, texts, length)]
         groups[f"{length} tokens"] = [made[index] for index in spread(len(made), count)]
-    return {name: tokenizer(texts, 8192).input_ids for name, texts in groups.items()}
+    return {name: tokenizer(texts[:most], 8192).input_ids for name, texts in groups.items()}
 
 
 def join(tokenizer: Tokenizer, sentences: Sequence[str], length: int) -> Iterator[str]:
     """Consecutive sentences, together at least `length` tokens; what is left at the end is too short to count."""
-    taken: list[str] = []
-    tokens = 0
-    for sentence, ids in zip(sentences, tokenizer(sentences, 8192).input_ids, strict=True):
-        taken.append(sentence)
-        tokens += len(ids) - tokenizer.special_tokens
-        if tokens >= length:
-            yield " ".join(taken)
-            taken, tokens = [], 0
+    sizes = [len(ids) - tokenizer.special_tokens for ids in tokenizer(sentences, 8192).input_ids]
+    return (" ".join(sentences[run]) for run in runs([sizes], length))
 
 
 def spread(available: int, wanted: int) -> list[int]:
@@ -88,24 +83,15 @@ def alone(run: Run, texts: Sequence[Ids], mode: str) -> Vectors:
     return np.concatenate([embed(run, [text], mode) for text in texts])
 
 
-def cosines(first: Vectors, second: Vectors) -> NDArray[np.float64]:
-    """Cosine of each row with the row of the same index, in float64."""
-    one, other = first.astype(np.float64), second.astype(np.float64)
-    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    found: NDArray[np.float64] = (one * other).sum(axis=1) / lengths
-    return found
-
-
 def compare(vectors: Vectors, reference: Vectors) -> Figures:
     """The columns of the table."""
-    found = cosines(vectors, reference)
-    similarity, expected = (_similarities(rows) for rows in (vectors, reference))
-    pairs = np.triu_indices(len(vectors), 1)
+    found = fidelity(vectors, reference)
+    assert found.rank_correlation is not None  # groups are large enough
     return {
-        "mean cosine": float(found.mean()),
-        "minimum": float(found.min()),
-        "rank correlation": _spearman(similarity[pairs], expected[pairs]),
-        "top-10 overlap": _top_overlap(similarity, expected),
+        "mean cosine": found.mean_cosine,
+        "minimum": found.min_cosine,
+        "rank correlation": found.rank_correlation,
+        "top-10 overlap": found.top_overlap,
     }
 
 
@@ -156,10 +142,13 @@ def main() -> None:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--checkpoint", default=str(DATA))
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--most", type=int, default=SENTENCES, help="texts of a group (default: %(default)s, all)")
     arguments = parser.parse_args()
+    if arguments.most < 3:
+        parser.error("--most must be 3 or more: ranks are compared of pairs of texts")
     bundle = open_bundle(arguments.bundle)
     mode = bundle.manifest.pooling.mode
-    groups = read_groups(Tokenizer(bundle.path / TOKENIZER))
+    groups = read_groups(Tokenizer(bundle.path / TOKENIZER), arguments.most)
     with tempfile.TemporaryDirectory() as directory:
         runs = open_runs(bundle, arguments.checkpoint, arguments.threads, Path(directory))
         results = measure(runs, groups, mode)
@@ -169,27 +158,6 @@ def main() -> None:
     for name, value in batches.items():
         print(f"  {name:<30}{value:.9f}")
     finish("int8_quality", {"groups": results, "share of the gap closed": shares, "alone and in a batch": batches})
-
-
-def _similarities(vectors: Vectors) -> NDArray[np.float64]:
-    rows = vectors.astype(np.float64)
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows @ rows.T
-
-
-def _spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    ranks = np.stack([values.argsort(kind="stable").argsort(kind="stable") for values in (first, second)])
-    return float(np.asarray(np.corrcoef(ranks))[0, 1])
-
-
-def _top_overlap(similarity: NDArray[np.float64], expected: NDArray[np.float64]) -> float:
-    """Share of each text's most similar other texts that are the same in both, on average."""
-    found, wanted = (np.argsort(-_without_self(values), axis=1)[:, :TOP] for values in (similarity, expected))
-    return float(np.mean([len(np.intersect1d(*rows)) / TOP for rows in zip(found, wanted, strict=True)]))
-
-
-def _without_self(similarity: NDArray[np.float64]) -> NDArray[np.float64]:
-    return similarity - np.diag(np.full(len(similarity), np.inf))
 
 
 def _mean(rows: Sequence[Figures]) -> Figures:

@@ -186,7 +186,7 @@ def main() -> int:
         print(f"{precision} nodes: {counts}")
     times = measure(arguments, sessions, vocabulary, device)
     about = {"device": _device_name(device), "torch": torch.__version__}
-    finish("cuda", about | {"correctness": verdicts, "nodes": nodes, "milliseconds": times})
+    finish("on_cuda", about | {"correctness": verdicts, "nodes": nodes, "milliseconds": times})
     return 0 if all(verdict["agrees"] for verdict in verdicts.values()) else 1
 
 

@@ -11,36 +11,19 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from .worker import Ids, Run, Vectors, serve
-
-OPSET = 18
+from .worker import About, Ids, Run, Vectors, serve
 
 
 def make(checkpoint: str, output: Path) -> None:
     """Trace the plain encoder of `checkpoint` and write it to `output`."""
-    import torch
+    from jinabert_onnx_eval.plain import write_plain
 
-    from .plain_model import PlainEncoder, open_encoder
+    from .plain_model import open_encoder
 
-    example = torch.ones((2, 9), dtype=torch.int64)
-    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")}
-    program = torch.onnx.export(
-        PlainEncoder(*open_encoder(checkpoint)).eval(),
-        (example, example.clone()),
-        dynamo=True,
-        opset_version=OPSET,
-        input_names=["input_ids", "attention_mask"],
-        output_names=["last_hidden_state"],
-        dynamic_shapes={"input_ids": axes, "attention_mask": axes},
-        verbose=False,
-    )
-    if program is None:
-        raise SystemExit("torch.onnx.export returned nothing")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    program.save(output, external_data=True)
+    write_plain(*open_encoder(checkpoint), output)
 
 
-def load(path: Path, threads: int) -> tuple[Run, dict[str, str]]:
+def load(path: Path, threads: int) -> tuple[Run, About]:
     """The file in onnxruntime as it comes: every option at its default but the threads."""
     import onnxruntime
 

@@ -1,39 +1,68 @@
-"""The peers: what each is called, which Python runs it, and what it needs made beforehand.
+"""The peers: what each is called, which environment runs it, what it is given, and how it is set.
 
-A new peer is a module that serves `peers.worker`, and an entry here.
+A new peer is a module that serves `peers.worker`, and an entry here; what needs making is in `preparing`.
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinabert_onnx.bundle import record_file
-
-from .workload import EMBEDDER, PADDED, SORTED
+from .workload import EMBEDDER, SORTED, Form, Takes
 
 BENCHMARKS = Path(__file__).resolve().parent.parent
-OPENVINO_PYTHON = BENCHMARKS.parent / ".venv-openvino" / "bin" / "python"
-OPENVINO_INSTALL = (
-    "python3 -m venv .venv-openvino && "
-    ".venv-openvino/bin/pip install -c benchmarks/peers/constraints-openvino.txt openvino nncf"
-)
+ROOT = BENCHMARKS.parent
+OWN = "own"  # this process's environment; the others are made by `make .venv-peers-NAME/ready`
+NODE = "node"
+
+
+@dataclass(frozen=True)
+class Files:
+    """What peers are made of: two that the user gives, and the rest in the work directory."""
+
+    checkpoint: Path
+    bundle: Path
+    work: Path
+
+    @property
+    def plain(self) -> Path:
+        """The plain export, weights beside it."""
+        return self.work / "plain.onnx"
+
+    @property
+    def static(self) -> Path:
+        """OpenVINO's int8 of it."""
+        return self.work / "openvino-int8.xml"
+
+    @property
+    def compiled(self) -> Path:
+        """Code that torch has compiled."""
+        return self.work / "torch-compiled"
+
+    @property
+    def folder(self) -> Path:
+        """The plain export as libraries expect it from the hub."""
+        return self.work / "plain-folder"
+
+    @property
+    def qint8(self) -> Path:
+        """sentence-transformers' own int8 of it."""
+        return self.folder / "onnx" / "model_sentence_transformers_int8.onnx"
 
 
 @dataclass(frozen=True)
 class Peer:
-    """One runtime with one model.
+    """One runtime or library with one model.
 
     Attributes:
-        exact: its vectors must be torch's; others are judged by cosine and only reported.
+        exact: its vectors must be torch's; others are judged by cosine.
         int8: its linear layers run in int8, which sets the ceiling that its times are held against.
-        arguments: of `python -m module`, to serve.
-        forms: the ways of batching mixed texts that it may choose from.
-        longest: the longest text that it is asked for.
+        arguments: of its worker, to serve.
+        setting: what it is and how it is set, for readers.
+        environment: the part of `.venv-peers-NAME` that runs it.
+        form: how it is given mixed texts.
     """
 
     name: str
@@ -41,75 +70,114 @@ class Peer:
     arguments: tuple[str, ...]
     exact: bool
     int8: bool
-    python: Path = Path(sys.executable)
-    forms: tuple[str, ...] = (SORTED, PADDED)
-    longest: int = 8192
+    setting: str
+    environment: str = OWN
+    takes: Takes = "ids"
+    form: Form = SORTED
+
+    @property
+    def home(self) -> Path:
+        """The directory of its environment."""
+        return ROOT / f".venv-peers-{self.environment}"
 
     @property
     def command(self) -> list[str]:
         """The command line of its worker."""
-        return [str(self.python), "-m", self.module, *self.arguments]
+        if self.environment == NODE:
+            return ["node", str(BENCHMARKS / "peers" / "node" / f"{self.module}.mjs"), str(self.home), *self.arguments]
+        return [str(python_of(self.environment)), "-m", self.module, *self.arguments]
 
 
-def peers(checkpoint: Path, bundle: Path, work: Path, threads: int) -> dict[str, Peer]:
-    """Every peer by name, in the order of the tables."""
-    count, plain, static = str(threads), str(_plain_file(work)), str(_static_file(work))
-    # Eager torch keeps several scores of 3.2 GB alive at 8192 tokens; it is no rival there.
-    found = (
-        Peer("torch", "peers.torch_eager", (str(checkpoint), count), exact=True, int8=False, longest=4096),
-        Peer("plain", "peers.plain", ("serve", plain, count), exact=True, int8=False),
-        Peer("openvino-int8", "peers.openvino_int8", ("serve", static, count), False, True, OPENVINO_PYTHON),
-        Peer(
-            "openvino-int8-float32",
-            "peers.openvino_int8",
-            ("serve", static, count, "f32"),
-            False,
-            True,
-            OPENVINO_PYTHON,
-        ),
-        Peer("ours-fp32", "peers.ours", (str(bundle), "fp32", count), exact=True, int8=False, forms=(EMBEDDER,)),
-        Peer("ours-int8", "peers.ours", (str(bundle), "int8", count), exact=False, int8=True, forms=(EMBEDDER,)),
-    )
-    return {peer.name: peer for peer in found}
-
-
-def prepare(chosen: Mapping[str, Peer], checkpoint: Path, work: Path, vocabulary: int) -> None:
-    """Make the plain export and its int8 form if a chosen peer lacks them; they stay in `work`."""
-    plain, static = _plain_file(work), _static_file(work)
-    _require_same_checkpoint(work, checkpoint)
-    openvino = any(peer.python == OPENVINO_PYTHON for peer in chosen.values())
-    if openvino and not OPENVINO_PYTHON.exists():
-        raise SystemExit(f"OpenVINO needs an environment of its own: {OPENVINO_INSTALL}")
-    if (openvino or "plain" in chosen) and not plain.exists():
-        _make(plain, [sys.executable, "-m", "peers.plain", "make", str(checkpoint), str(plain)])
-    if openvino and not static.exists():
-        command = [str(OPENVINO_PYTHON), "-m", "peers.openvino_int8", "make", str(plain), str(static), str(vocabulary)]
-        _make(static, command)
+def python_of(name: str) -> Path:
+    """The interpreter of an environment."""
+    return Path(sys.executable) if name == OWN else ROOT / f".venv-peers-{name}" / "bin" / "python"
 
 
 def environment() -> dict[str, str]:
-    """The environment in which `python -m peers...` is found."""
-    return os.environ | {"PYTHONPATH": str(BENCHMARKS)}
+    """The environment in which `python -m peers...` is found, and nothing is fetched."""
+    return os.environ | {"PYTHONPATH": str(BENCHMARKS), "HF_HUB_OFFLINE": "1"}
 
 
-def _require_same_checkpoint(work: Path, checkpoint: Path) -> None:
-    """Refuse what was made of another checkpoint, by the hashes of its files."""
-    files = sorted([*checkpoint.glob("*.safetensors"), *checkpoint.glob("*.bin"), checkpoint / "config.json"])
-    found = "".join(f"{record_file(path).sha256}  {path.name}\n" for path in files)
-    note = work / "checkpoint.sha256"
-    if _plain_file(work).exists() and (not note.exists() or note.read_text() != found):
-        raise SystemExit(f"{work} was made of another checkpoint than {checkpoint}; delete it")
-    note.write_text(found)
+def peers(files: Files, threads: int, hidden: int = 768) -> dict[str, Peer]:
+    """Every peer by name, in the order of the tables."""
+    found = (*_runtimes(files, str(threads)), *_libraries(files, str(threads), str(hidden)))
+    return {peer.name: peer for peer in found}
 
 
-def _plain_file(work: Path) -> Path:
-    return work / "plain.onnx"
+def _runtimes(files: Files, threads: str) -> tuple[Peer, ...]:
+    """Those that take token ids."""
+    plain, static, bundle, folder = str(files.plain), str(files.static), str(files.bundle), str(files.folder)
+
+    def torch(name: str, mode: str, dtype: str, setting: str) -> Peer:
+        arguments = (str(files.checkpoint), threads, mode, dtype, str(files.compiled))
+        return Peer(name, "peers.torch_peer", arguments, dtype == "float32", False, setting)
+
+    def openvino(name: str, model: str, hint: tuple[str, ...], setting: str) -> Peer:
+        int8, arguments = model == static, ("serve", model, threads, *hint)
+        return Peer(name, "peers.openvino_peer", arguments, not int8, int8, setting, "openvino")
+
+    def optimum(name: str, setting: str) -> Peer:
+        return Peer(name, "peers.optimum_peer", (folder, threads), True, False, setting, "transformers")
+
+    def ours(name: str, precision: str) -> Peer:
+        arguments, int8 = (bundle, precision, threads, "ids"), precision == "int8"
+        return Peer(name, "peers.ours", arguments, not int8, int8, f"ours, {precision}", form=EMBEDDER)
+
+    return (
+        torch("torch", "eager", "float32", "torch eager, float32"),
+        torch("torch-bf16", "eager", "bfloat16", "torch eager, bfloat16, as the model card loads it"),
+        torch("torch-compile", "compiled", "float32", "torch.compile(dynamic=True), float32"),
+        torch("torch-compile-bf16", "compiled", "bfloat16", "torch.compile(dynamic=True), bfloat16"),
+        Peer("plain", "peers.plain", ("serve", plain, threads), True, False, "plain export in stock onnxruntime"),
+        optimum("optimum", "ORTModelForFeatureExtraction, plain export"),
+        openvino("openvino-fp32", plain, ("f32",), "OpenVINO, plain export, float32"),
+        openvino("openvino-int8", static, (), "OpenVINO, NNCF static int8; other operators in the type it chooses"),
+        openvino("openvino-int8-float32", static, ("f32",), "the same, other operators in float32"),
+        ours("ours-fp32", "fp32"),
+        ours("ours-int8", "int8"),
+    )
 
 
-def _static_file(work: Path) -> Path:
-    return work / "openvino-int8.xml"
+def _libraries(files: Files, threads: str, hidden: str) -> tuple[Peer, ...]:
+    """Those that take texts."""
+    folder, bundle = str(files.folder), str(files.bundle)
+
+    def library(name: str, module: str, arguments: tuple[str, ...], int8: bool, setting: str, home: str) -> Peer:
+        return Peer(name, module, (*arguments, threads), not int8, int8, setting, home, "texts")
+
+    def sentence_transformers(name: str, arguments: tuple[str, ...], int8: bool, setting: str) -> Peer:
+        module, told = "peers.sentence_transformers_peer", f"sentence-transformers, {setting}"
+        return library(name, module, arguments, int8, told, "transformers")
+
+    def javascript(name: str, model: str, dtype: str, setting: str) -> Peer:
+        told = f"transformers.js on Node, {setting}"
+        return library(name, "worker", (model, dtype), dtype != "fp32", told, NODE)
+
+    def ours(name: str, precision: str) -> Peer:
+        arguments, int8 = (bundle, precision, threads, "texts"), precision == "int8"
+        told = f"ours, Embedder.encode, {precision}"
+        return Peer(name, "peers.ours", arguments, not int8, int8, told, takes="texts", form=EMBEDDER)
+
+    form = f"its own dynamic int8 export, for {processor_form()}"
+    return (
+        sentence_transformers("st-torch", ("torch", str(files.checkpoint)), False, "torch backend, float32"),
+        sentence_transformers("st-onnx", ("onnx", folder, "model.onnx"), False, "onnx backend, plain export"),
+        sentence_transformers("st-qint8", ("onnx", folder, files.qint8.name), True, form),
+        library("fastembed", "peers.fastembed_peer", (folder, hidden), False, "fastembed, custom model", "fastembed"),
+        javascript("transformersjs-fp32", folder, "fp32", "plain export, fp32"),
+        javascript(
+            "transformersjs-q8", folder, "q8", "plain export, q8: stock dynamic int8, 7-bit weights per channel"
+        ),
+        javascript("transformersjs-ours-fp32", bundle, "fp32", "our bundle, fp32"),
+        javascript("transformersjs-ours-int8", bundle, "int8", "our bundle, int8"),
+        ours("ours-fp32-texts", "fp32"),
+        ours("ours-int8-texts", "int8"),
+    )
 
 
-def _make(output: Path, command: list[str]) -> None:
-    print(f"making {output}", file=sys.stderr)
-    subprocess.run(command, check=True, env=environment(), stdout=sys.stderr)
+def processor_form() -> str:
+    """What sentence-transformers calls this processor when it quantises."""
+    flags = Path("/proc/cpuinfo").read_text()
+    if "avx512_vnni" in flags:
+        return "avx512_vnni"
+    return "avx2" if "avx2" in flags else "arm64"

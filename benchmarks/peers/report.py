@@ -8,7 +8,7 @@ from typing import Any
 from .ceiling import Sizes, ceiling_milliseconds
 from .limits import Ratio, ratios
 from .registry import Peer
-from .turns import Timing, Timings
+from .turns import Timing, Timings, Turns
 from .workload import Shape
 
 Agreement = Mapping[str, Mapping[str, Mapping[str, Any]]]  # shape, peer
@@ -20,17 +20,24 @@ def ceilings(shapes: Sequence[Shape], sizes: Sizes, rates: dict[str, float]) -> 
     return {shape.name: ceiling_milliseconds(sizes, shape.lengths, rates) for shape in shapes}
 
 
-def print_times(timings: Timings, limits: Ceilings, peers: Mapping[str, Peer], rates: Mapping[str, float]) -> None:
-    """One line a shape, one column a peer: median milliseconds and the share of the ceiling."""
+def print_times(turns: Turns, limits: Ceilings, peers: Mapping[str, Peer], rates: Mapping[str, float]) -> None:
+    """One line a peer, one column a shape: median milliseconds and the share of the ceiling."""
+    shapes = list(turns.timings)
     print("\nmedian milliseconds (share of the ceiling: linear layers and full attention at the measured rates,")
     print(f"fp32 {rates['fp32'] / 1e9:.0f} and int8 {rates['int8'] / 1e9:.0f} Gop/s; windows may exceed 100 %)")
-    print(f"{'':<8}" + "".join(f"{name:>22}" for name in peers) + f"{'ceiling fp32':>14}{'int8':>10}")
-    for shape, row in timings.items():
-        cells = "".join(f"{_cell(row.get(name), limits[shape], peer):>22}" for name, peer in peers.items())
-        print(f"{shape:<8}{cells}{limits[shape]['fp32']:>14}{limits[shape]['int8']:>10}")
-    for shape, row in timings.items():
-        if any(len(timing.tried) > 1 for timing in row.values()):
-            print(f"{shape}: each in its fastest form, " + ", ".join(f"{name} {row[name].form}" for name in row))
+    print(f"{'':<24}" + "".join(f"{shape:>18}" for shape in shapes))
+    for name, peer in peers.items():
+        cells = (_cell(turns.timings[shape].get(name), limits[shape], peer) for shape in shapes)
+        print(f"{name:<24}" + "".join(f"{cell:>18}" for cell in cells))
+    for kind in ("fp32", "int8"):
+        print(f"{'ceiling ' + kind:<24}" + "".join(f"{limits[shape][kind]:>18}" for shape in shapes))
+
+
+def print_missing(turns: Turns) -> None:
+    """One line a peer and shape without a figure."""
+    for shape, row in turns.missing.items():
+        for name, reason in row.items():
+            print(f"{shape:<8}{name:<24} {reason}")
 
 
 def print_ratios(timings: Timings) -> list[Ratio]:
@@ -52,22 +59,26 @@ def print_agreement(agreement: Agreement) -> bool:
         for name, verdict in row.items():
             mark = "" if verdict["agrees"] else "   DISAGREES"
             print(
-                f"{shape:<8}{name:<16} from {verdict['against']:<10}"
+                f"{shape:<8}{name:<24} from {verdict['against']:<10}"
                 f"{verdict['difference']:>10.1e}{verdict['cosine']:>12.6f}{mark}"
             )
     return all(verdict["agrees"] for row in agreement.values() for verdict in row.values())
 
 
-def to_json(timings: Timings, limits: Ceilings, agreement: Agreement) -> dict[str, Any]:
-    """By shape: the ceilings, and of every peer the median, all passes, memory and agreement."""
+def to_json(turns: Turns, limits: Ceilings, agreement: Agreement, shapes: Sequence[Shape]) -> dict[str, dict[str, Any]]:
+    """By shape: its size, the ceilings, and of every peer the median, all passes, memory and agreement."""
     return {
-        shape: {
-            "ceiling_milliseconds": limits[shape],
+        shape.name: {
+            "texts": len(shape.lengths),
+            "tokens": sum(shape.lengths),
+            "ceiling_milliseconds": limits[shape.name],
             "peers": {
-                name: _timing_json(timing) | dict(agreement[shape].get(name, {})) for name, timing in row.items()
+                name: _timing_json(timing) | dict(agreement[shape.name].get(name, {}))
+                for name, timing in turns.timings.get(shape.name, {}).items()
             },
+            "missing": turns.missing.get(shape.name, {}),
         }
-        for shape, row in timings.items()
+        for shape in shapes
     }
 
 
@@ -92,8 +103,7 @@ def _medians(row: Mapping[str, Timing]) -> dict[str, float]:
 def _timing_json(timing: Timing) -> dict[str, Any]:
     return {
         "milliseconds": round(timing.median, 2),
-        "form": timing.form,
-        "first_pass": timing.tried,
-        "passes": {form: [round(value, 2) for value in values] for form, values in timing.milliseconds.items()},
+        "first_pass": round(timing.first, 2),
+        "passes": [round(value, 2) for value in timing.milliseconds],
         "peak_megabytes": timing.peak_megabytes,
     }

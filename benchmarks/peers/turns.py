@@ -1,44 +1,41 @@
-"""Workers asked in turns: who runs when, and how long the rest between them is."""
+"""Workers asked in turns: who runs when, how often, how long the rest between them is, and what was not run and why."""
 
 from __future__ import annotations
 
 import statistics
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from .agreement import vectors_file
-from .client import PeerError, Worker
+from .client import Limits, OverLimitError, PeerError, Worker
 from .registry import Peer
 from .workload import Shape, input_file
 
 # Idle threads of some runtimes spin for up to 200 ms before they sleep, and would take another's turn from it.
 PAUSE_SECONDS = 0.3
 
-# A way of batching whose first pass takes this many times as long as the peer's best one is not run again.
-HOPELESS = 1.5
+# What the timed passes of one peer over one shape may take together, so that a slow peer does not hold up all others.
+# At least one turn is had; but a first pass that takes longer by itself counts as the only one.
+SHAPE_SECONDS = 12.0
 
 
 @dataclass
 class Timing:
-    """Every timed pass of one peer over one shape, by form; `tried` holds the first passes, untimed otherwise."""
+    """The passes of one peer over one shape of `tokens` tokens: the first, which warms up, and every timed one."""
 
-    tried: dict[str, float] = field(default_factory=dict)
-    milliseconds: dict[str, list[float]] = field(default_factory=dict)
-    peak_megabytes: float = 0.0
-
-    @property
-    def form(self) -> str:
-        """The form that was fastest in the median."""
-        return min(self.milliseconds, key=lambda form: statistics.median(self.milliseconds[form]))
+    tokens: int
+    first: float
+    peak_megabytes: float
+    milliseconds: list[float] = field(default_factory=list)
 
     @property
     def median(self) -> float:
-        """Of the fastest form."""
-        return statistics.median(self.milliseconds[self.form])
+        """Of the timed passes, in milliseconds."""
+        return statistics.median(self.milliseconds)
 
 
 Timings = dict[str, dict[str, Timing]]  # shape, peer
@@ -49,104 +46,142 @@ class Turns:
     """A run of the benchmark: what is asked of whom, and what came of it.
 
     Attributes:
-        skip: (peer, shape) pairs to leave out.
+        skip: names of peers, and `peer:shape`, to leave out.
         repeats: turns and passes are multiplied by it.
         about: what each peer tells of itself.
+        missing: by shape and peer, why there is no figure.
         failures: which workers died, one line each.
     """
 
     work: Path
-    skip: frozenset[tuple[str, str]]
+    limits: Limits
+    skip: frozenset[str] = frozenset()
     repeats: float = 1.0
     about: dict[str, dict[str, object]] = field(default_factory=dict)
+    missing: dict[str, dict[str, str]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
     _timings: Timings = field(default_factory=dict)
+    _unstartable: set[str] = field(default_factory=set)
 
     @property
     def timings(self) -> Timings:
         """What has been timed, by shape and peer."""
         timed = {
-            shape: {name: timing for name, timing in row.items() if timing.milliseconds}
+            shape: {name: timing for name, timing in row.items() if name not in self.missing.get(shape, {})}
             for shape, row in self._timings.items()
         }
         return {shape: row for shape, row in timed.items() if row}
 
-    def run(self, peers: Mapping[str, Peer], shapes: Iterable[Shape]) -> None:
-        """First the shapes that all workers share, then those that each runs alone."""
-        shapes = list(shapes)
+    def run(self, peers: Mapping[str, Peer], shapes: Sequence[Shape]) -> None:
+        """Those that take ids beside each other, then those that take texts: a table each, and half of the memory."""
+        (self.work / "vectors").mkdir(parents=True, exist_ok=True)
+        for takes in ("ids", "texts"):
+            group = [peer for peer in peers.values() if peer.takes == takes]
+            asked = [shape for shape in shapes if shape.takes(takes)]
+            self._run_shared(group, [shape for shape in asked if not shape.alone])
+            for shape in (shape for shape in asked if shape.alone):
+                for peer in group:
+                    self._run_shared([peer], [shape])
+
+    def _run_shared(self, peers: Sequence[Peer], shapes: Sequence[Shape]) -> None:
+        """All peers alive beside each other, started when they are first asked and again if they were ended."""
         with ExitStack() as alive:
-            shared = [shape for shape in shapes if not shape.alone]
-            workers = [self._start(peer, alive) for peer in peers.values()] if shared else []
-            for shape in shared:
-                self._interleave([worker for worker in workers if worker is not None], shape)
-        for shape in (shape for shape in shapes if shape.alone):
-            for peer in peers.values():
-                self._run_alone(peer, shape)
+            workers: dict[str, Worker] = {}
+            for shape in shapes:
+                for peer in peers:
+                    if self._is_asked(peer, shape) and (peer.name not in workers or workers[peer.name].dead):
+                        self._start(peer, shape, alive, workers)
+                self._interleave([worker for worker in workers.values() if not worker.dead], shape)
 
-    def _start(self, peer: Peer, alive: ExitStack) -> Worker | None:
+    def _start(self, peer: Peer, shape: Shape, alive: ExitStack, workers: dict[str, Worker]) -> None:
         try:
-            worker = alive.enter_context(Worker(peer, self.work))
-        except PeerError as error:
-            self._fail(error)
-            return None
-        self.about[peer.name] = worker.about | {"load_milliseconds": worker.load_milliseconds}
-        return worker
+            worker = alive.enter_context(Worker(peer, self.work, self.limits.megabytes))
+        except (PeerError, OverLimitError) as error:
+            self._miss(peer, shape, error)
+            self._unstartable.add(peer.name)
+            return
+        workers[peer.name] = worker
+        loading = {"load_milliseconds": round(worker.load_milliseconds, 1)}
+        self.about.setdefault(peer.name, worker.about | loading)
 
-    def _interleave(self, workers: list[Worker], shape: Shape) -> None:
-        """One untimed turn of everyone in every form, then the timed ones."""
+    def _interleave(self, workers: Sequence[Worker], shape: Shape) -> None:
+        """One untimed pass of everyone, then the timed turns, of each as many as it has time for."""
+        asked = [worker for worker in workers if self._is_asked(worker.peer, shape)]
+        for worker in asked:
+            self._warm_up(worker, shape)
+        asked = [worker for worker in asked if not worker.dead]
         turns = max(1, round(shape.turns * self.repeats))
-        asked = [(worker, form) for worker in workers for form in self._forms(worker.peer, shape)]
-        for worker, form in asked:
-            self._turn(worker, shape, form, timed=False)
-        for turn in range(turns):
-            for worker, form in asked:
-                if self._is_hopeful(worker.peer, shape, form):
-                    self._turn(worker, shape, form, timed=True)
-            _note(f"{shape.name}: turn {turn + 1} of {turns}")
+        for turn in range(turns if asked else 0):
+            for worker in asked:
+                if not worker.dead and turn < self._turns_of(worker.peer, shape):
+                    self._turn(worker, shape)
+            _note(f"{shape.name}: turn {turn + 1} of {turns} of {', '.join(worker.peer.name for worker in asked)}")
 
-    def _run_alone(self, peer: Peer, shape: Shape) -> None:
-        if not self._forms(peer, shape):
+    def _warm_up(self, worker: Worker, shape: Shape) -> None:
+        answer = self._ask(worker, shape, warm=0, runs=1)
+        if answer is None:
             return
-        with ExitStack() as alive:
-            worker = self._start(peer, alive)
-            for form in self._forms(peer, shape) if worker else ():
-                assert worker is not None
-                self._turn(worker, shape, form, timed=True)
-        _note(f"{shape.name}: {peer.name}")
+        ((first,), peak) = answer
+        timing = Timing(sum(shape.lengths), first, peak)
+        self._timings.setdefault(shape.name, {})[worker.peer.name] = timing
+        if first > 1000 * SHAPE_SECONDS:
+            timing.milliseconds.append(first)
 
-    def _turn(self, worker: Worker, shape: Shape, form: str, timed: bool) -> None:
-        name = worker.peer.name
-        if worker.dead:
-            return
+    def _turns_of(self, peer: Peer, shape: Shape) -> int:
+        """How many turns there is time for: none if the first pass is the only one."""
+        timing = self._timings[shape.name][peer.name]
+        if timing.first > 1000 * SHAPE_SECONDS:
+            return 0
+        return max(1, int(1000 * SHAPE_SECONDS / (timing.first * (shape.warm + self._runs(shape)))))
+
+    def _turn(self, worker: Worker, shape: Shape) -> None:
+        answer = self._ask(worker, shape, shape.warm, self._runs(shape))
+        if answer is not None:
+            timing = self._timings[shape.name][worker.peer.name]
+            timing.milliseconds += answer[0]
+            timing.peak_megabytes = answer[1]
+
+    def _runs(self, shape: Shape) -> int:
+        return max(1, round(shape.runs * self.repeats))
+
+    def _ask(self, worker: Worker, shape: Shape, warm: int, runs: int) -> tuple[list[float], float] | None:
+        """Milliseconds of the timed passes, and the peak of memory; None if the worker has ended."""
         time.sleep(PAUSE_SECONDS)
-        runs = max(1, round(shape.runs * self.repeats)) if timed else 1
-        vectors = vectors_file(self.work, name, shape.name, form)
+        peer = worker.peer
+        inputs = input_file(self.work, shape, shape.form(peer.form), peer.takes)
         try:
-            answer = worker.run(input_file(self.work, shape, form), vectors, shape.warm if timed else 0, runs)
-        except PeerError as error:
-            self._fail(error)
-            return
-        timing = self._timings.setdefault(shape.name, {}).setdefault(name, Timing())
-        timing.peak_megabytes = answer["peak_megabytes"]
-        if timed:
-            timing.milliseconds.setdefault(form, []).extend(answer["milliseconds"])
-        else:
-            timing.tried[form] = answer["milliseconds"][0]
+            vectors = vectors_file(self.work, peer.name, shape.name)
+            answer = worker.run(inputs, vectors, warm, runs, self._seconds(shape))
+        except (PeerError, OverLimitError) as error:
+            self._miss(peer, shape, error)
+            return None
+        return answer["milliseconds"], answer["peak_megabytes"]
 
-    def _is_hopeful(self, peer: Peer, shape: Shape, form: str) -> bool:
-        """Whether the first pass in this form was near the peer's best."""
-        tried = self._timings.get(shape.name, {}).get(peer.name, Timing()).tried
-        return form in tried and tried[form] <= HOPELESS * min(tried.values())
+    def _seconds(self, shape: Shape) -> float:
+        return self.limits.seconds * shape.patience
 
-    def _forms(self, peer: Peer, shape: Shape) -> list[str]:
-        """The forms in which this peer runs this shape; none if it is left out."""
-        if (peer.name, shape.name) in self.skip or max(shape.lengths) > peer.longest:
-            return []
-        return [form for form in shape.forms if len(shape.forms) == 1 or form in peer.forms]
+    def _is_asked(self, peer: Peer, shape: Shape) -> bool:
+        """Whether this peer runs this shape; if not, why not is noted."""
+        reasons = self.missing.setdefault(shape.name, {})
+        if peer.name in self.skip or f"{peer.name}:{shape.name}" in self.skip:
+            reasons[peer.name] = "left out"
+        elif peer.name in self._unstartable:
+            reasons.setdefault(peer.name, "does not start")
+        elif (seconds := self.least_seconds(peer.name, shape)) > self._seconds(shape):
+            reasons.setdefault(peer.name, f"at least {seconds:.0f} s")
+        return peer.name not in reasons
 
-    def _fail(self, error: PeerError) -> None:
-        self.failures.append(str(error))
-        _note(str(error))
+    def least_seconds(self, peer: str, shape: Shape) -> float:
+        """What the shape takes if its tokens cost what those of the last one did: those of longer texts cost more."""
+        timings = [row[peer] for row in self.timings.values() if peer in row]
+        return timings[-1].median / timings[-1].tokens * sum(shape.lengths) / 1000 if timings else 0.0
+
+    def _miss(self, peer: Peer, shape: Shape, error: PeerError | OverLimitError) -> None:
+        reason = str(error) if isinstance(error, OverLimitError) else "died"
+        self.missing.setdefault(shape.name, {})[peer.name] = reason
+        if isinstance(error, PeerError):
+            self.failures.append(f"{shape.name}: {error}")
+        _note(f"{peer.name} on {shape.name}: {error}")
 
 
 def _note(text: str) -> None:

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -19,29 +19,58 @@ from numpy.typing import NDArray
 Ids = NDArray[np.int64]
 Vectors = NDArray[np.float32]
 Run = Callable[[Ids, Ids], Vectors]  # ids and mask (batch, sequence) to embeddings (batch, sequence, hidden)
+Encode = Callable[[list[str]], Vectors]  # texts to vectors (batch, hidden)
+About = Mapping[str, object]  # versions, settings, what preparing the model took
 
 
-def serve(load: Callable[[], tuple[Run, dict[str, str]]]) -> None:
-    """Answer until stdin ends; `load` gives the model and what to tell of it (versions, settings)."""
+def serve(load: Callable[[], tuple[Run, About]]) -> None:
+    """Answer until stdin ends, from token ids; `load` gives the model and what to tell of it."""
+    _serve(load, _run_ids)
+
+
+def serve_texts(load: Callable[[], tuple[Encode, About]]) -> None:
+    """The same from texts: tokenizing and pooling are within the time."""
+    _serve(load, _run_texts)
+
+
+def _serve(load: Callable[[], tuple[Any, About]], run: Callable[[Any, dict[str, Any]], list[float]]) -> None:
     answers = _claim_stdout()
     start = time.perf_counter()
-    run, about = load()
+    model, about = load()
     _say(answers, {"about": about, "load_milliseconds": _since(start)})
     for line in sys.stdin:
-        _say(answers, _answer(run, json.loads(line)))
+        times = run(model, json.loads(line))
+        _say(answers, {"milliseconds": times, "peak_megabytes": _peak_megabytes()})
 
 
-def _answer(run: Run, request: dict[str, Any]) -> dict[str, Any]:
+def _run_ids(run: Run, request: dict[str, Any]) -> list[float]:
     """Run the batches of one input file as often as asked, and leave the last vectors in a file."""
     batches = _read_batches(Path(request["input"]))
+    outputs, times = _timed(lambda: [run(ids, mask) for _, ids, mask in batches], request)
+    np.save(request["vectors"], _pool(batches, outputs))
+    return times
+
+
+def _run_texts(encode: Encode, request: dict[str, Any]) -> list[float]:
+    """The same with batches of texts, whose vectors come pooled."""
+    batches = json.loads(Path(request["input"]).read_text("utf-8"))
+    outputs, times = _timed(lambda: [encode(batch["texts"]) for batch in batches], request)
+    places = np.concatenate([batch["places"] for batch in batches])
+    vectors = np.empty((len(places), outputs[0].shape[1]), np.float32)
+    vectors[places] = np.concatenate(outputs)
+    np.save(request["vectors"], vectors)
+    return times
+
+
+def _timed(work: Callable[[], list[Vectors]], request: dict[str, Any]) -> tuple[list[Vectors], list[float]]:
+    """The last pass's outputs, and the milliseconds of each pass that is not to warm up."""
     times = []
     for turn in range(request["warm"] + request["runs"]):
         start = time.perf_counter()
-        outputs = [run(ids, mask) for _, ids, mask in batches]
+        outputs = work()
         if turn >= request["warm"]:
             times.append(_since(start))
-    np.save(request["vectors"], _pool(batches, outputs))
-    return {"milliseconds": times, "peak_megabytes": _peak_megabytes()}
+    return outputs, times
 
 
 def _read_batches(path: Path) -> list[tuple[Ids, Ids, Ids]]:
@@ -51,7 +80,7 @@ def _read_batches(path: Path) -> list[tuple[Ids, Ids, Ids]]:
         return [(stored[f"places{n}"], stored[f"ids{n}"], stored[f"mask{n}"]) for n in range(count)]
 
 
-def _pool(batches: list[tuple[Ids, Ids, Ids]], outputs: list[Vectors]) -> Vectors:
+def _pool(batches: list[tuple[Ids, Ids, Ids]], outputs: Sequence[Vectors]) -> Vectors:
     """Mean over the mask, one row a text, in the order of the texts."""
     vectors = np.empty((sum(len(places) for places, _, _ in batches), outputs[0].shape[2]), np.float32)
     for (places, _, mask), output in zip(batches, outputs, strict=True):

@@ -1,31 +1,43 @@
-"""What every peer is asked to run: shapes, seeded token ids, and the files that carry them to the workers.
+"""What every peer is asked to run: shapes, seeded texts and their token ids, and the files that carry them.
 
 Knows the runtime's batching, because mixed texts are batched as `Embedder` does; nothing of peers or times.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jinabert_onnx.batching import TOKEN_BUDGETS, pad, plan_batches
 from numpy.typing import NDArray
 
+from .texts import Words
+
 BATCH_SIZE = 32  # the default of `encode`
 SORTED_TOKENS = 512  # padded tokens of a sorted batch: about what is fastest on a CPU, with any of the runtimes
 
-# Ways of batching: one batch of everything; batches of like length; batches as `Embedder` plans them here.
-PADDED, SORTED, EMBEDDER = "padded", "sorted", "embedder"
+Takes = Literal["ids", "texts"]  # what a peer is given
+Form = Literal["padded", "sorted", "embedder"]
+
+# Ways of batching: one batch of everything; batches of like length; batches as `Embedder` plans them here, which
+# for those that take texts is all texts in one call. Nobody pads 32 texts of 8 to 512 tokens to one length by choice:
+# it took five times as long as batches of like length, with every runtime.
+PADDED: Form = "padded"
+SORTED: Form = "sorted"
+EMBEDDER: Form = "embedder"
 
 
 @dataclass(frozen=True)
 class Shape:
     """Texts by their lengths in tokens, and how often they are run.
 
-    A turn is `warm` untimed and then `runs` timed passes. A shape that is `alone` has one turn, with no other
-    worker alive, since its memory may be all that the machine has.
+    A turn is `warm` untimed and then `runs` timed passes; slow peers get fewer turns. A shape that is `alone` has
+    one turn, with no other worker alive, since its memory may be all that the machine has. `patience` multiplies the
+    time that it may take.
     """
 
     name: str
@@ -34,11 +46,16 @@ class Shape:
     warm: int = 0
     runs: int = 1
     alone: bool = False
+    patience: float = 1.0
+    texts: bool = False  # asked of those that take texts, too
 
-    @property
-    def forms(self) -> tuple[str, ...]:
-        """How the texts may be batched: in every way where the lengths differ."""
-        return (SORTED, PADDED, EMBEDDER) if len(set(self.lengths)) > 1 else (PADDED,)
+    def takes(self, takes: Takes) -> bool:
+        """Whether this is asked of those that take `takes`."""
+        return takes == "ids" or self.texts
+
+    def form(self, wanted: Form) -> Form:
+        """How its texts are batched for a peer that batches mixed ones as `wanted`."""
+        return wanted if len(set(self.lengths)) > 1 else PADDED
 
 
 def _mixed_lengths(count: int) -> tuple[int, ...]:
@@ -48,36 +65,55 @@ def _mixed_lengths(count: int) -> tuple[int, ...]:
 
 
 SHAPES = (
-    Shape("1x16", (16,), turns=15, warm=3, runs=10),
-    Shape("1x128", (128,), turns=12, warm=2, runs=5),
-    Shape("8x128", (128,) * 8, turns=7, warm=1, runs=2),
-    Shape("mixed", _mixed_lengths(32), turns=5),
-    Shape("1x512", (512,), turns=9, warm=1, runs=2),
-    Shape("1x2048", (2048,), turns=5),
-    Shape("1x8192", (8192,), turns=1, warm=1, runs=2, alone=True),
+    Shape("1x16", (16,), turns=6, warm=2, runs=8, texts=True),
+    Shape("1x128", (128,), turns=7, warm=1, runs=3),
+    Shape("8x128", (128,) * 8, turns=4, texts=True),
+    Shape("mixed", _mixed_lengths(32), turns=3, texts=True),
+    Shape("1x512", (512,), turns=6),
+    Shape("1x2048", (2048,), turns=3),
+    Shape("1x8192", (8192,), turns=1, alone=True, patience=3),
 )
 
 
-def input_file(work: Path, shape: Shape, form: str) -> Path:
+# Of `--quick`: the tables and checks in little time, no figures to rely on.
+QUICK_SHAPES = (
+    Shape("1x12", (12,), turns=2, warm=1, runs=2, texts=True),
+    Shape("4x32", (32,) * 4, turns=1),
+    Shape("mixed-4", (8, 40, 17, 90), turns=1, texts=True),
+    Shape("1x100", (100,), turns=1, alone=True),
+)
+
+
+def input_file(work: Path, shape: Shape, form: Form, takes: Takes = "ids") -> Path:
     """Where the batches of a shape lie."""
-    return work / "inputs" / f"{shape.name}-{form}.npz"
+    return work / "inputs" / f"{shape.name}-{form}.{'npz' if takes == 'ids' else 'json'}"
 
 
-def write_inputs(work: Path, shapes: Iterable[Shape], vocabulary: int) -> None:
-    """Write the batches of every shape and form: for batch n `places{n}`, `ids{n}` and `mask{n}`."""
+def write_inputs(work: Path, shapes: Iterable[Shape], words: Words) -> None:
+    """Write the batches of every shape and form, as token ids and as the texts that have these ids.
+
+    For batch n `places{n}`, `ids{n}` and `mask{n}`; or a list of objects with `places` and `texts`.
+    """
     (work / "inputs").mkdir(parents=True, exist_ok=True)
     for shape in shapes:
         generator = np.random.default_rng([len(shape.lengths), *shape.lengths])
-        texts = [generator.integers(vocabulary, size=length) for length in shape.lengths]
-        for form in shape.forms:
-            arrays: dict[str, NDArray[np.int64]] = {}
-            for number, places in enumerate(_plan(shape.lengths, form)):
-                ids, mask = pad([texts[place] for place in places])
-                arrays |= {f"places{number}": places, f"ids{number}": ids, f"mask{number}": mask}
-            np.savez(input_file(work, shape, form), **arrays)  # type: ignore[arg-type]
+        texts = [words.text(length, generator) for length in shape.lengths]
+        for form in sorted({shape.form(wanted) for wanted in (SORTED, EMBEDDER)}):
+            _write_ids(input_file(work, shape, form, "ids"), texts, _plan(shape.lengths, form), words)
+            calls = _plan(shape.lengths, PADDED if form == EMBEDDER else form)
+            batches = [{"places": places.tolist(), "texts": [texts[place] for place in places]} for places in calls]
+            input_file(work, shape, form, "texts").write_text(json.dumps(batches), "utf-8")
 
 
-def _plan(lengths: tuple[int, ...], form: str) -> list[NDArray[np.intp]]:
+def _write_ids(path: Path, texts: list[str], plan: list[NDArray[np.intp]], words: Words) -> None:
+    arrays: dict[str, NDArray[np.int64]] = {}
+    for number, places in enumerate(plan):
+        ids, mask = pad([np.array(words.ids(texts[place]), dtype=np.int64) for place in places])
+        arrays |= {f"places{number}": places, f"ids{number}": ids, f"mask{number}": mask}
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+
+
+def _plan(lengths: tuple[int, ...], form: Form) -> list[NDArray[np.intp]]:
     if form == PADDED:
         return [np.arange(len(lengths))]
     budget = SORTED_TOKENS if form == SORTED else TOKEN_BUDGETS["cpu"]

@@ -43,7 +43,7 @@ def trace(encoder: JinaBertEncoder) -> onnx.ModelProto:
     batch, sequence = torch.export.Dim("batch"), torch.export.Dim("sequence")
     axes = {0: batch, 1: sequence}
     example = torch.ones(TRACED_SHAPE, dtype=torch.int64)
-    with _quiet_torch():
+    with quiet_torch():
         program = torch.onnx.export(
             encoder,
             (example, example.clone()),
@@ -100,7 +100,7 @@ def _drop_traces(graph: onnx.GraphProto) -> None:
 
 
 @contextmanager
-def _quiet_torch() -> Iterator[None]:
+def quiet_torch() -> Iterator[None]:
     """Silence what torch says about itself while tracing and what no user of ours can act on."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level

@@ -67,7 +67,8 @@ class Manifest:
     text put before an input; `default_prompt` names the one used when none is asked for.
     `verification` holds, per precision, what the exporter measured against torch. `weights_sha256` is the hash of the
     checkpoint's weights, the same for every precision made of them. `vector_limits` are the largest values that int8
-    and uint8 vectors tell apart, by "raw" and "normalized" vectors, fitted to the calibration texts.
+    and uint8 vectors tell apart, by "raw" and "normalized" vectors, fitted to the calibration texts. `quality` is what
+    `jinabert-onnx eval precisions --record` measured on a user's texts, or empty.
     """
 
     model: ModelRecord
@@ -83,6 +84,7 @@ class Manifest:
     source: str | None = None
     created_with: Mapping[str, str] = field(default_factory=dict)
     verification: Mapping[str, Any] = field(default_factory=dict)
+    quality: Mapping[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA
 
     def to_json(self) -> str:
@@ -170,6 +172,7 @@ def parse_manifest(content: Any, where: str) -> Manifest:
         source=_optional_string(content, "source", where),
         created_with=_strings(_take(content, "created_with", dict, where), "created_with", where),
         verification=_take(content, "verification", dict, where),
+        quality=_take(content, "quality", dict, where) if "quality" in content else {},
         schema=schema,
     )
     _require_consistent(manifest, where)

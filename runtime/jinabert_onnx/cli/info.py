@@ -5,13 +5,22 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
-from jinabert_onnx.bundle import Bundle
+from jinabert_onnx.bundle import Bundle, Manifest
 from jinabert_onnx.embedder import Embedder
 from jinabert_onnx.errors import printable
 from jinabert_onnx.fingerprint import fingerprint_of
 from jinabert_onnx.opening import open_source
 
 from .command import Command, add_model_argument, add_runtime_options, load_embedder
+
+_QUALITY = {  # title of a column: its name in the manifest, and how it is written
+    "mean cosine": ("mean_cosine", ".6f"),
+    "smallest": ("min_cosine", ".6f"),
+    "rank correlation": ("rank_correlation", ".6f"),
+    "top-10 overlap": ("top_10_overlap", ".4f"),
+    "German finds English": ("german_finds_english", ".1%"),
+    "English finds German": ("english_finds_german", ".1%"),
+}
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,6 +60,26 @@ def _lines(bundle: Bundle) -> Iterator[str]:
     yield f"{'precision':<10} {'size':>10}  {'against torch: largest difference':<34} smallest cosine"
     for precision in manifest.precisions:
         yield _precision_row(bundle, precision)
+    yield from _quality(manifest)
+
+
+def _quality(manifest: Manifest) -> Iterator[str]:
+    """What `jinabert-onnx eval precisions --record` wrote into the manifest, if anything."""
+    texts, found = (manifest.quality.get(name) for name in ("texts", "precisions"))
+    if not isinstance(texts, dict) or not isinstance(found, dict):
+        return
+    yield ""
+    yield f"quality beside fp32, on {texts.get('file')} (sha256 {str(texts.get('sha256'))[:12]})"
+    yield f"{'precision':<10}" + "".join(f"  {title:>{len(title)}}" for title in _QUALITY)
+    for precision, figures in found.items():
+        cells = (_cell(_measured(figures, name), form) for name, form in _QUALITY.values())
+        yield f"{precision:<10}" + "".join(
+            f"  {cell:>{len(title)}}" for title, cell in zip(_QUALITY, cells, strict=True)
+        )
+
+
+def _cell(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
 
 
 def _running(model: Embedder) -> Iterator[str]:

@@ -20,7 +20,7 @@ from typing import TextIO
 from jinabert_onnx.errors import JinaBertError
 from jinabert_onnx.version import __version__
 
-from . import embed, info, lambda_zip, pack, serve, unpack, verify
+from . import bench, embed, info, lambda_zip, pack, serve, unpack, verify
 from .command import Command, exporter_entry_points, load_exporter
 
 _OWN = {
@@ -31,8 +31,9 @@ _OWN = {
     "unpack": unpack.COMMAND,
     "lambda-zip": lambda_zip.COMMAND,
     "serve": serve.COMMAND,
+    "bench": bench.COMMAND,
 }
-_ORDER = ("export", "embed", "serve", "info", "verify", "pack", "unpack", "lambda-zip", "demo")
+_ORDER = ("export", "embed", "serve", "info", "verify", "pack", "unpack", "lambda-zip", "bench", "eval", "demo")
 _EXAMPLES = """\
 examples:
   jinabert-onnx export jinaai/jina-embeddings-v2-base-de bundle --precision fp32 int8
@@ -84,12 +85,13 @@ def _prepare_process() -> None:
 
 
 def _parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """Arguments in any order: argparse takes no TEXT after an option that follows MODEL."""
+    """Arguments in any order: argparse takes no TEXT, and no file to compare, after an option that follows MODEL."""
     arguments, rest = parser.parse_known_args(argv)
-    if rest and (not hasattr(arguments, "texts") or any(text.startswith("-") for text in rest)):
+    more = [found for name in ("texts", "files") if isinstance(found := getattr(arguments, name, None), list)]
+    if rest and (not more or any(text.startswith("-") for text in rest)):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:
-        arguments.texts += rest
+        more[0] += rest
     return arguments
 
 

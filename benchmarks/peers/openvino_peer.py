@@ -1,7 +1,7 @@
-"""OpenVINO with NNCF's static int8 of the plain export. Runs in an environment of its own, without this project.
+"""OpenVINO with the plain export, or with NNCF's static int8 of it. An environment of its own.
 
-    PYTHONPATH=benchmarks .venv-openvino/bin/python -m peers.openvino_int8 make PLAIN.onnx OUTPUT.xml VOCABULARY
-    PYTHONPATH=benchmarks .venv-openvino/bin/python -m peers.openvino_int8 serve OUTPUT.xml THREADS [f32]
+    PYTHONPATH=benchmarks .venv-peers-openvino/bin/python -m peers.openvino_peer make PLAIN.onnx OUTPUT.xml VOCABULARY
+    PYTHONPATH=benchmarks .venv-peers-openvino/bin/python -m peers.openvino_peer serve MODEL THREADS [f32]
 
 Calibrated with seeded random tokens of many lengths; shapes stay dynamic. What is not int8, attention above all,
 runs in the type that OpenVINO chooses, bfloat16 where the processor has it, or in float32 if asked.
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from .worker import Ids, Run, Vectors, serve
+from .worker import About, Ids, Run, Vectors, serve
 
 CALIBRATION_BATCHES = 32
 CALIBRATION_LENGTHS = (8, 256)  # shortest and longest
@@ -46,7 +46,7 @@ def make(plain: Path, output: Path, vocabulary: int) -> None:
     openvino.save_model(model, output, compress_to_fp16=False)
 
 
-def load(path: Path, threads: int, precision: str | None = None) -> tuple[Run, dict[str, str]]:
+def load(path: Path, threads: int, precision: str | None = None) -> tuple[Run, About]:
     """The model compiled for latency on `threads` threads; without `precision` every other setting at its default."""
     openvino: Any = import_module("openvino")
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
@@ -59,7 +59,7 @@ def load(path: Path, threads: int, precision: str | None = None) -> tuple[Run, d
         return compiled(feeds)[0]  # type: ignore[no-any-return]
 
     about = {name: version(name) for name in ("openvino", "nncf")}
-    return run, about | {"float precision": str(compiled.get_property("INFERENCE_PRECISION_HINT"))}
+    return run, about | {"float precision": compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()}
 
 
 if __name__ == "__main__":

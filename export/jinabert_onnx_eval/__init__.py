@@ -1,0 +1,1 @@
+"""How good a bundle's vectors are: benchmark tasks, precision against precision, languages, retrieval, long texts."""

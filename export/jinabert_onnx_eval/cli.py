@@ -1,0 +1,35 @@
+"""`jinabert-onnx eval REPORT MODEL`: one subcommand a report, each in a module of its own.
+
+Importing this module loads neither torch nor mteb, so that help is quick. Knows nothing of what a report measures.
+"""
+
+from __future__ import annotations
+
+import argparse
+from types import ModuleType
+
+from jinabert_onnx.cli.command import Command
+
+from . import languages_command, long_command, mteb_command, precisions_command, retrieval_command
+
+_REPORTS: dict[str, ModuleType] = {
+    "mteb": mteb_command,
+    "precisions": precisions_command,
+    "languages": languages_command,
+    "retrieval": retrieval_command,
+    "long": long_command,
+}
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    reports = parser.add_subparsers(dest="report", metavar="REPORT", required=True)
+    for name, module in _REPORTS.items():
+        subparser = reports.add_parser(name, help=module.HELP, description=f"{module.HELP}.")
+        module.add_arguments(subparser)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    return int(_REPORTS[arguments.report].run(arguments))
+
+
+EVAL = Command("measure how good a bundle's vectors are", _add_arguments, _run)

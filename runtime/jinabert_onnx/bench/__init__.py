@@ -1,0 +1,16 @@
+"""How fast a bundle is on a machine, its cold start and memory: `jinabert-onnx bench`.
+
+Wanted ──plan (shapes, workloads), subject, texts──▶ cells ──schedule, timing──▶ samples ┐
+bundle ──children: cold_start, memory──▶ figures of fresh processes ─────────────────────┼─sweep─▶ Record
+machine ──ceiling──▶ rates of matrix products, before and between the rounds ────────────┘
+Record ──table, sheet, plots, output──▶ what people read; two of them ──compare, verdicts──▶ what changed
+
+Imports what the runtime imports; `plots` alone needs matplotlib, the extra `plots`.
+"""
+
+from .compare import Comparison, compare
+from .plan import Wanted
+from .record import Record, read_record
+from .sweep import run_bench
+
+__all__ = ["Comparison", "Record", "Wanted", "compare", "read_record", "run_bench"]

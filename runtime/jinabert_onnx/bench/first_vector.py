@@ -1,0 +1,51 @@
+"""A process of its own: load a bundle as `Embedder.load` does and embed one text, noting the time at each step.
+
+Reads a request from stdin (see `children`) and prints the clock in seconds, which all processes share, after each
+step. The steps are those of `loading`, one by one. Imports are within, to be timed.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+
+def main() -> None:
+    """Answer one request."""
+    clock = {"interpreter": time.monotonic()}
+    from jinabert_onnx.providers import import_onnxruntime
+
+    import_onnxruntime()
+    from jinabert_onnx import loading
+    from jinabert_onnx.bundle import TOKENIZER
+    from jinabert_onnx.embedder import Embedder
+    from jinabert_onnx.encoding import LoadedModel
+    from jinabert_onnx.fitting import require_fitting
+    from jinabert_onnx.opening import open_files
+    from jinabert_onnx.session import Session
+    from jinabert_onnx.tokenizer import Tokenizer
+
+    clock["import"] = time.monotonic()
+    import json  # which the runtime has loaded by now
+
+    asked = json.loads(sys.stdin.read())
+    precision = asked["precision"]
+    bundle, files = open_files(
+        asked["source"], lambda bundle: precision, "fast", asked["revision"], asked["revision"] is not None
+    )
+    clock["files"] = time.monotonic()
+    tokenizer = Tokenizer(bundle.path / TOKENIZER)
+    clock["tokenizer"] = time.monotonic()
+    session = Session(bundle.path / files[0], precision, asked["provider"], asked["threads"])
+    require_fitting(bundle, tokenizer, session)
+    clock["session"] = time.monotonic()
+    model = Embedder(LoadedModel(bundle, precision, tokenizer, session, None), "as asked")
+    loading.self_test(model.loaded, lambda texts: model.encode(texts, truncation="head", prompt=""))
+    clock["self-test"] = time.monotonic()
+    vector = model.encode(asked["text"], prompt="")
+    clock["first run"] = time.monotonic()
+    print(json.dumps({"clock": clock, "vector": vector.tolist()}))  # noqa: T201 - the answer
+
+
+if __name__ == "__main__":
+    main()

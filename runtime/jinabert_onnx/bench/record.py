@@ -1,0 +1,278 @@
+"""Everything one run of the bench measured, as data: to JSON and back.
+
+Raw samples are kept; medians, percentiles and shares are made of them when they are asked for. Runs nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from jinabert_onnx.errors import InputError
+
+from . import statistics
+from .ceiling import Rates, Sizes
+from .codec import DecodingError, decode
+from .machine import Machine
+from .plan import Cell, Skipped, Wanted
+from .statistics import Estimate
+
+SCHEMA = 1
+_LARGEST_FILE = 1 << 28  # bytes; a bench of thousands of cells is far below
+
+
+@dataclass(frozen=True)
+class Model:
+    """What was run: the bundle's name, where it came from, and what tells it from others."""
+
+    name: str
+    source: str | None
+    weights_sha256: str
+    space: str
+    variant: str
+    sizes: Sizes
+    heads: int
+    vocabulary: int
+    longest: int
+
+
+@dataclass(frozen=True)
+class CeilingRates:
+    """The machine's rates with so many threads, once a round; the first are from before the sweep."""
+
+    threads: int
+    rounds: tuple[Rates, ...]
+
+    @property
+    def best(self) -> Rates:
+        """The machine's ceiling."""
+        return Rates(max(rates.fp32 for rates in self.rounds), max(rates.int8 for rates in self.rounds))
+
+    @property
+    def typical(self) -> Rates:
+        """What the machine did while the cells ran: medians."""
+        rounds = self.rounds[1:] or self.rounds
+        fp32, int8 = ([[getattr(rates, kind)] for rates in rounds] for kind in ("fp32", "int8"))
+        return Rates(statistics.estimate(fp32).value, statistics.estimate(int8).value)
+
+
+@dataclass(frozen=True)
+class CellTimes:
+    """One cell's raw samples.
+
+    Attributes:
+        cell: what was run.
+        calls: lengths in tokens of the texts of each call of a pass.
+        rounds: seconds of each call, in order, by round; the same number of whole passes in each.
+    """
+
+    cell: Cell
+    calls: tuple[tuple[int, ...], ...]
+    rounds: tuple[tuple[float, ...], ...]
+
+    @property
+    def samples(self) -> int:
+        """Calls that were timed."""
+        return sum(map(len, self.rounds))
+
+    @property
+    def texts(self) -> int:
+        """Texts of one pass."""
+        return sum(map(len, self.calls))
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of one pass, special ones included, none of padding."""
+        return sum(map(sum, self.calls))
+
+    @property
+    def passes(self) -> tuple[tuple[float, ...], ...]:
+        """Seconds of each whole pass, by round."""
+        size = len(self.calls)
+        return tuple(
+            tuple(sum(times[start : start + size]) for start in range(0, len(times), size)) for times in self.rounds
+        )
+
+    def latency(self, percent: int) -> Estimate | None:
+        """Seconds of a call, one of `PERCENTILES`; None where the samples cannot support the percentile."""
+        return self._latencies[percent]
+
+    @cached_property
+    def _latencies(self) -> dict[int, Estimate | None]:
+        kinds = None if self.cell.workload is None else len(self.calls)
+        return {
+            percent: statistics.estimate(self.rounds, percent)
+            if statistics.is_supported(percent, self.samples, kinds)
+            else None
+            for percent in statistics.PERCENTILES
+        }
+
+    @cached_property
+    def pass_time(self) -> Estimate:
+        """Seconds of a whole pass, median."""
+        return statistics.estimate(self.passes)
+
+    def share_of(self, sizes: Sizes, rates: Rates) -> float | None:
+        """The least time of a pass's products at these rates, as a share of what it took; None on a GPU."""
+        if self.cell.configuration.provider != "cpu":
+            return None
+        return self.least_seconds(sizes, rates) / self.pass_time.value
+
+    def least_seconds(self, sizes: Sizes, rates: Rates) -> float:
+        """What the products of a pass take at these rates."""
+        return rates.seconds(sizes, [n for call in self.calls for n in call], self.cell.configuration.precision)
+
+
+@dataclass(frozen=True)
+class ColdStart:
+    """Fresh processes that load one precision and embed one short text: seconds of each step, by process."""
+
+    precision: str
+    provider: str
+    threads: int
+    tokens: int
+    processes: tuple[Mapping[str, float], ...]
+
+    @property
+    def steps(self) -> dict[str, float]:
+        """Median seconds of each step, in order."""
+        names = self.processes[0]
+        return {name: statistics.estimate([[run[name]] for run in self.processes]).value for name in names}
+
+    @property
+    def total(self) -> Estimate:
+        """Seconds from the start of a process to its first vector."""
+        return statistics.estimate([[sum(run.values())] for run in self.processes])
+
+
+@dataclass(frozen=True)
+class Memory:
+    """One fresh process that loads a model and embeds one text of `length` tokens; bytes.
+
+    Attributes:
+        loaded: resident once the model is loaded.
+        peak: the most that was ever resident.
+        afterwards: resident when the text is done.
+        modelled: the peak that `max_memory` would plan with.
+    """
+
+    precision: str
+    provider: str
+    threads: int
+    length: int
+    loaded: int | None
+    peak: int
+    afterwards: int | None
+    modelled: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run of the bench. `created` is UTC in ISO 8601, `seconds` what all of it took."""
+
+    created: str
+    seconds: float
+    wanted: Wanted
+    model: Model
+    machine: Machine
+    versions: Mapping[str, str]
+    ceilings: tuple[CeilingRates, ...]
+    cells: tuple[CellTimes, ...]
+    cold_starts: tuple[ColdStart, ...]
+    memory: tuple[Memory, ...]
+    skipped: tuple[Skipped, ...]
+    schema: int = SCHEMA
+
+    def rates(self, threads: int) -> Rates:
+        """The ceiling of so many threads."""
+        return self._ceiling(threads).best
+
+    def typical_rates(self, threads: int) -> Rates:
+        """What the machine did with so many threads during this run."""
+        return self._ceiling(threads).typical
+
+    def _ceiling(self, threads: int) -> CeilingRates:
+        return next(found for found in self.ceilings if found.threads == threads)
+
+    def to_json(self) -> str:
+        """The text of `bench.json`; its `summary` repeats the rows of `bench.csv` for other programs."""
+        from .sheet import rows  # which needs this class
+
+        content = {"schema": self.schema, "summary": rows(self)} | asdict(self)
+        return "{\n" + ",\n".join(f"{_json(name)}: {_lines(value)}" for name, value in content.items()) + "\n}\n"
+
+
+def _lines(value: object) -> str:
+    """JSON with a line for each item of a list: to read and to compare, without one for each sample."""
+    if isinstance(value, list | tuple) and value:
+        return "[\n" + ",\n".join(f" {_json(item)}" for item in value) + "\n]"
+    return _json(value)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def read_record(path: Path) -> Record:
+    """Read `bench.json`, or that of the directory `path`.
+
+    Raises:
+        InputError: not JSON of this form.
+        OSError: it cannot be read.
+    """
+    file = path / "bench.json" if path.is_dir() else path
+    if file.stat().st_size > _LARGEST_FILE:
+        raise InputError(f"{file}: too large to be a bench.json")
+    try:
+        content: Any = json.loads(file.read_bytes())
+        return _checked(parse_record(content))
+    except DecodingError as error:
+        raise InputError(f"{file}: {error}; give a bench.json that `jinabert-onnx bench --output` wrote") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{file}: not JSON ({error}); give a bench.json") from error
+
+
+def parse_record(content: Any) -> Record:
+    """A record of decoded JSON.
+
+    Raises:
+        DecodingError: it is of another form or schema.
+    """
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if not isinstance(schema, int) or isinstance(schema, bool):
+        raise DecodingError("not the result of a bench, there is no schema")
+    if schema != SCHEMA:
+        raise DecodingError(f"schema {schema}, and this version of jinabert-onnx reads {SCHEMA}")
+    return decode(Record, {name: value for name, value in content.items() if name != "summary"}, "bench")
+
+
+def _checked(record: Record) -> Record:
+    """Refuse what no bench measures, of which no figure could be made."""
+    for found in record.cells:
+        sizes = {len(times) for times in found.rounds}
+        whole = len(sizes) == 1 and found.calls and sizes.pop() % len(found.calls) == 0
+        lengths = [length for call in found.calls for length in call]
+        times = [seconds for times in found.rounds for seconds in times]
+        if not whole or not lengths or not times or min(lengths) < 1 or min(times) <= 0:
+            raise DecodingError(f"the samples of {found.cell} are none")
+    threads = {found.cell.configuration.threads for found in record.cells}
+    threads |= {start.threads for start in record.cold_starts}
+    rated = all(found.rounds for found in record.ceilings)
+    if not record.cells or not rated or not threads <= {found.threads for found in record.ceilings}:
+        raise DecodingError("cells or ceilings are missing")
+    rates = [rate for found in record.ceilings for rates in found.rounds for rate in (rates.fp32, rates.int8)]
+    sizes_of_model = (record.model.sizes.hidden, record.model.sizes.layers, record.model.sizes.intermediate)
+    if min([*rates, *sizes_of_model]) <= 0 or not all(start.processes for start in record.cold_starts):
+        raise DecodingError("rates, sizes or cold starts are none")
+    for start in record.cold_starts:
+        if any(list(run) != list(start.processes[0]) or not run for run in start.processes):
+            raise DecodingError("the steps of cold starts differ")
+        if min(sum(run.values()) for run in start.processes) <= 0:
+            raise DecodingError("a cold start took no time")
+    if any(row.peak <= 0 for row in record.memory):
+        raise DecodingError("a process held no memory")
+    return record

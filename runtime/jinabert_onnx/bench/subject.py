@@ -1,0 +1,155 @@
+"""What a bench measures: a bundle that has been found and checked, the configurations to load, and what they cost.
+
+Knows nothing of cells or clocks, but for the machine's ceiling, of which costs are made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from jinabert_onnx import providers
+from jinabert_onnx.bundle import Bundle
+from jinabert_onnx.embedder import Embedder
+from jinabert_onnx.errors import InputError
+from jinabert_onnx.fingerprint import fingerprint_of
+from jinabert_onnx.hub import is_hub_id
+from jinabert_onnx.inputs import require_range
+from jinabert_onnx.memory import MemoryModel, memory_model
+from jinabert_onnx.opening import open_files, open_source
+from jinabert_onnx.threads import count_threads
+
+from .ceiling import Ceiling, Rates, sizes_of
+from .children import Place
+from .plan import Configuration, Wanted
+from .record import Model
+from .texts import TextMaker
+from .workloads import WORKLOADS
+
+_START_SECONDS, _LOADED_A_SECOND = 0.5, 6e8  # of a process that loads a model: seconds, and bytes a second
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured: the bundle, how a process finds it, configurations, a maker of texts, and ceilings, which
+    were measured once.
+    """
+
+    bundle: Bundle
+    place: Place
+    configurations: tuple[Configuration, ...]
+    maker: TextMaker
+    ceilings: dict[Ceiling, Rates]
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest text that the model takes."""
+        return self.bundle.manifest.model.max_tokens
+
+    def memory(self, precision: str) -> MemoryModel:
+        """What a process with this precision is expected to hold."""
+        return memory_model(self.bundle.manifest, precision)
+
+    def start_seconds(self, configuration: Configuration) -> float:
+        """What a process that loads this model is expected to take."""
+        files = self.bundle.files_of(configuration.precision)
+        return _START_SECONDS + sum(self.bundle.manifest.files[name].bytes for name in files) / _LOADED_A_SECOND
+
+
+def open_subject(source: str, wanted: Wanted, revision: str | None, local_files_only: bool) -> Subject:
+    """Find the bundle, check its files, which are hashed once, and measure the machine's ceiling.
+
+    Raises:
+        InputError: a value that the model or the bench cannot take.
+        What `Embedder.load` raises.
+    """
+    bundle = open_source(source, revision, local_files_only)
+    _require_possible(wanted, bundle)
+    configurations = _configurations(bundle, wanted)
+    for precision in {configuration.precision for configuration in configurations}:
+        open_files(source, _always(precision), "fast", revision, local_files_only)
+    place = Place(source, bundle.path.name if is_hub_id(source) else None)
+    maker = TextMaker(bundle.path)
+    if wanted.lengths:
+        require_range("length", min(wanted.lengths), maker.shortest, None)
+    ceilings = {}
+    for threads in sorted({configuration.threads for configuration in configurations}):
+        ceiling = Ceiling(threads)
+        ceilings[ceiling] = ceiling.measure(first=True)
+    return Subject(bundle, place, configurations, maker, ceilings)
+
+
+def _always(precision: str) -> Callable[[Bundle], str]:
+    return lambda bundle: precision
+
+
+def _require_possible(wanted: Wanted, bundle: Bundle) -> None:
+    for precision in wanted.precisions:
+        bundle.files_of(precision)
+    for name, values in (("batch_size", wanted.batch_sizes), ("threads", wanted.threads)):
+        for value in values:
+            require_range(name, value, 1, 1024)
+    for length in wanted.lengths:
+        require_range("length", length, 1, bundle.manifest.model.max_tokens)
+    if wanted.rounds is not None:
+        require_range("rounds", wanted.rounds, 2, 1000)
+    require_range("seed", wanted.seed, 0, None)
+    for workload in wanted.workloads:
+        if workload not in WORKLOADS:
+            raise InputError(f"workload {workload!r} is unknown; use one of {', '.join(WORKLOADS)}")
+    if wanted.seconds is not None and not 1 <= wanted.seconds <= 1e6:
+        raise InputError(f"seconds is {wanted.seconds:g}; it must be from 1 to 1000000")
+
+
+def _configurations(bundle: Bundle, wanted: Wanted) -> tuple[Configuration, ...]:
+    """Every model to load; of what was not asked for, what makes sense where it runs."""
+    available = providers.import_onnxruntime().get_available_providers()
+    threads = wanted.threads or (count_threads("auto")[0],)
+    found: dict[Configuration, None] = {}
+    for provider in wanted.providers or ("auto",):
+        for precision in wanted.precisions or _sensible(list(bundle.manifest.precisions), provider, available):
+            got = providers.choose(provider, precision, available)[0]
+            if got == "cuda" and provider == "auto":  # what it really gets is known when it is loaded
+                with Embedder.load(bundle.path, precision=precision, self_test=False) as model:
+                    got = model.provider
+            found |= dict.fromkeys(Configuration(precision, got, number) for number in threads)
+    return tuple(found)
+
+
+def _sensible(held: Sequence[str], provider: str, available: list[str]) -> list[str]:
+    """Of the precisions that a bundle holds those that are made for the provider, or all."""
+    on_gpu = provider == "cuda" or (provider == "auto" and "CUDAExecutionProvider" in available)
+    unfit = "int8" if on_gpu else "fp16"
+    return [precision for precision in held if precision != unfit] or list(held)
+
+
+def load(place: Place, configuration: Configuration) -> Embedder:
+    """The model to time.
+
+    Raises:
+        What `Embedder.load` raises.
+    """
+    return Embedder.load(
+        place.source,
+        precision=configuration.precision,
+        provider=configuration.provider,
+        threads=configuration.threads,
+        revision=place.revision,
+        local_files_only=place.revision is not None,
+    )
+
+
+def describe_model(bundle: Bundle) -> Model:
+    """What a record says of the model."""
+    manifest, model = bundle.manifest, bundle.manifest.model
+    return Model(
+        name=manifest.source or bundle.path.name,
+        source=manifest.source,
+        weights_sha256=manifest.weights_sha256,
+        space=fingerprint_of(manifest, "fp32", manifest.default_max_length).space,
+        variant=model.variant,
+        sizes=sizes_of(bundle),
+        heads=model.num_attention_heads,
+        vocabulary=model.vocab_size,
+        longest=model.max_tokens,
+    )

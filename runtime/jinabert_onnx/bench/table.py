@@ -1,0 +1,138 @@
+"""A record as text for people: what ran on what, times, cold starts, memory, and what was not measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from .doubts import doubts
+from .plan import Configuration
+from .record import CellTimes, ColdStart, Memory, Record
+from .statistics import CONFIDENCE, Estimate, Interval
+
+_COLUMNS = ("texts x tokens", "p50 ms", f"{CONFIDENCE:.0%} interval", "p95 ms", "p99 ms", "texts/s", "tokens/s")
+_WIDTHS = (16, 10, 18, 10, 10, 10, 10)
+
+
+def lines_of(record: Record) -> Iterator[str]:
+    """The lines of the whole table."""
+    yield from headline(record)
+    for configuration, found in groupby(record.cells, key=lambda cell: cell.cell.configuration):
+        yield ""
+        yield from _configuration(record, configuration, list(found))
+    yield from _cold_starts(record.cold_starts)
+    yield from _memory(record.memory)
+    yield from _notes(record)
+
+
+def headline(record: Record) -> Iterator[str]:
+    """What ran, and on what."""
+    model, machine = record.model, record.machine
+    yield (
+        f"{model.name}: {model.variant} JinaBERT, {model.sizes.layers} layers, {model.sizes.hidden} channels, "
+        f"{model.heads} heads"
+    )
+    memory = "" if machine.memory is None else f", {machine.memory / 1e9:.0f} GB"
+    yield f"{machine.cpu} ({machine.features}), {machine.cpus} CPUs ({machine.cpus_reason}){memory}, {machine.system}"
+    yield ", ".join(f"{name} {release}" for name, release in record.versions.items())
+
+
+def number(value: float) -> str:
+    """Three significant digits, thousands in full."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _configuration(record: Record, configuration: Configuration, found: Sequence[CellTimes]) -> Iterator[str]:
+    limit = ""
+    if configuration.provider == "cpu":
+        rates = record.rates(configuration.threads)
+        products = f"products of fp32 at {rates.fp32 / 1e9:.0f} and of int8 at {rates.int8 / 1e9:.0f} Gop/s"
+        limit = f" (cpu; the machine's ceiling: {products})"
+    yield f"{configuration}{limit}"
+    yield _row(_COLUMNS, f"{'of ceiling':>12}{'samples':>9}")
+    for cell in found:
+        yield _cell(record, cell)
+
+
+def _cell(record: Record, found: CellTimes) -> str:
+    median, taken = found.latency(50), found.pass_time
+    assert median is not None
+    share = found.share_of(record.model.sizes, record.rates(found.cell.configuration.threads))
+    columns = (
+        found.cell.shape,
+        number(median.value * 1000),
+        _interval(median.interval),
+        _percentile(found.latency(95)),
+        _percentile(found.latency(99)),
+        number(found.texts / taken.value),
+        number(found.tokens / taken.value),
+    )
+    return _row(columns, f"{'-' if share is None else f'{share:.0%}':>12}{found.samples:>9}")
+
+
+def _row(columns: Sequence[str], rest: str) -> str:
+    first, *others = zip(columns, _WIDTHS, strict=True)
+    return f"{first[0]:<{first[1]}}" + "".join(f"{text:>{width}}" for text, width in others) + rest
+
+
+def _percentile(figure: Estimate | None) -> str:
+    return "-" if figure is None else number(figure.value * 1000)
+
+
+def _interval(interval: Interval | None) -> str:
+    return "-" if interval is None else f"{number(interval.low * 1000)} to {number(interval.high * 1000)}"
+
+
+def _cold_starts(starts: Sequence[ColdStart]) -> Iterator[str]:
+    if not starts:
+        return
+    yield ""
+    yield f"cold start to the first vector of {starts[0].tokens} tokens, median ms of fresh processes"
+    names = list(starts[0].steps)
+    widths = [max(len(name), 7) + 2 for name in names]
+    header = "".join(f"{name:>{width}}" for name, width in zip(names, widths, strict=True))
+    yield f"{'':<18}{header}{'total':>9}{f'{CONFIDENCE:.0%} interval':>18}{'processes':>11}"
+    for start in starts:
+        name = str(Configuration(start.precision, start.provider, start.threads))
+        steps = "".join(
+            f"{number(value * 1000):>{width}}" for value, width in zip(start.steps.values(), widths, strict=True)
+        )
+        total = start.total
+        yield (
+            f"{name:<18}{steps}{number(total.value * 1000):>9}{_interval(total.interval):>18}{len(start.processes):>11}"
+        )
+
+
+def _memory(figures: Sequence[Memory]) -> Iterator[str]:
+    if not figures:
+        return
+    yield ""
+    yield "memory of a process that embeds one text, MB (millions of bytes)"
+    yield f"{'':<18}{'tokens':>8}{'loaded':>10}{'peak':>10}{'afterwards':>12}{'planned with':>14}"
+    for name, rows in groupby(figures, lambda row: str(Configuration(row.precision, row.provider, row.threads))):
+        for index, row in enumerate(rows):
+            yield (
+                f"{'' if index else name:<18}{row.length:>8}{_megabytes(row.loaded):>10}{_megabytes(row.peak):>10}"
+                f"{_megabytes(row.afterwards):>12}{_megabytes(row.modelled):>14}"
+            )
+
+
+def _megabytes(size: int | None) -> str:
+    return "-" if size is None else f"{size / 1e6:.0f}"
+
+
+def _notes(record: Record) -> Iterator[str]:
+    if record.skipped:
+        yield ""
+        yield "not measured"
+        reasons: dict[str, list[str]] = {}
+        for item in record.skipped:
+            reasons.setdefault(item.why, []).append(item.what)
+        for why, cells in reasons.items():
+            yield f"  {'; '.join(cells)}: {why}"
+    yield ""
+    yield "A time is one call of `encode`, text to vectors; tokens are real ones, never padding. A percentile is told"
+    yield "where a sample lies beyond it. The ceiling is linear layers and full attention at the rates above; attention"
+    yield "that leaves out keys may exceed it."
+    for doubt in doubts(record):
+        yield f"Doubtful: {doubt}."

@@ -1,0 +1,41 @@
+"""A bundle that was exported beforehand (`make test-bench` does it), and one real run of the bench over it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from jinabert_onnx.bench import Record, Wanted, run_bench
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What is checked is not remembered in the user's cache; processes inherit it."""
+    os.environ["JINABERT_ONNX_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def trained() -> Path:
+    return ROOT / "build" / "bundles" / "tiny-de-en"
+
+
+@pytest.fixture(scope="session")
+def wanted() -> Wanted:
+    return Wanted(
+        precisions=("fp32", "int8"),
+        threads=(1,),
+        batch_sizes=(1, 3),
+        lengths=(8, 40),
+        workloads=("queries",),
+        quick=True,
+        seconds=2,
+        rounds=5,
+    )
+
+
+@pytest.fixture(scope="session")
+def record(trained: Path, wanted: Wanted) -> Record:
+    return run_bench(str(trained), wanted)

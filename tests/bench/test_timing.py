@@ -1,0 +1,119 @@
+"""Turns, rounds and threads of real models."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jinabert_onnx import CancelledError, Embedder
+from jinabert_onnx.bench.children import Place
+from jinabert_onnx.bench.plan import Cell, Configuration
+from jinabert_onnx.bench.schedule import Turns, is_turn, share_out
+from jinabert_onnx.bench.subject import load
+from jinabert_onnx.bench.timing import Job, time_rounds, warm_up
+from jinabert_onnx.stopping import Cancellation
+
+ONE = Configuration("int8", "cpu", 1)
+
+
+@dataclass(frozen=True)
+class NotedJob(Job):
+    """A real job that notes when it ran."""
+
+    log: list[str] = field(default_factory=list)
+
+    def run(self, cancellation: Cancellation) -> list[float]:
+        self.log.append(self.cell.shape)
+        return super().run(cancellation)
+
+
+@pytest.fixture(scope="module")
+def model(trained: Path) -> Iterator[Embedder]:
+    with load(Place(str(trained), None), ONE) as model:
+        yield model
+
+
+def jobs(model: Embedder, log: list[str]) -> list[Job]:
+    return [
+        NotedJob(Cell(ONE, size, 8, None), model, (("one two three",) * size,), ((8,) * size,), log)
+        for size in (1, 2, 3)
+    ]
+
+
+def test_cells_take_turns_and_a_quick_one_warms_up_in_each(model: Embedder):
+    log: list[str] = []
+    turns = [Turns(4, 1), Turns(4, 3), Turns(2, 1)]
+    found, _ = time_rounds(jobs(model, log), turns, 4, {}, 0, Cancellation(), lambda index: None)
+    assert [len(cell.rounds) for cell in found] == [4, 4, 2]
+    assert [len(cell.rounds[0]) for cell in found] == [1, 3, 1]
+    assert [log.count(f"{size} x 8") for size in (1, 2, 3)] == [turn.total for turn in turns] == [4, 16, 2]
+    visits = [name for index, name in enumerate(log) if index == 0 or log[index - 1] != name]
+    assert len(visits) > 6  # no cell has all of its turns at once
+
+
+def test_the_order_of_turns_changes_from_round_to_round(model: Embedder):
+    log: list[str] = []
+    time_rounds(jobs(model, log), [Turns(6, 1)] * 3, 6, {}, 0, Cancellation(), lambda index: None)
+    rounds = [tuple(log[start : start + 3]) for start in range(0, 18, 3)]
+    assert {frozenset(order) for order in rounds} == {frozenset(log)}
+    assert len(set(rounds)) > 1
+
+
+def test_warming_up_runs_and_tells_the_quickest_pass(model: Embedder):
+    log: list[str] = []
+    assert warm_up(jobs(model, log)[0], Cancellation()) > 0
+    assert 1 <= len(log) <= 5
+
+
+def test_a_cancelled_sweep_ends(model: Embedder):
+    cancellation = Cancellation()
+    cancellation.cancel()
+    with pytest.raises(CancelledError):
+        time_rounds(jobs(model, []), [Turns(2, 1)] * 3, 2, {}, 0, cancellation, lambda index: None)
+
+
+@pytest.mark.usefixtures("model")  # what the first model of a process starts is there before
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_configuration_runs_with_its_threads(trained: Path, threads: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("JINABERT_ONNX_THREADS", "7")  # what it is asked for goes first
+    before = operating_system_threads()
+    with load(Place(str(trained), None), Configuration("int8", "cpu", threads)) as loaded:
+        assert loaded.threads == threads
+        # The calling thread is one of them. One that was joined may be listed for a moment more.
+        assert comes_true(lambda: len(operating_system_threads() - before) == threads - 1)
+    assert comes_true(lambda: operating_system_threads() <= before)
+
+
+def operating_system_threads() -> set[str]:
+    return {path.name for path in Path("/proc/self/task").iterdir()}
+
+
+def comes_true(condition: Callable[[], bool]) -> bool:
+    end = time.monotonic() + 60
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.01)
+    return condition()
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.floats(1e-4, 30), min_size=1, max_size=30),
+    st.floats(1, 600),
+    st.integers(2, 20),
+    st.integers(2, 20),
+)
+def test_shares_keep_to_the_budget_or_to_the_fewest_rounds(
+    seconds: list[float], budget: float, rounds: int, fewest: int
+):
+    turns = share_out(seconds, budget, rounds, fewest)
+    least = sum(one * min(fewest, rounds) for one in seconds)
+    spent = sum(one * turn.total for one, turn in zip(seconds, turns, strict=True))
+    assert spent <= max(budget, least) * 1.0001
+    for turn in turns:
+        assert min(fewest, rounds) <= turn.rounds <= rounds
+        assert sum(is_turn(turn, number, rounds) for number in range(rounds)) == turn.rounds

@@ -1,0 +1,76 @@
+"""The trained checkpoint, its bundle (exported beforehand, `make build/bundles/ready` does it) and few of its texts."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from jinabert_onnx import Embedder
+from jinabert_onnx_eval.texts import EvalTexts, read_texts
+
+ROOT = Path(__file__).resolve().parents[2]
+CHECKPOINT = ROOT / "tests" / "data" / "tiny-de-en"
+BUNDLES = ROOT / "build" / "bundles"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What tests check is not remembered in the user's cache; child processes inherit it."""
+    os.environ["JINABERT_ONNX_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def checkpoint() -> Path:
+    return CHECKPOINT
+
+
+@pytest.fixture(scope="session")
+def trained() -> Path:
+    """The bundle of the trained checkpoint: fp32, fp16 and int8."""
+    return BUNDLES / "tiny-de-en"
+
+
+@pytest.fixture(scope="session")
+def model(trained: Path) -> Embedder:
+    return Embedder.load(trained)
+
+
+@pytest.fixture(scope="session")
+def few_texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of held-out texts that is quickly embedded: 60 pairs, 20 sentences, the 5 shortest long texts."""
+    content = json.loads((CHECKPOINT / "heldout.json").read_text("utf-8"))
+    few = {
+        "pairs": content["pairs"][:60],
+        "sentences": content["sentences"][:20],
+        "long": [{"text": text} for text in sorted(content["long"], key=len)[:5]],
+    }
+    path = tmp_path_factory.mktemp("texts") / "few.json"
+    path.write_text(json.dumps(few), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def texts(few_texts: Path) -> EvalTexts:
+    return read_texts(few_texts)
+
+
+@pytest.fixture
+def trained_copy(trained: Path, tmp_path: Path) -> Path:
+    """A bundle that a test may change."""
+    return Path(shutil.copytree(trained, tmp_path / "bundle"))
+
+
+@pytest.fixture
+def write_json(tmp_path: Path) -> Callable[[object], Path]:
+    """Writes a file of texts."""
+
+    def write(content: object) -> Path:
+        path = tmp_path / "texts.json"
+        path.write_text(json.dumps(content), encoding="utf-8")
+        return path
+
+    return write

@@ -1,0 +1,244 @@
+"""`jinabert-onnx eval` as people run it: tables, JSON, the manifest, and errors in one line."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from jinabert_onnx.bundle import open_bundle
+from jinabert_onnx.cli import main
+
+Capture = pytest.CaptureFixture[str]
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "quality.md"
+
+
+def documented(report: str, trained: Path, checkpoint: Path, few_texts: Path) -> list[str]:
+    """The words of the guide's command that reproduces its figures, with fewer texts."""
+    found = re.search(
+        rf"^    \.venv/bin/jinabert-onnx (eval {report} .*--texts tests.*)$", GUIDE.read_text("utf-8"), re.M
+    )
+    assert found
+    places = {
+        "build/bundles/tiny-de-en": trained,
+        "tests/data/tiny-de-en/heldout.json": few_texts,
+        "tests/data/tiny-de-en": checkpoint,
+    }
+    return [str(places.get(word, word)) for word in shlex.split(found[1])]
+
+
+def run(*words: object) -> int:
+    return main([str(word) for word in words])
+
+
+def refused(capsys: Capture, *words: object) -> str:
+    """The one line that a command fails with."""
+    assert run("eval", *words) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    last = captured.err.splitlines()[-1]
+    assert last.startswith("jinabert-onnx: error: ")
+    return last
+
+
+@pytest.mark.parametrize("report", ["precisions", "languages", "retrieval", "long", "mteb"])
+def test_help_loads_neither_torch_nor_mteb(report: str):
+    code = (
+        "import sys\nfrom jinabert_onnx.cli import main\n"
+        f"try: main(['eval', '{report}', '--help'])\n"
+        "except SystemExit as ended: assert ended.code == 0\n"
+        "assert not {'torch', 'mteb', 'transformers', 'onnx', 'onnxruntime'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "MODEL" in done.stdout
+
+
+def test_precisions_are_recorded_and_shown(
+    trained_copy: Path, checkpoint: Path, few_texts: Path, tmp_path: Path, capsys: Capture
+):
+    files = open_bundle(trained_copy).manifest.files
+    written = tmp_path / "precisions.json"
+    words = documented("precisions", trained_copy, checkpoint, few_texts)
+    assert run(*words, "--json", written, "--record") == 0
+    table = capsys.readouterr().out
+    assert "sentences: 140 texts, 60 of them pairs" in table
+    found = json.loads(written.read_text("utf-8"))
+    assert found["texts"]["pairs"] == 60
+    assert found["machine"]["cpu"]
+    assert found["versions"]["onnxruntime"]
+    assert [group["name"] for group in found["results"]["groups"]][:2] == ["sentences", "64 tokens"]
+    int8 = found["results"]["groups"][0]["forms"]["int8"]
+    assert 0.99 < int8["fidelity"]["min_cosine"] < int8["fidelity"]["mean_cosine"] < 1
+    essence = found["results"]["essence"]
+    assert 1 > essence["int8"]["mean_cosine"] > essence["stock int8"]["mean_cosine"] > 0.99
+    assert essence["int8"]["min_cosine"] > essence["stock int8"]["min_cosine"]
+    assert essence["fp32"].keys() == {"german_finds_english", "english_finds_german"}
+    assert all(line["german_finds_english"] > 0.9 for line in essence.values())
+
+    manifest = open_bundle(trained_copy).manifest
+    assert manifest.files == files
+    assert manifest.quality["texts"]["file"] == "few.json"
+    assert manifest.quality["precisions"] == {name: essence[name] for name in ("fp32", "fp16", "int8")}
+    assert run("info", trained_copy) == 0
+    shown = capsys.readouterr().out
+    assert f"on few.json (sha256 {found['texts']['sha256'][:12]})" in shown
+    assert f"{essence['int8']['mean_cosine']:.6f}" in shown
+    assert run("verify", trained_copy, "--precision", "int8") == 0
+
+
+def test_recording_leaves_the_fingerprint(trained_copy: Path, capsys: Capture):
+    def space() -> str:
+        run("info", trained_copy)
+        return next(line for line in capsys.readouterr().out.splitlines() if line.startswith("space"))
+
+    before = space()
+    manifest = trained_copy / "manifest.json"
+    content = json.loads(manifest.read_text("utf-8"))
+    content["quality"] = {"texts": {"file": "a"}, "precisions": {"int8": {"mean_cosine": 0.5}}}
+    manifest.write_text(json.dumps(content), encoding="utf-8")
+    assert space() == before
+
+
+@pytest.mark.parametrize(
+    "quality", [{}, {"texts": 3}, {"texts": {"file": "\x1b[2J"}, "precisions": {"int8": "\x1b[2J", "\x1b[2J": {}}}]
+)
+def test_info_shows_bundles_whatever_quality_says(trained_copy: Path, quality: object, capsys: Capture):
+    manifest = trained_copy / "manifest.json"
+    content = json.loads(manifest.read_text("utf-8"))
+    manifest.write_text(json.dumps(content | {"quality": quality}), encoding="utf-8")
+    assert run("info", trained_copy) == 0
+    assert "\x1b" not in capsys.readouterr().out
+    content.pop("quality", None)  # as bundles of earlier versions are
+    manifest.write_text(json.dumps(content), encoding="utf-8")
+    assert open_bundle(trained_copy).manifest.quality == {}
+
+
+def test_a_manifest_in_a_cache_is_not_written(trained_copy: Path, few_texts: Path, tmp_path: Path, capsys: Capture):
+    manifest = trained_copy / "manifest.json"
+    manifest.rename(tmp_path / "blob")
+    manifest.symlink_to(tmp_path / "blob")
+    before = (tmp_path / "blob").read_bytes()
+    assert "copy the bundle" in refused(capsys, "precisions", trained_copy, "--texts", few_texts, "--record")
+    assert (tmp_path / "blob").read_bytes() == before
+
+
+def test_precisions_need_fp32(trained_copy: Path, few_texts: Path, capsys: Capture):
+    manifest = trained_copy / "manifest.json"
+    content = json.loads(manifest.read_text("utf-8"))
+    del content["precisions"]["fp32"]
+    manifest.write_text(json.dumps(content), encoding="utf-8")
+    assert "no fp32 to compare with" in refused(capsys, "precisions", trained_copy, "--texts", few_texts)
+
+
+def test_without_torch_a_checkpoint_cannot_be_run(trained: Path, checkpoint: Path, few_texts: Path):
+    code = (
+        "import sys\nsys.modules['torch'] = None\nfrom jinabert_onnx.cli import main\n"
+        "sys.exit(main(['eval', 'long', *sys.argv[1:]]))"
+    )
+    words = [sys.executable, "-c", code, str(trained), "--texts", str(few_texts), "--checkpoint", str(checkpoint)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "pip install 'jinabert-onnx[cpu,export]'" in done.stderr
+
+
+@pytest.mark.parametrize("report", ["precisions", "languages", "retrieval", "long"])
+def test_without_a_checkpoint_the_runtime_is_enough(report: str, trained: Path, few_texts: Path):
+    code = (
+        "import sys\nfor name in ('torch', 'onnx', 'onnxscript', 'safetensors', 'mteb', 'matplotlib'):\n"
+        "    sys.modules[name] = None\n"
+        "from jinabert_onnx.cli import main\nsys.exit(main(['eval', *sys.argv[1:]]))"
+    )
+    words = [sys.executable, "-c", code, report, str(trained), "--texts", str(few_texts)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_languages(trained: Path, checkpoint: Path, few_texts: Path, tmp_path: Path, capsys: Capture):
+    written = tmp_path / "languages.json"
+    words = documented("languages", trained, checkpoint, few_texts)
+    assert run(*words, "--precision", "int8", "--json", written) == 0
+    assert "German finds English" in capsys.readouterr().out
+    found = json.loads(written.read_text("utf-8"))
+    assert found["model"].endswith(":int8")
+    assert found["results"]["pairs"] == 60
+    assert found["results"]["directions"]["german_finds_english"]["hit_10"] > 0.9
+
+
+def test_retrieval_with_a_reranker_beside(
+    trained: Path,
+    checkpoint: Path,
+    few_texts: Path,
+    tmp_path: Path,
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    reranker = re.search(r"^```python\n(# words\.py.*?)^```", GUIDE.read_text("utf-8"), re.M | re.S)
+    assert reranker
+    (tmp_path / "words.py").write_text(reranker[1])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    words = documented("retrieval", trained, checkpoint, few_texts)
+    assert run(*words, "--precision", "int8", "--chunk-tokens", 96, "--json", "r.json") == 0
+    table = capsys.readouterr().out
+    assert "late, reranked" in table
+    found = json.loads(Path("r.json").read_text("utf-8"))["results"]
+    assert found["rows"].keys() == {"plain", "late", "plain, reranked", "late, reranked"}
+    assert found["rows"]["plain, reranked"] != found["rows"]["plain"]
+
+
+def test_long_beside_torch(trained: Path, checkpoint: Path, few_texts: Path, tmp_path: Path, capsys: Capture):
+    written = tmp_path / "long.json"
+    words = documented("long", trained, checkpoint, few_texts)
+    assert run(*words, "--lengths", 600, "--precision", "int8", "--json", written) == 0
+    assert "agrees" in capsys.readouterr().out
+    found = json.loads(written.read_text("utf-8"))["results"]
+    (row,) = found["agreement with torch"]
+    assert (row["tokens"], row["within"]) == (600, True)
+    assert found["truncation"]["readings"]["first 512"]["mean_cosine"] < 1
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("retrieval", "--rerank", "nothing"), "give MODULE:FUNCTION"),
+        (("retrieval", "--rerank", "no_such_module_here:f"), "cannot be imported"),
+        (("retrieval", "--rerank", "json:no_such"), "has no function 'no_such'"),
+        (("retrieval", "--chunk-tokens", "0"), "must be 1 or more"),
+        (("long", "--lengths", "600"), "give --checkpoint too"),
+        (("languages", "--json", "no/such/place.json"), "there is no directory"),
+        (("languages", "--json", "."), "is a directory"),
+    ],
+)
+def test_wrong_options_are_named(trained: Path, few_texts: Path, words: tuple[str, ...], named: str, capsys: Capture):
+    assert named in refused(capsys, words[0], trained, "--texts", few_texts, *words[1:])
+
+
+@pytest.mark.parametrize("report", ["languages", "retrieval", "long"])
+def test_texts_that_a_report_cannot_use_are_named(
+    report: str, trained: Path, write_json: Callable[[object], Path], capsys: Capture
+):
+    line = refused(capsys, report, trained, "--texts", write_json({"sentences": ["one"]}))
+    assert "this report needs" in line
+
+
+def test_texts_must_be_given(trained: Path, capsys: Capture):
+    with pytest.raises(SystemExit) as ended:
+        main(["eval", "languages", str(trained)])
+    assert ended.value.code == 2
+    assert "--texts" in capsys.readouterr().err
+
+
+def test_the_readme_s_mteb_command_shows_the_card(trained: Path, tmp_path: Path, capsys: Capture):
+    readme = (GUIDE.parents[1] / "README.md").read_text("utf-8")
+    found = re.search(r"^    jinabert-onnx (eval mteb bundle .*?)\s+#", readme, re.M)
+    assert found
+    places = {"bundle": trained, "scores": tmp_path / "scores"}
+    assert run(*(places.get(word, word) for word in shlex.split(found[1]))) == 0
+    assert "SummEval" in capsys.readouterr().out

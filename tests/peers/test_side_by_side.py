@@ -1,0 +1,164 @@
+"""The script as it is run: real workers in real environments, the tables, the record, and the page of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import BUNDLE, CHECKPOINT, ROOT
+from peers.registry import NODE, OWN, Files, Peer, peers
+from peers.sheet import read
+from safetensors.numpy import load_file, save_file
+
+BENCHMARKS = ROOT / "benchmarks"
+PEERS = ("torch", "plain", "ours-fp32", "ours-int8", "fastembed", "ours-fp32-texts", "ours-int8-texts")
+
+
+def script(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(BENCHMARKS / name), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=900)
+
+
+def both(record: Path) -> tuple[str, Path, str, Path]:
+    """Options that give the page one run for both tables."""
+    return "--ids", record, "--texts", record
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("peers")
+
+
+@pytest.fixture(scope="module")
+def done(directory: Path) -> subprocess.CompletedProcess[str]:
+    """A quick run of the cheap peers."""
+    kept = ("--work", directory / "work", "--results", directory / "side_by_side.json")
+    return script("side_by_side.py", CHECKPOINT, BUNDLE, *kept, "--quick", "--only", *PEERS)
+
+
+@pytest.fixture(scope="module")
+def record(done: subprocess.CompletedProcess[str], directory: Path) -> dict[str, Any]:
+    assert done.returncode == 0, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads((directory / "side_by_side.json").read_text("utf-8"))
+    return found
+
+
+def test_every_peer_is_measured_and_agrees(record: dict[str, Any]):
+    results = record["results"]
+    assert list(results["peers"]) == list(PEERS)
+    assert results["vectors_agree"] is True
+    assert results["failures"] == []
+    ids = [name for name in PEERS if results["peers"][name]["takes"] == "ids"]
+    assert list(results["shapes"]["4x32"]["peers"]) == ids
+    assert list(results["shapes"]["1x12"]["peers"]) == list(PEERS)
+    for row in results["shapes"].values():
+        for name, cell in row["peers"].items():
+            assert cell["milliseconds"] > 0
+            assert cell["cosine"] > (0.999 if "int8" in name else 0.999999)
+
+
+def test_the_last_line_is_the_record_s_results(done: subprocess.CompletedProcess[str], record: dict[str, Any]):
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert last["benchmark"] == "side_by_side"
+    assert last["results"] == record["results"]
+
+
+def test_the_page_shows_every_figure_of_the_record(record: dict[str, Any], directory: Path):
+    output = directory / "RESULTS.md"
+    rendered = script("page.py", *both(directory / "side_by_side.json"), "--output", output)
+    assert rendered.returncode == 0, rendered.stderr
+    page = output.read_text("utf-8")
+    for (peer, shape), cell in read(record["results"]).cells.items():
+        line = next(line for line in page.splitlines() if f"`{peer}`" in line)
+        assert f"({cell.share:.0%})" in line, (peer, shape)
+    assert record["command"].removeprefix("python ") in page
+    assert record["machine"]["cpu"] in page
+    assert max(len(line) for line in page.splitlines() if not line.startswith(("|", "    ", "2"))) <= 130
+    for picture in ("side_by_side.png", "side_by_side.svg"):
+        assert (directory / "results" / picture).stat().st_size > 10_000
+
+
+def test_the_same_record_gives_the_same_page_and_picture(record: dict[str, Any], directory: Path):
+    names = ("RESULTS.md", "results/side_by_side.svg")
+    texts = []
+    for place in (directory / "first", directory / "second"):
+        place.mkdir()
+        rendered = script("page.py", *both(directory / "side_by_side.json"), "--output", place / "RESULTS.md")
+        assert rendered.returncode == 0, rendered.stderr
+        texts.append([(place / name).read_text("utf-8") for name in names])
+    assert texts[0] == texts[1]
+
+
+def test_a_bundle_of_other_weights_fails_the_run(directory: Path):
+    checkpoint = directory / "changed"
+    shutil.copytree(CHECKPOINT, checkpoint)
+    file = checkpoint / "model.safetensors"
+    tensors = load_file(file)
+    name = next(name for name in tensors if name.endswith("mlp.wo.weight"))
+    save_file(tensors | {name: (tensors[name] * np.float32(1.01)).astype(tensors[name].dtype)}, file, {"format": "pt"})
+    work = directory / "changed-work"
+    found = script("side_by_side.py", checkpoint, BUNDLE, "--work", work, "--quick", "--only", "torch", "ours-fp32")
+    assert found.returncode == 1
+    assert "DISAGREES" in found.stdout
+    assert json.loads(found.stdout.splitlines()[-1])["results"]["vectors_agree"] is False
+
+
+def test_a_work_directory_of_another_checkpoint_is_refused(record: dict[str, Any], directory: Path):
+    other = directory / "other"
+    shutil.copytree(CHECKPOINT, other)
+    (other / "config.json").write_text((other / "config.json").read_text() + "\n")
+    found = script("side_by_side.py", other, BUNDLE, "--work", directory / "work", "--quick", "--only", "ours-fp32")
+    assert found.returncode == 1
+    assert "another checkpoint" in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+def test_a_missing_environment_is_named_with_its_target(directory: Path):
+    from peers.preparing import prepare
+
+    lacking = Peer("lacking", "peers.plain", (), True, False, "", environment="nowhere")
+    with pytest.raises(SystemExit, match=r"lacking needs .*: make \.venv-peers-nowhere/ready"):
+        prepare({"lacking": lacking}, Files(CHECKPOINT, BUNDLE, directory / "none"), 1)
+
+
+def test_a_file_that_is_no_record_is_refused(directory: Path):
+    file = directory / "other.json"
+    for content in ("{}", "no JSON", json.dumps({"benchmark": "side_by_side", "results": {}})):
+        file.write_text(content)
+        found = script("page.py", *both(file), "--output", directory / "none.md")
+        assert found.returncode == 1
+        assert found.stderr.startswith("error: ")
+        assert not (directory / "none.md").exists()
+
+
+def test_every_environment_has_its_lock_and_its_target():
+    targets = set(re.findall(r"^\.venv-peers-(\w+)/ready:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    needed = {peer.environment for peer in peers(Files(Path(), Path(), Path()), 2).values()} - {OWN}
+    assert needed == targets
+    locks = {path.stem.removeprefix("constraints-") for path in (BENCHMARKS / "peers").glob("constraints-*.txt")}
+    assert locks == needed - {NODE}
+    assert (BENCHMARKS / "peers" / "node" / "package-lock.json").exists()
+
+
+def test_the_committed_page_is_what_the_committed_results_say(tmp_path: Path):
+    rendered = script("page.py", "--output", tmp_path / "RESULTS.md")
+    assert rendered.returncode == 0, rendered.stderr
+    assert (tmp_path / "RESULTS.md").read_text("utf-8") == (BENCHMARKS / "RESULTS.md").read_text("utf-8")
+
+
+def test_nothing_but_the_workers_own_answers_is_on_their_stdout():
+    """What a library prints must not be taken for an answer."""
+    code = "import sys; from peers.worker import serve\ndef load():\n print('noise'); return None, {}\nserve(load)"
+    environment = os.environ | {"PYTHONPATH": str(BENCHMARKS)}
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, input="", capture_output=True, text=True, env=environment, timeout=60)
+    assert [json.loads(line)["about"] for line in found.stdout.splitlines()] == [{}]
+    assert "noise" in found.stderr

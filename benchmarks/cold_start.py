@@ -8,37 +8,30 @@ The first process of each precision hashes the files, which is remembered, and w
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import subprocess
-import sys
-import time
-from itertools import pairwise
 from pathlib import Path
 
-from first_vector import TOKENS
+import numpy as np
+from jinabert_onnx.bench.children import Place
+from jinabert_onnx.bench.cold_start import TOKENS, measure_cold_starts
+from jinabert_onnx.bench.plan import Configuration
+from jinabert_onnx.bench.texts import TextMaker
 from timing import finish
 
-CHILD = Path(__file__).with_name("first_vector.py")
 LIMIT_MILLISECONDS = 500  # for int8 of base size
 
 
-def start_once(bundle: Path, precision: str, threads: int) -> dict[str, float]:
-    """Milliseconds of each step of one fresh process, and `total`."""
-    command = [sys.executable, str(CHILD), str(bundle), precision, str(threads)]
-    start = time.monotonic()
-    answer = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    if not answer["finite"] or answer["tokens"] != TOKENS:
-        raise SystemExit(f"{precision}: a text of {answer['tokens']} tokens, or its vector is not finite")
-    clock = {"start": start} | answer["clock"]
-    steps = {name: (clock[name] - clock[former]) * 1000 for former, name in pairwise(clock)}
-    return steps | {"total": (clock["first run"] - start) * 1000}
+def measure(bundle: Path, precisions: list[str], threads: int, repeats: int) -> dict[str, dict[str, float]]:
+    """Median milliseconds of each step, and `total`, by precision; the processes of all take turns."""
+    configurations = [Configuration(precision, "cpu", threads) for precision in precisions]
+    text = TextMaker(bundle).make(TOKENS, np.random.default_rng(0))
+    found = measure_cold_starts(configurations, Place(str(bundle), None), text, repeats, lambda: None)
+    rows = {start.precision: [{**run, "total": sum(run.values())} for run in start.processes] for start in found}
+    return {precision: _medians(runs) for precision, runs in rows.items()}
 
 
-def measure(bundle: Path, precision: str, threads: int, repeats: int) -> dict[str, float]:
-    """Medians of `repeats` processes, after one to warm the file cache."""
-    rows = [start_once(bundle, precision, threads) for _ in range(repeats + 1)][1:]
-    return {name: round(statistics.median(row[name] for row in rows), 1) for name in rows[0]}
+def _medians(runs: list[dict[str, float]]) -> dict[str, float]:
+    return {name: round(1000 * statistics.median(run[name] for run in runs), 1) for name in runs[0]}
 
 
 def main() -> None:
@@ -49,10 +42,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=15)
     arguments = parser.parse_args()
-    results = {
-        precision: measure(arguments.bundle, precision, arguments.threads, arguments.repeats)
-        for precision in arguments.precision
-    }
+    results = measure(arguments.bundle, arguments.precision, arguments.threads, arguments.repeats)
     for precision, row in results.items():
         print(f"{precision:<6}" + "".join(f"  {name} {value:g}" for name, value in row.items()) + "   (milliseconds)")
     if "int8" in results:

@@ -13,12 +13,12 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from jinabert_onnx.errors import InputError, MissingDependencyError, printable
+from jinabert_onnx.errors import InputError, printable
 from jinabert_onnx.permissions import give_usual_permissions
+from jinabert_onnx_export.cli import import_needing_torch
 
 from .texts import EvalTexts
 
@@ -108,10 +108,4 @@ def import_with_exporter(name: str) -> ModuleType:
     Raises:
         MissingDependencyError: they are not installed.
     """
-    try:
-        return import_module(f"{__package__}.{name}")
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"running the checkpoint needs more packages ({error}); install them: "
-            "pip install 'jinabert-onnx[cpu,export]'"
-        ) from error
+    return import_needing_torch(f"{__package__}.{name}", "running the checkpoint")

@@ -30,8 +30,8 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _import(name: str) -> ModuleType:
-    """Import a module of the exporter that needs torch or onnx, only when it runs.
+def import_needing_torch(module: str, purpose: str = "exporting") -> ModuleType:
+    """Import a module that needs torch or onnx, only when it runs; `purpose` begins the message without them.
 
     Raises:
         MissingDependencyError: they are not installed.
@@ -39,10 +39,10 @@ def _import(name: str) -> ModuleType:
     from importlib import import_module
 
     try:
-        return import_module(f"jinabert_onnx_export.{name}")
+        return import_module(module)
     except ImportError as error:
         raise MissingDependencyError(
-            f"exporting needs more packages ({error}); install them: pip install 'jinabert-onnx[cpu,export]'"
+            f"{purpose} needs more packages ({error}); install them: pip install 'jinabert-onnx[cpu,export]'"
         ) from error
 
 
@@ -67,7 +67,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_export(arguments: argparse.Namespace) -> int:
-    manifest = _import("pipeline").export(
+    manifest = import_needing_torch("jinabert_onnx_export.pipeline").export(
         arguments.source,
         arguments.output,
         arguments.precision,
@@ -105,7 +105,9 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
 def _run_demo(arguments: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as directory:
         bundle = Path(directory) / "bundle"
-        manifest = _import("pipeline").export(arguments.source, bundle, ("fp32", "int8"), say=_say)
+        manifest = import_needing_torch("jinabert_onnx_export.pipeline").export(
+            arguments.source, bundle, ("fp32", "int8"), say=_say
+        )
         print(_summary(manifest, "demo"))
         for precision in manifest.precisions:
             print(f"\n{precision}: cosine of each English text (row) with each German text (column)")
@@ -126,7 +128,7 @@ def _similarities(model: Embedder) -> str:
 
 def verify_against(arguments: argparse.Namespace) -> int:
     """`jinabert-onnx verify BUNDLE --against CHECKPOINT`."""
-    return int(_import("against").verify_against(arguments, _say))
+    return int(import_needing_torch("jinabert_onnx_export.against").verify_against(arguments, _say))
 
 
 EXPORT = Command("turn a JinaBERT checkpoint into a bundle, verified against torch", _add_export, _run_export)

@@ -5,9 +5,12 @@ Files are in the system's cache and were hashed before, as they are on a machine
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+
+from jinabert_onnx.errors import RunError
 
 from .children import FIRST_VECTOR, Place, run_child
 from .plan import Configuration
@@ -22,7 +25,7 @@ def measure_cold_starts(
     """`repeats` processes of each configuration, after one that warms the files' cache and is not counted.
 
     Raises:
-        RunError: a process failed.
+        RunError: a process failed, or its vector is not finite.
     """
     found: dict[Configuration, list[dict[str, float]]] = {configuration: [] for configuration in configurations}
     for turn in range(repeats + 1):
@@ -37,5 +40,8 @@ def measure_cold_starts(
 def start_once(configuration: Configuration, place: Place, text: str) -> dict[str, float]:
     """Seconds of each step of one fresh process, from the moment before it was started."""
     start = time.monotonic()
-    clock = {"start": start} | run_child(FIRST_VECTOR, place, configuration, text)["clock"]
+    answer = run_child(FIRST_VECTOR, place, configuration, text)
+    if not all(math.isfinite(value) for value in answer["vector"]):
+        raise RunError(f"a process with {configuration} computed a vector that is not finite")
+    clock = {"start": start} | answer["clock"]
     return {name: clock[name] - clock[former] for former, name in pairwise(clock)}

@@ -9,15 +9,14 @@ import argparse
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 
+from jinabert_onnx.appearing import appearing
 from jinabert_onnx.errors import InputError, printable
-from jinabert_onnx.permissions import give_usual_permissions
 from jinabert_onnx_export.cli import import_needing_torch
 
 from .texts import EvalTexts
@@ -90,16 +89,8 @@ def write_whole(path: Path, text: str) -> None:
     Raises:
         OSError: it cannot be written; nothing is left, and the former stands.
     """
-    place = path.resolve()  # a link is followed, not replaced
-    number, temporary = tempfile.mkstemp(prefix=f".{place.name}.", dir=place.parent)
-    try:
-        with open(number, "w", encoding="utf-8") as stream:  # noqa: PTH123 - a number, not a path
-            stream.write(text)
-        give_usual_permissions(Path(temporary))
-        os.replace(temporary, place)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with appearing(path.resolve()) as stream:  # a link is followed, not replaced
+        stream.write(text.encode())
 
 
 def import_with_exporter(name: str) -> ModuleType:

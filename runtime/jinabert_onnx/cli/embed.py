@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +12,10 @@ from typing import BinaryIO
 
 import numpy as np
 
+from jinabert_onnx.appearing import appearing
 from jinabert_onnx.encoding import TRUNCATIONS
 from jinabert_onnx.errors import InputError
 from jinabert_onnx.fingerprint import Fingerprint
-from jinabert_onnx.permissions import give_usual_permissions
 from jinabert_onnx.reports import Embeddings
 from jinabert_onnx.vector_types import OUTPUT_DTYPES
 
@@ -142,24 +140,10 @@ def _open_output(output: str | None) -> Iterator[BinaryIO]:
             with path.open("wb") as stream:
                 yield stream
             return
-        with _appearing(path) as stream:
+        with appearing(path) as stream:
             yield stream
     except OSError as error:
         raise OSError(error.errno, error.strerror, output) from error  # a full disk names no file
-
-
-@contextmanager
-def _appearing(path: Path) -> Iterator[BinaryIO]:
-    """A file at `path` that appears only once the block has ended without an error."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            yield stream
-        give_usual_permissions(Path(name))
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
 
 
 def _write(stream: BinaryIO, kind: str, texts: Sequence[str], found: Embeddings) -> None:

@@ -211,7 +211,8 @@ def test_an_end_while_it_loads_is_no_crash(trained: Path, seconds: float) -> Non
         time.sleep(seconds)
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=60)
-    assert process.returncode in (0, 130, -signal.SIGTERM), errors  # the others: it had not begun to load
+    # It was ready to serve, or had not begun to load; Python itself ends by SIGINT if it was executing generated code.
+    assert process.returncode in (0, 130, -signal.SIGTERM, -signal.SIGINT), errors
     assert b"Traceback" not in errors
 
 

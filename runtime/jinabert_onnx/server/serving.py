@@ -25,7 +25,7 @@ from .state import State
 
 _KEEP_ALIVE = 75  # seconds: longer than load balancers keep idle connections, so that these close them
 _BACKLOG = 2048  # connections that wait to be taken
-_LAST = 0.5  # seconds in which the last connections to be taken may send their request
+_LAST = 2.0  # seconds in which the last connections to be taken may send their request
 _LINGER = 1.0  # seconds in which load balancers learn of the end, and may still send requests
 
 

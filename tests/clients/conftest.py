@@ -6,7 +6,6 @@ machine.
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,12 +19,6 @@ BUNDLE = ROOT / "build" / "bundles" / "tiny-de-en"
 THREADS = 2
 NAMES = ("bundle", "jinaai/jina-embeddings-v2-base-de", "text-embedding-3-small")
 KEY = "a-key-of-some-length"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """What tests check is not remembered in the user's cache; child processes inherit it."""
-    os.environ["JINABERT_ONNX_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,12 +44,6 @@ def _read(path: Path) -> Golden:
             arrays["token_embeddings"],
             arrays["pooled"],
         )
-
-
-@pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """What tests check is not remembered in the user's cache; child processes inherit it."""
-    os.environ["JINABERT_ONNX_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(params=sorted(path.name for path in GOLDENS.iterdir()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,12 +38,6 @@ def read_golden(name: str) -> Golden:
 @pytest.fixture(scope="session", params=GOLDENS)
 def golden(request: pytest.FixtureRequest) -> Golden:
     return read_golden(request.param)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """What tests check is not remembered in the user's cache; child processes inherit it."""
-    os.environ["JINABERT_ONNX_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session")

@@ -81,12 +81,6 @@ def wait_for(holds: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """What is checked is not remembered in the user's cache; servers inherit it."""
-    os.environ["JINABERT_ONNX_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-
-
 @pytest.fixture(scope="session")
 def trained() -> Path:
     return BUNDLES / "tiny-de-en"

@@ -15,7 +15,7 @@ torch_index = $(shell $(PYTHON) -c "import urllib.request as u; u.urlopen('$(CPU
 demo: .venv/ready
 	.venv/bin/jinabert-onnx demo tests/data/tiny-de-en
 
-test: lint test-export test-runtime test-lowest test-server test-bench
+test: lint test-export test-runtime test-server test-bench
 
 lint: .venv/ready
 	.venv/bin/ruff format --check .
@@ -23,14 +23,14 @@ lint: .venv/ready
 	.venv/bin/mypy
 
 test-export: .venv/ready
-	.venv/bin/python -m pytest tests/export
+	.venv/bin/python -m pytest -n 2 --dist loadfile tests/export
 
 # The runtime's tests run from the built wheel, where neither torch nor onnx is installed.
 test-runtime: .venv-runtime/ready $(BUNDLES)/ready
-	.venv-runtime/bin/python -m pytest tests/runtime
+	.venv-runtime/bin/python -m pytest -n 2 --dist loadscope tests/runtime
 
 test-lowest: .venv-lowest/ready $(BUNDLES)/ready
-	.venv-lowest/bin/python -m pytest tests/runtime
+	.venv-lowest/bin/python -m pytest -n 2 --dist loadscope tests/runtime
 
 test-server: .venv-server/ready $(BUNDLES)/ready
 	.venv-server/bin/python -m pytest tests/server
@@ -39,7 +39,7 @@ test-server: .venv-server/ready $(BUNDLES)/ready
 test-bench: .venv/ready $(BUNDLES)/ready
 	.venv/bin/python -m pytest tests/bench
 
-test-integrations: test-optimum test-deploy test-clients test-lowest-server test-lowest-bench test-commands test-peers test-eval
+test-integrations: test-lowest test-optimum test-deploy test-clients test-lowest-server test-lowest-bench test-commands test-peers test-eval
 
 test-lowest-server: .venv-lowest/ready $(BUNDLES)/ready
 	.venv-lowest/bin/python -m pytest tests/server
@@ -69,12 +69,12 @@ test-deploy: .venv-deploy/ready $(BUNDLES)/ready
 
 .venv-runtime/ready: build/dist/ready constraints.txt
 	$(PYTHON) -m venv --clear .venv-runtime
-	.venv-runtime/bin/python -m pip install -q -c constraints.txt "$$(ls build/dist/*.whl)[cpu]" pytest hypothesis
+	.venv-runtime/bin/python -m pip install -q -c constraints.txt "$$(ls build/dist/*.whl)[cpu]" pytest pytest-xdist hypothesis
 	touch $@
 
 .venv-lowest/ready: build/dist/ready constraints-lowest.txt
 	$(PYTHON) -m venv --clear .venv-lowest
-	.venv-lowest/bin/python -m pip install -q -c constraints-lowest.txt "$$(ls build/dist/*.whl)[cpu,server,serverless,plots]" pytest hypothesis httpx
+	.venv-lowest/bin/python -m pip install -q -c constraints-lowest.txt "$$(ls build/dist/*.whl)[cpu,server,serverless,plots]" pytest pytest-xdist hypothesis httpx
 	touch $@
 
 .venv-server/ready: build/dist/ready constraints.txt

@@ -119,7 +119,7 @@ KINDS: Kinds = {
 
 
 @pytest.mark.parametrize(
-    ("kind", "count"), [("config", 300), ("safetensors", 600), ("index", 300), ("pickle", 300), ("folder", 400)]
+    ("kind", "count"), [("config", 150), ("safetensors", 300), ("index", 150), ("pickle", 150), ("folder", 200)]
 )
 def test_mutations_are_refused_or_give_finite_weights(kind: str, count: int) -> None:
     assert set(fuzz(__file__, kind, count * TIMES)) == {"right", "refused"}

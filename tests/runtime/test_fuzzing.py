@@ -248,13 +248,13 @@ KINDS: Kinds = {
 @pytest.mark.parametrize(
     ("kind", "count"),
     [
-        ("manifests", 600),
+        ("manifests", 300),
         ("tokenizers", 1500),
         ("trained-tokenizers", 50),
-        ("probes", 600),
+        ("probes", 300),
         ("archives", 1200),
-        ("fp32-graphs", 250),
-        ("int8-graphs", 250),
+        ("fp32-graphs", 125),
+        ("int8-graphs", 125),
     ],
 )
 def test_mutations_are_refused_or_give_a_right_result(kind: str, count: int) -> None:

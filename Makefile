@@ -10,7 +10,7 @@ torch_index = $(shell $(PYTHON) -c "import urllib.request as u; u.urlopen('$(CPU
 	2>/dev/null && echo --extra-index-url $(CPU_INDEX))
 
 .PHONY: demo test lint test-export test-runtime test-lowest test-server test-integrations test-optimum test-deploy test-clients \
-	test-lowest-server test-bench test-lowest-bench test-commands test-peers test-eval peers clean
+	test-lowest-server test-bench test-lowest-bench test-commands test-peers test-eval test-corpus peers test-examples chromium test-frameworks docs test-docs test-ray test-readers clean
 
 demo: .venv/ready
 	.venv/bin/jinabert-onnx demo tests/data/tiny-de-en
@@ -39,13 +39,17 @@ test-server: .venv-server/ready $(BUNDLES)/ready
 test-bench: .venv/ready $(BUNDLES)/ready
 	.venv/bin/python -m pytest tests/bench
 
-test-integrations: test-lowest test-optimum test-deploy test-clients test-lowest-server test-lowest-bench test-commands test-peers test-eval
+test-integrations: test-lowest test-optimum test-deploy test-clients test-lowest-server test-lowest-bench test-commands test-peers test-eval test-examples test-frameworks test-docs test-ray test-corpus test-readers
 
 test-lowest-server: .venv-lowest/ready $(BUNDLES)/ready
 	.venv-lowest/bin/python -m pytest tests/server
 
 test-lowest-bench: .venv-lowest/ready $(BUNDLES)/ready
 	.venv-lowest/bin/python -m pytest tests/bench
+
+# Files of any size, real processes killed on the way.
+test-corpus: .venv/ready $(BUNDLES)/ready
+	.venv/bin/python -m pytest tests/corpus
 
 # The measuring commands of the documentation, with a small model.
 test-commands: .venv/ready $(BUNDLES)/ready
@@ -64,7 +68,7 @@ test-deploy: .venv-deploy/ready $(BUNDLES)/ready
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear .venv
-	.venv/bin/python -m pip install -q -c constraints.txt $(torch_index) -e '.[cpu,export,server,plots,dev]'
+	.venv/bin/python -m pip install -q -c constraints.txt $(torch_index) -e '.[cpu,export,server,plots,corpus,dev]'
 	touch $@
 
 .venv-runtime/ready: build/dist/ready constraints.txt
@@ -100,6 +104,10 @@ test-clients: .venv-clients/ready $(BUNDLES)/ready
 # Peers of benchmarks/side_by_side.py. Its tests need one of them, the rest is for measuring.
 test-peers: .venv/ready .venv-peers-fastembed/ready $(BUNDLES)/ready
 	.venv/bin/python -m pytest tests/peers
+
+# Other programs read bundles as exported, by the snippets of docs/, each in the peers' environments.
+test-readers: .venv/ready .venv-peers-fastembed/ready .venv-peers-node/ready .venv-peers-transformers/ready $(BUNDLES)/ready
+	.venv/bin/python -m pytest tests/readers
 
 peers: .venv-peers-fastembed/ready .venv-peers-node/ready .venv-peers-openvino/ready .venv-peers-transformers/ready
 
@@ -144,10 +152,68 @@ build/dist/ready: .venv/ready $(shell find runtime export -name '*.py' -o -name 
 	.venv/bin/python -m pip wheel -q --no-deps --wheel-dir build/dist .
 	touch $@
 
+# The programs of examples/, one of them in headless Chromium. They are checked for types where DuckDB is installed.
+test-examples: chromium .venv/ready .venv-examples/ready .venv-examples-node/ready $(BUNDLES)/ready
+	.venv/bin/mypy --python-executable .venv-examples/bin/python examples/search/search.py
+	.venv-examples/bin/python -m pytest tests/examples
+
+.venv-examples/ready: build/dist/ready constraints-examples.txt
+	$(PYTHON) -m venv --clear .venv-examples
+	.venv-examples/bin/python -m pip install -q -c constraints-examples.txt "$$(ls build/dist/*.whl)[cpu]" duckdb playwright pytest hypothesis
+	touch $@
+
+# Fills the cache from which the tests install, as documented but without a network.
+.venv-examples-node/ready: examples/browser/package.json examples/browser/package-lock.json
+	rm -rf .venv-examples-node
+	mkdir .venv-examples-node
+	cp $^ .venv-examples-node
+	npm --prefix .venv-examples-node ci --silent --ignore-scripts --cache .venv-examples-node/cache
+	rm -r .venv-examples-node/node_modules
+	touch $@
+
+chromium:
+	@command -v chromium >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends chromium; } || \
+		{ echo "error: chromium is not found and apt-get could not install it; install it, then run this again" >&2; exit 1; }
+
+# Classes for LangChain, LlamaIndex and Chroma, with the real packages, against whose types they are checked.
+test-frameworks: .venv/ready .venv-frameworks/ready $(BUNDLES)/ready
+	.venv/bin/mypy --python-executable .venv-frameworks/bin/python runtime/jinabert_onnx/integrations/*.py
+	.venv-frameworks/bin/python -m pytest tests/frameworks
+
+.venv-frameworks/ready: build/dist/ready constraints-frameworks.txt
+	$(PYTHON) -m venv --clear .venv-frameworks
+	.venv-frameworks/bin/python -m pip install -q -c constraints-frameworks.txt \
+		"$$(ls build/dist/*.whl)[cpu,langchain,llama-index,chroma]" langchain-tests pytest
+	touch $@
+
+# The site, in build/site: warnings are errors, and building takes no network. The theme's advice on mkdocs 2 is no warning.
+docs: .venv-docs/ready
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --strict --quiet
+
+# What the pages say runs, and the site holds together.
+test-docs: .venv/ready .venv-docs/ready $(BUNDLES)/ready
+	.venv/bin/python -m pytest tests/docs --ignore tests/docs/site
+	.venv-docs/bin/python -m pytest tests/docs/site
+
+.venv-docs/ready: constraints-docs.txt
+	$(PYTHON) -m venv --clear .venv-docs
+	.venv-docs/bin/python -m pip install -q -c constraints-docs.txt mkdocs-material 'mkdocstrings[python]' ruff pytest hypothesis
+	touch $@
+
+# Corpora on a cluster of several Ray nodes in this machine. The engine is checked for types where Ray is installed.
+test-ray: .venv/ready .venv-ray/ready $(BUNDLES)/ready
+	.venv/bin/mypy --python-executable .venv-ray/bin/python runtime/jinabert_onnx/corpus/ray_engine.py
+	.venv-ray/bin/python -m pytest tests/ray
+
+.venv-ray/ready: build/dist/ready constraints-ray.txt
+	$(PYTHON) -m venv --clear .venv-ray
+	.venv-ray/bin/python -m pip install -q -c constraints-ray.txt "$$(ls build/dist/*.whl)[cpu,ray]" pytest hypothesis
+	touch $@
+
 $(BUNDLES)/ready: .venv/ready $(shell find runtime export -name '*.py') tests/make_bundles.py
 	rm -rf $(BUNDLES)
 	.venv/bin/python tests/make_bundles.py $(BUNDLES)
 	touch $@
 
 clean:
-	rm -rf build .venv .venv-runtime .venv-lowest .venv-server .venv-clients .venv-deploy .venv-optimum .venv-eval .venv-peers-*
+	rm -rf build .venv .venv-runtime .venv-lowest .venv-server .venv-clients .venv-deploy .venv-optimum .venv-eval .venv-peers-* .venv-examples* .venv-frameworks .venv-docs .venv-ray

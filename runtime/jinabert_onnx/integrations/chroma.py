@@ -1,0 +1,203 @@
+"""Chroma's `EmbeddingFunction`, and what a collection stores of it.
+
+Translates names and types; knows nothing of how Chroma searches.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, fields
+from typing import Any
+
+import numpy as np
+
+from jinabert_onnx.embedder import Embedder
+from jinabert_onnx.errors import InputError, InputTypeError, MissingDependencyError
+from jinabert_onnx.fingerprint import Fingerprint, compatible
+
+from .encoder import Asking, Encoder, Loading, Source, open_encoder
+
+try:
+    from chromadb.api import ClientAPI
+    from chromadb.api.models.Collection import Collection
+    from chromadb.api.types import Documents, EmbeddingFunction, Embeddings, Space
+    from chromadb.utils.embedding_functions import register_embedding_function
+except ImportError as error:
+    raise MissingDependencyError(
+        f"Chroma's class needs chromadb ({error}); install it: pip install 'jinabert-onnx[cpu,chroma]'"
+    ) from error
+
+_LOADING = tuple(field.name for field in fields(Loading))
+_ASKING = tuple(field.name for field in fields(Asking))
+
+
+class JinaBertEmbeddingFunction(EmbeddingFunction[Documents]):
+    """A JinaBERT model for Chroma's collections.
+
+    A collection stores the model's place, its settings and its fingerprint. Where this module is imported, Chroma
+    makes the function anew from them: the model is loaded when first needed, and refused if it has become another.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | Embedder,
+        *,
+        precision: str | None = None,
+        provider: str | None = None,
+        threads: int | str | None = None,
+        max_memory: int | str | None = None,
+        revision: str | None = None,
+        local_files_only: bool | None = None,
+        max_length: int | None = None,
+        normalize_embeddings: bool = True,
+        truncation: str = "warn",
+        batch_size: int = 32,
+        fingerprint: str | None = None,
+    ) -> None:
+        """Load the model, or take one that is loaded.
+
+        Args:
+            model: directory or hub id of a bundle, or an Embedder to share; then nothing about loading may be given.
+            precision: this and the next five as in `Embedder.load`, with its defaults.
+            provider: see there.
+            threads: see there.
+            max_memory: see there.
+            revision: see there.
+            local_files_only: see there.
+            max_length: tokens, special ones included, to cut each text to; default: the bundle's.
+            normalize_embeddings: scale each vector to length 1, so that cosine, dot product and distance rank alike.
+            truncation: what to do with longer texts, as in `Embedder.encode`; "warn" gives a TruncationWarning.
+            batch_size: most texts that run together.
+            fingerprint: of vectors that exist; a model of another vector space is refused.
+
+        Raises:
+            InputError: an argument is out of range, or the model is of another space than `fingerprint`.
+            InputTypeError: `model` is of another type.
+            What `Embedder.load` raises.
+        """
+        loading = Loading(precision, provider, threads, max_memory, revision, local_files_only, max_length)
+        asking = Asking(normalize_embeddings, truncation, batch_size)
+        self._encoder = open_encoder(model, loading, asking, fingerprint)
+
+    @property
+    def embedder(self) -> Embedder:
+        """The model that runs."""
+        return self._encoder.embedder
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """The vector space, as collections store it."""
+        return self.embedder.fingerprint
+
+    def collection(self, client: ClientAPI, name: str) -> Collection:
+        """The client's collection of that name, made where there is none, with this function.
+
+        Chroma's own `get_collection` takes any function of the same class for a collection that exists.
+
+        Raises:
+            InputError: the collection was filled by a model of another space, at another length, or by none of ours.
+            ValueError: from Chroma: it was made with another class of function.
+        """
+        # Chroma's signature asks for functions that read images too.
+        found = client.get_or_create_collection(name, embedding_function=self)  # type: ignore[arg-type]
+        stored = found.configuration.get("embedding_function")
+        if not isinstance(stored, JinaBertEmbeddingFunction):
+            raise InputError(f"collection {name!r} does not say by which function it was filled; make another")
+        self.validate_config_update(stored.get_config(), self.get_config())
+        return found
+
+    def __call__(self, input: Documents) -> Embeddings:
+        """Vectors of texts to be found, with the bundle's prompt for documents, if it has one.
+
+        Raises:
+            InputTypeError: a text is not a str; its index is named.
+            TruncationError: a text is too long, and `truncation` is "error".
+            ValueError: from Chroma: there is no text.
+            What `Embedder.encode` raises.
+        """
+        return [np.asarray(vector, dtype=np.float32) for vector in self._encoder.documents(input)]
+
+    def embed_query(self, input: Documents) -> Embeddings:
+        """Vectors of texts to search with, with the bundle's prompt for queries, if it has one.
+
+        Raises:
+            What `__call__` raises, but for no text.
+        """
+        return [np.asarray(vector, dtype=np.float32) for vector in self._encoder.queries(input)]
+
+    @staticmethod
+    def name() -> str:
+        """What collections store of the class."""
+        return "jinabert_onnx"
+
+    def default_space(self) -> Space:
+        """How Chroma compares vectors unless a collection says otherwise."""
+        return "cosine"
+
+    def supported_spaces(self) -> list[Space]:
+        """All of Chroma's; with vectors of length 1 they rank alike."""
+        return ["cosine", "l2", "ip"]
+
+    def get_config(self) -> dict[str, Any]:
+        """What a collection stores: all arguments, the model by its absolute path or hub id, and the fingerprint."""
+        source = self._encoder.source
+        return {
+            "model": source.model,
+            **asdict(source.loading),
+            **asdict(self._encoder.asking),
+            "fingerprint": source.fingerprint,
+        }
+
+    @staticmethod
+    def build_from_config(config: dict[str, Any]) -> JinaBertEmbeddingFunction:
+        """The function that a collection stores; the model is loaded when a text comes.
+
+        Raises:
+            InputError: it is no configuration of this class, or of a later release.
+        """
+        JinaBertEmbeddingFunction.validate_config(config)
+        source = Source(config["model"], Loading(**{name: config[name] for name in _LOADING}), config["fingerprint"])
+        function = JinaBertEmbeddingFunction.__new__(JinaBertEmbeddingFunction)
+        function._encoder = Encoder(source, Asking(**{name: config[name] for name in _ASKING}))
+        return function
+
+    @staticmethod
+    def validate_config(config: dict[str, Any]) -> None:
+        """Return if `config` is what `get_config` gives.
+
+        Raises:
+            InputTypeError: it is no dictionary.
+            InputError: it lacks a key or has another one, or its fingerprint is none.
+        """
+        if not isinstance(config, dict):
+            raise InputTypeError(f"the configuration is {type(config).__name__}, not a dictionary")
+        odd = sorted({"model", "fingerprint", *_LOADING, *_ASKING} ^ set(config))
+        if odd:
+            raise InputError(f"{odd[0]!r} is missing in or unknown to the configuration; use the release that wrote it")
+        Fingerprint.parse(str(config["fingerprint"]))
+
+    def validate_config_update(self, old_config: dict[str, Any], new_config: dict[str, Any]) -> None:
+        """Return if a collection with vectors of `old_config` may go on with `new_config`.
+
+        The place of the model, its precision and everything about its speed may change.
+
+        Raises:
+            InputError: the model is of another space, or vectors would have another length.
+        """
+        self.validate_config(old_config)
+        self.validate_config(new_config)
+        if not compatible(old_config["fingerprint"], new_config["fingerprint"]):
+            raise InputError(
+                f"{new_config['model']} makes vectors of another space ({new_config['fingerprint']}) than the "
+                f"collection has ({old_config['fingerprint']}): use the model that made them, at its maximum length, "
+                "or make another collection"
+            )
+        if old_config["normalize_embeddings"] != new_config["normalize_embeddings"]:
+            raise InputError(
+                f"the collection has vectors of normalize_embeddings={old_config['normalize_embeddings']}; "
+                "use the same, or make another collection"
+            )
+
+
+# A collection can be opened wherever this module is imported, without naming the function.
+register_embedding_function(JinaBertEmbeddingFunction)  # type: ignore[no-untyped-call]

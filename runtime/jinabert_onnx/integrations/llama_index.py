@@ -1,0 +1,222 @@
+"""LlamaIndex's `BaseEmbedding`, and a node parser that chunks late.
+
+Translates names and types; knows nothing of indexes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from jinabert_onnx.chunks import Span, resolve_spans
+from jinabert_onnx.embedder import Embedder
+from jinabert_onnx.errors import MissingDependencyError
+from jinabert_onnx.stopping import Cancellation
+
+from .encoder import Asking, Encoder, Loading, as_lists, in_thread, open_encoder
+from .sentence_chunks import sentence_chunks
+
+try:
+    from llama_index.core.base.embeddings.base import BaseEmbedding
+    from llama_index.core.bridge.pydantic import Field, PrivateAttr, field_serializer
+    from llama_index.core.callbacks import CallbackManager
+    from llama_index.core.node_parser import NodeParser
+    from llama_index.core.node_parser.node_utils import build_nodes_from_splits
+    from llama_index.core.schema import BaseNode, Document, MetadataMode, TextNode
+    from llama_index.core.utils import get_tqdm_iterable
+except ImportError as error:
+    raise MissingDependencyError(
+        f"LlamaIndex's classes need llama-index-core ({error}); "
+        "install it: pip install 'jinabert-onnx[cpu,llama-index]'"
+    ) from error
+
+
+class JinaBertEmbedding(BaseEmbedding):
+    """A JinaBERT model for LlamaIndex's indexes, retrievers and pipelines.
+
+    Any number of threads and tasks may use it at once. As a dictionary, as JSON and pickled it is the model's place,
+    its settings and its fingerprint: the model is loaded again, and refused if it has become another.
+    """
+
+    precision: str | None = Field(default=None, frozen=True)
+    provider: str | None = Field(default=None, frozen=True)
+    threads: int | str | None = Field(default=None, frozen=True)
+    max_memory: int | str | None = Field(default=None, frozen=True)
+    revision: str | None = Field(default=None, frozen=True)
+    local_files_only: bool | None = Field(default=None, frozen=True)
+    max_length: int | None = Field(default=None, frozen=True)
+    normalize_embeddings: bool = Field(default=True, frozen=True)
+    truncation: str = Field(default="warn", frozen=True)
+    fingerprint: str = Field(description="the vector space, and the precision", frozen=True)
+    _encoder: Encoder = PrivateAttr()
+
+    def __init__(
+        self,
+        model_name: str | os.PathLike[str] | Embedder,
+        *,
+        precision: str | None = None,
+        provider: str | None = None,
+        threads: int | str | None = None,
+        max_memory: int | str | None = None,
+        revision: str | None = None,
+        local_files_only: bool | None = None,
+        max_length: int | None = None,
+        normalize_embeddings: bool = True,
+        truncation: str = "warn",
+        fingerprint: str | None = None,
+        embed_batch_size: int = 32,
+        num_workers: int | None = None,
+        embeddings_cache: Any = None,
+        callback_manager: CallbackManager | None = None,
+        rate_limiter: Any = None,
+    ) -> None:
+        """Load the model, or take one that is loaded.
+
+        Args:
+            model_name: directory or hub id of a bundle, or an Embedder to share; then nothing about loading may be
+                given.
+            precision: this and the next five as in `Embedder.load`, with its defaults.
+            provider: see there.
+            threads: see there.
+            max_memory: see there.
+            revision: see there.
+            local_files_only: see there.
+            max_length: tokens, special ones included, to cut each text to; default: the bundle's.
+            normalize_embeddings: scale each vector to length 1, so that cosine, dot product and distance rank alike.
+            truncation: what to do with longer texts, as in `Embedder.encode`; "warn" gives a TruncationWarning.
+            fingerprint: of an index that exists; a model of another vector space is refused.
+            embed_batch_size: texts that LlamaIndex hands over at once, and most that run together.
+            num_workers: this and the rest are LlamaIndex's own; see `BaseEmbedding`.
+            embeddings_cache: see there. It knows texts only: give each model one of its own.
+            callback_manager: see there.
+            rate_limiter: see there.
+
+        Raises:
+            InputError: an argument is out of range, or the model is of another space than `fingerprint`.
+            InputTypeError: `model_name` is of another type.
+            What `Embedder.load` raises.
+        """
+        loading = Loading(precision, provider, threads, max_memory, revision, local_files_only, max_length)
+        asking = Asking(normalize_embeddings, truncation, embed_batch_size)
+        encoder = open_encoder(model_name, loading, asking, fingerprint)
+        super().__init__(
+            model_name=encoder.source.model,
+            embed_batch_size=embed_batch_size,
+            num_workers=num_workers,
+            embeddings_cache=embeddings_cache,
+            callback_manager=callback_manager or CallbackManager([]),
+            rate_limiter=rate_limiter,
+            **_stored(encoder),
+        )
+        self._encoder = encoder
+
+    @classmethod
+    def class_name(cls) -> str:
+        """The name that stands in what LlamaIndex stores."""
+        return "JinaBertEmbedding"
+
+    @property
+    def embedder(self) -> Embedder:
+        """The model that runs."""
+        return self._encoder.embedder
+
+    @property
+    def encoder(self) -> Encoder:
+        """The model and how it is asked, for code of this package."""
+        return self._encoder
+
+    def _get_query_embedding(self, query: str) -> list[float]:
+        return as_lists(self._encoder.queries([query]))[0]
+
+    def _get_text_embedding(self, text: str) -> list[float]:
+        return self._get_text_embeddings([text])[0]
+
+    def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+        return as_lists(self._encoder.documents(texts))
+
+    async def _aget_query_embedding(self, query: str) -> list[float]:
+        return as_lists(await in_thread(lambda cancellation: self._encoder.queries([query], cancellation)))[0]
+
+    async def _aget_text_embedding(self, text: str) -> list[float]:
+        return (await self._aget_text_embeddings([text]))[0]
+
+    async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+        return as_lists(await in_thread(lambda cancellation: self._encoder.documents(texts, cancellation)))
+
+
+class LateChunkingNodeParser(NodeParser):
+    """Cuts documents into chunks that know their document: nodes that have their embeddings already.
+
+    Each document is read whole, and each chunk gets the mean of its own tokens in that context
+    (`Embedder.encode_chunks`). An index takes nodes with embeddings as they are. Only the text is read, not the
+    metadata, which are carried over to the nodes.
+
+    Attributes:
+        embed_model: the model, which must be the index's too.
+        chunk_size: most tokens of a chunk, which is of whole sentences; one longer sentence is a chunk by itself.
+        splitter: a function from the text to pairs (start, end) of characters, in place of `chunk_size`.
+    """
+
+    embed_model: JinaBertEmbedding
+    chunk_size: int = Field(default=256, gt=0)
+    splitter: Callable[[str], Iterable[Span]] | None = None
+
+    @classmethod
+    def class_name(cls) -> str:
+        """The name that stands in what LlamaIndex stores."""
+        return "JinaBertLateChunkingNodeParser"
+
+    @field_serializer("splitter")
+    def _named(self, splitter: Callable[[str], Iterable[Span]] | None) -> str | None:
+        """The function's name: enough to tell settings apart, not to make them anew."""
+        return None if splitter is None else getattr(splitter, "__qualname__", repr(splitter))
+
+    def _parse_nodes(self, nodes: Sequence[BaseNode], show_progress: bool = False, **kwargs: Any) -> list[BaseNode]:
+        return self._parse(nodes, show_progress, None)
+
+    async def _aparse_nodes(
+        self, nodes: Sequence[BaseNode], show_progress: bool = False, **kwargs: Any
+    ) -> list[BaseNode]:
+        return await in_thread(lambda cancellation: self._parse(nodes, show_progress, cancellation))
+
+    def _parse(
+        self, nodes: Sequence[BaseNode], show_progress: bool, cancellation: Cancellation | None
+    ) -> list[BaseNode]:
+        documents = get_tqdm_iterable(nodes, show_progress, "Parsing nodes")
+        return [chunk for document in documents for chunk in self._chunks(document, cancellation)]
+
+    def _chunks(self, document: BaseNode, cancellation: Cancellation | None) -> list[TextNode]:
+        text = document.get_content(metadata_mode=MetadataMode.NONE)
+        spans = resolve_spans(text, self.splitter or self._of_sentences)
+        if not spans:
+            return []
+        found = self.embed_model.encoder.chunks(text, spans, cancellation)
+        nodes = build_nodes_from_splits([text[start:end] for start, end in spans], document, id_func=self.id_func)
+        for node, vector, (start, end) in zip(nodes, as_lists(found.vectors), found.spans, strict=True):
+            node.embedding, node.start_char_idx, node.end_char_idx = vector, start, end
+        return nodes
+
+    def _of_sentences(self, text: str) -> list[Span]:
+        tokens = self.embed_model.embedder.loaded.tokenizer.with_offsets(text)
+        return sentence_chunks(text, tokens, self.chunk_size)
+
+    def _postprocess_parsed_nodes(self, nodes: list[BaseNode], parent_doc_map: dict[str, Document]) -> list[BaseNode]:
+        # LlamaIndex looks for each node's text in the document, and takes the first place where it finds it.
+        places = [(node.start_char_idx, node.end_char_idx) for node in nodes if isinstance(node, TextNode)]
+        processed = super()._postprocess_parsed_nodes(nodes, parent_doc_map)
+        for node, (start, end) in zip(processed, places, strict=True):
+            if isinstance(node, TextNode):
+                node.start_char_idx, node.end_char_idx = start, end
+        return processed
+
+
+def _stored(encoder: Encoder) -> dict[str, Any]:
+    """What of an encoder stands in the fields, and is enough to make it again."""
+    source = encoder.source
+    return {
+        **vars(source.loading),
+        "normalize_embeddings": encoder.asking.normalize_embeddings,
+        "truncation": encoder.asking.truncation,
+        "fingerprint": source.fingerprint,
+    }

@@ -1,0 +1,28 @@
+"""Where the pages are, and the workplace that their examples run in.
+
+The workplace has what the pages call `bundle` (the trained one), `checkpoint`, and `texts.json` with few texts.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+BUNDLE = ROOT / "build/bundles/tiny-de-en"
+CHECKPOINT = ROOT / "tests/data/tiny-de-en"
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory that examples run in."""
+    (tmp_path / "bundle").symlink_to(BUNDLE)
+    (tmp_path / "checkpoint").symlink_to(CHECKPOINT)
+    content = json.loads((CHECKPOINT / "heldout.json").read_text("utf-8"))
+    few = {"pairs": content["pairs"][:30], "long": sorted(content["long"], key=len)[:3]}
+    (tmp_path / "texts.json").write_text(json.dumps(few), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -1,0 +1,31 @@
+"""The trained bundle, and a directory for the documented commands."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from jinabert_onnx import Embedder
+from surroundings import ROOT
+
+sys.path.insert(0, str(ROOT / "examples" / "search"))  # tests look into the program too, not only at what it prints
+
+
+@pytest.fixture(scope="session")
+def trained() -> Path:
+    return ROOT / "build" / "bundles" / "tiny-de-en"
+
+
+@pytest.fixture(scope="session", params=["fp32", "int8"])
+def model(request: pytest.FixtureRequest, trained: Path) -> Embedder:
+    return Embedder.load(trained, precision=request.param)
+
+
+@pytest.fixture(scope="session")
+def workplace(tmp_path_factory: pytest.TempPathFactory, trained: Path) -> Path:
+    """A directory with what the documented commands name: the examples and a bundle."""
+    directory = tmp_path_factory.mktemp("workplace")
+    (directory / "examples").symlink_to(ROOT / "examples")
+    (directory / "bundle").symlink_to(trained)
+    return directory

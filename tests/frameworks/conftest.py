@@ -1,0 +1,83 @@
+"""A trained German/English bundle, texts that it never saw, and no way to any other machine.
+
+The bundle is exported beforehand (`make test-frameworks` does it).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from jinabert_onnx import Embedder
+
+ROOT = Path(__file__).resolve().parents[2]
+BUNDLES = ROOT / "build" / "bundles"
+HELDOUT = ROOT / "tests" / "data" / "tiny-de-en" / "heldout.json"
+
+RAGGED = [
+    "",
+    "a",
+    "Wie ist das Wetter heute?",
+    "word " * 700,
+    "The meeting has been moved to Friday.",
+    "ein Satz. " * 40,
+]
+
+
+@pytest.fixture(autouse=True)
+def no_other_machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fails the test if a framework asks for a host; they may swallow an error of the attempt itself."""
+    others: list[str] = []
+
+    def refuse(host: str, *arguments: object, **options: object) -> object:
+        others.append(host)
+        raise OSError(f"{host} is another machine")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    yield
+    assert not others
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What tests check is not remembered in the user's cache; child processes inherit it."""
+    os.environ["JINABERT_ONNX_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def trained() -> Path:
+    return BUNDLES / "tiny-de-en"
+
+
+@pytest.fixture(scope="session")
+def other() -> Path:
+    """A bundle of another model, of another size."""
+    return BUNDLES / "plain-4h"
+
+
+@pytest.fixture(scope="session", params=["fp32", "int8"])
+def embedder(request: pytest.FixtureRequest, trained: Path) -> Iterator[Embedder]:
+    with Embedder.load(trained, precision=request.param) as embedder:
+        yield embedder
+
+
+@pytest.fixture(scope="session")
+def fp32(trained: Path) -> Iterator[Embedder]:
+    with Embedder.load(trained) as embedder:
+        yield embedder
+
+
+@pytest.fixture(scope="session")
+def pairs() -> list[tuple[str, str]]:
+    """German and English of one meaning, each text once."""
+    found = {pair["de"]: pair["en"] for pair in json.loads(HELDOUT.read_text("utf-8"))["pairs"][:150]}
+    return [(german, english) for english, german in {english: german for german, english in found.items()}.items()]
+
+
+@pytest.fixture(scope="session")
+def long_texts() -> list[str]:
+    return json.loads(HELDOUT.read_text("utf-8"))["long"][:3]

@@ -1,0 +1,218 @@
+"""Chroma's class: vectors, collections on disk that are opened again, models that do not belong to them."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import chromadb
+import numpy as np
+import pytest
+from chromadb.api import ClientAPI
+from conftest import RAGGED
+from jinabert_onnx import Embedder, InputError, InputTypeError, TruncationWarning
+from jinabert_onnx.integrations.chroma import JinaBertEmbeddingFunction
+
+TEXTS = ["Mein Drucker funktioniert nicht.", "The meeting has been moved to Friday.", "Es regnet heute."]
+
+
+def client_at(directory: Path) -> ClientAPI:
+    return chromadb.PersistentClient(str(directory), settings=chromadb.Settings(anonymized_telemetry=False))
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> ClientAPI:
+    return client_at(tmp_path / "index")
+
+
+@pytest.fixture
+def moving(trained: Path, tmp_path: Path) -> Path:
+    """A copy of the bundle that a test may move or replace."""
+    return Path(shutil.copytree(trained, tmp_path / "bundle"))
+
+
+def fill(client: ClientAPI, function: JinaBertEmbeddingFunction, name: str = "notes") -> Any:
+    collection = function.collection(client, name)
+    collection.add(ids=[str(index) for index in range(len(TEXTS))], documents=TEXTS)
+    return collection
+
+
+def first(collection: Any, query: str) -> str:
+    return str(collection.query(query_texts=[query], n_results=1)["documents"][0][0])
+
+
+def test_vectors_are_what_encode_gives(embedder: Embedder):
+    function = JinaBertEmbeddingFunction(embedder)
+    expected = embedder.encode(RAGGED, normalize_embeddings=True)
+    for vectors in (function(RAGGED), function.embed_query(RAGGED)):
+        assert all(vector.dtype == np.float32 for vector in vectors)
+        np.testing.assert_array_equal(np.array(vectors), expected)
+
+
+def test_a_collection_holds_these_vectors(client: ClientAPI, embedder: Embedder):
+    found = fill(client, JinaBertEmbeddingFunction(embedder)).get(include=["embeddings"], ids=["0", "1", "2"])
+    np.testing.assert_allclose(found["embeddings"], embedder.encode(TEXTS, normalize_embeddings=True), atol=1e-6)
+
+
+@pytest.mark.parametrize("direction", ["German finds English", "English finds German"])
+def test_a_collection_finds_translations(
+    client: ClientAPI, embedder: Embedder, pairs: list[tuple[str, str]], direction: str
+):
+    queries, texts = zip(*(pairs if direction.startswith("German") else [pair[::-1] for pair in pairs]), strict=True)
+    collection = JinaBertEmbeddingFunction(embedder).collection(client, "pairs")
+    collection.add(ids=[str(index) for index in range(len(texts))], documents=list(texts))
+    found = collection.query(query_texts=list(queries), n_results=1)["documents"]
+    assert np.mean([[right] == rows for right, rows in zip(texts, found, strict=True)]) > 0.9
+
+
+def test_a_collection_compares_by_cosine(client: ClientAPI, fp32: Embedder):
+    collection = fill(client, JinaBertEmbeddingFunction(fp32))
+    assert collection.configuration["hnsw"]["space"] == "cosine"
+    found = collection.query(query_texts=TEXTS[:1], n_results=3)
+    assert found["distances"][0][0] == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize("space", ["cosine", "l2", "ip"])
+def test_every_space_ranks_alike(client: ClientAPI, fp32: Embedder, space: Any):
+    function = JinaBertEmbeddingFunction(fp32)
+    assert space in function.supported_spaces()
+    collection = client.create_collection(
+        "notes", configuration={"hnsw": {"space": space}, "embedding_function": function}
+    )
+    collection.add(ids=["0", "1", "2"], documents=TEXTS)
+    vector = fp32.encode("My printer is broken.", normalize_embeddings=True)
+    similarity = fp32.encode(TEXTS, normalize_embeddings=True) @ vector
+    found = collection.query(query_texts=["My printer is broken."], n_results=3)["ids"][0]
+    assert found == [str(index) for index in np.argsort(-similarity)]
+
+
+def test_another_process_opens_it_without_naming_the_function(client: ClientAPI, trained: Path, tmp_path: Path):
+    fill(client, JinaBertEmbeddingFunction(trained, precision="int8"))
+    script = """
+import chromadb, json, sys
+import jinabert_onnx.integrations.chroma
+client = chromadb.PersistentClient(sys.argv[1], settings=chromadb.Settings(anonymized_telemetry=False))
+collection = client.get_collection("notes")
+found = collection.query(query_texts=["My printer is broken."], n_results=1)["documents"]
+print(json.dumps([found, collection.configuration["embedding_function"].embedder.precision]))
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "index")], capture_output=True, text=True, cwd="/", timeout=100
+    )
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout) == [[[TEXTS[0]]], "int8"]
+
+
+def test_it_is_opened_with_the_same_function(client: ClientAPI, trained: Path):
+    fill(client, JinaBertEmbeddingFunction(trained))
+    for function in (JinaBertEmbeddingFunction(trained), JinaBertEmbeddingFunction(trained, precision="int8")):
+        assert first(function.collection(client, "notes"), "My printer is broken.") == TEXTS[0]
+        assert first(client.get_collection("notes", embedding_function=function), "It is raining.") == TEXTS[2]  # type: ignore[arg-type]
+
+
+def test_looking_at_collections_loads_no_model(client: ClientAPI, moving: Path):
+    fill(client, JinaBertEmbeddingFunction(moving))
+    shutil.rmtree(moving)
+    (collection,) = client.list_collections()
+    assert collection.count() == 3
+    assert collection.configuration["embedding_function"].get_config()["model"] == str(moving)
+    with pytest.raises(ValueError, match="no such directory"):
+        client.get_collection("notes").query(query_texts=["a"])
+
+
+def test_a_bundle_that_has_moved(client: ClientAPI, moving: Path, tmp_path: Path):
+    fill(client, JinaBertEmbeddingFunction(moving))
+    moved = moving.rename(tmp_path / "elsewhere")
+    collection = JinaBertEmbeddingFunction(moved).collection(client, "notes")
+    assert first(collection, "My printer is broken.") == TEXTS[0]
+
+
+def test_another_model_at_the_same_place_is_refused(client: ClientAPI, moving: Path, other: Path):
+    function = JinaBertEmbeddingFunction(moving)
+    fill(client, function)
+    function.embedder.close()
+    shutil.rmtree(moving)
+    shutil.copytree(other, moving)
+    collection = client.get_collection("notes")
+    with pytest.raises(InputError, match="another space"):
+        collection.query(query_texts=["a"])
+    with pytest.raises(InputError, match="another space"):
+        collection.add(ids=["9"], documents=["a"])
+    assert collection.count() == 3
+
+
+def test_another_model_is_refused_for_a_collection(client: ClientAPI, trained: Path, other: Path):
+    fill(client, JinaBertEmbeddingFunction(trained))
+    with pytest.raises(InputError, match="another space"):
+        JinaBertEmbeddingFunction(other).collection(client, "notes")
+    with pytest.raises(InputError, match="maximum length"):
+        JinaBertEmbeddingFunction(trained, max_length=99).collection(client, "notes")
+    with pytest.raises(InputError, match="normalize_embeddings=True"):
+        JinaBertEmbeddingFunction(trained, normalize_embeddings=False).collection(client, "notes")
+    assert first(client.get_collection("notes"), "My printer is broken.") == TEXTS[0]
+
+
+def test_a_collection_of_unknown_vectors_is_refused(client: ClientAPI, fp32: Embedder):
+    client.create_collection("notes", embedding_function=None)
+    with pytest.raises(InputError, match="does not say"):
+        JinaBertEmbeddingFunction(fp32).collection(client, "notes")
+
+
+def test_a_configuration_may_change_where_vectors_do_not(trained: Path, other: Path):
+    function = JinaBertEmbeddingFunction(trained)
+    before = function.get_config()
+    function.validate_config_update(
+        before, JinaBertEmbeddingFunction(trained, precision="int8", threads=1).get_config()
+    )
+    with pytest.raises(InputError, match="another space"):
+        function.validate_config_update(before, JinaBertEmbeddingFunction(other).get_config())
+
+
+def test_a_configuration_makes_the_same_function_and_shares_its_model(trained: Path):
+    function = JinaBertEmbeddingFunction(trained, precision="int8", max_length=40, truncation="mean", batch_size=3)
+    config = json.loads(json.dumps(function.get_config()))
+    again = JinaBertEmbeddingFunction.build_from_config(config)
+    assert again.get_config() == config
+    assert again.embedder is function.embedder
+    assert pickle.loads(pickle.dumps(function)).get_config() == config
+    assert not function.is_legacy()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"colour": "red"}, "'colour'"), ({"fingerprint": "3f9c"}, "no fingerprint"), ({"model": None}, "'model'")],
+)
+def test_a_foreign_configuration_is_refused(fp32: Embedder, change: dict[str, Any], message: str):
+    config = {**JinaBertEmbeddingFunction(fp32).get_config(), **change}
+    config = {name: value for name, value in config.items() if name != "model" or value is not None}
+    with pytest.raises(InputError, match=message):
+        JinaBertEmbeddingFunction.build_from_config(config)
+    with pytest.raises(InputTypeError, match="list, not a dictionary"):
+        JinaBertEmbeddingFunction.validate_config([])  # type: ignore[arg-type]
+
+
+def test_threads_get_their_own_vectors(fp32: Embedder, pairs: list[tuple[str, str]]):
+    function = JinaBertEmbeddingFunction(fp32)
+    texts = [german for german, _ in pairs[:40]]
+    with ThreadPoolExecutor(8) as pool:
+        found = [vector for (vector,) in pool.map(lambda text: function([text]), texts)]
+    np.testing.assert_allclose(np.array(found), np.array(function(texts)), atol=1e-6)
+
+
+def test_cuts_empty_lists_and_what_is_not_text(trained: Path):
+    function: Any = JinaBertEmbeddingFunction(trained, max_length=16)
+    with pytest.warns(TruncationWarning):
+        function(["word " * 30])
+    with pytest.raises(ValueError, match="non-empty"):  # Chroma's own
+        function([])
+    assert function.embed_query([]) == []
+    with pytest.raises(InputTypeError, match="text 1 is NoneType"):
+        function(["a", None])
+    with pytest.raises(InputTypeError, match="one str"):
+        function("a text")

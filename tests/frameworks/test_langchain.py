@@ -1,0 +1,250 @@
+"""LangChain's class: its vectors, its own standard tests, tasks, pickling, errors."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import pickle
+import shutil
+import threading
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import BUNDLES, RAGGED
+from jinabert_onnx import CancelledError, Embedder, InputError, InputTypeError, TruncationError, TruncationWarning
+from jinabert_onnx.errors import BundleNotFoundError, StateError
+from jinabert_onnx.integrations.langchain import JinaBertEmbeddings
+from langchain_core.embeddings import Embeddings
+from langchain_core.vectorstores import InMemoryVectorStore
+from langchain_tests.integration_tests import EmbeddingsIntegrationTests
+from langchain_tests.unit_tests import EmbeddingsUnitTests
+
+PARAMETERS = {"model": BUNDLES / "tiny-de-en", "threads": 1}
+
+
+class TestStandardUnit(EmbeddingsUnitTests):
+    @property
+    def embeddings_class(self) -> type[Embeddings]:
+        return JinaBertEmbeddings
+
+    @property
+    def embedding_model_params(self) -> dict[str, Any]:
+        return PARAMETERS
+
+    @property
+    def init_from_env_params(self) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:
+        # The environment says where nothing else does; what it says shows in the model.
+        return {"JINABERT_ONNX_THREADS": "1"}, {"model": BUNDLES / "tiny-de-en"}, {}
+
+
+class TestStandard(EmbeddingsIntegrationTests):
+    @property
+    def embeddings_class(self) -> type[Embeddings]:
+        return JinaBertEmbeddings
+
+    @property
+    def embedding_model_params(self) -> dict[str, Any]:
+        return PARAMETERS
+
+
+def test_documents_are_what_encode_gives(embedder: Embedder):
+    vectors = JinaBertEmbeddings(embedder).embed_documents(RAGGED)
+    np.testing.assert_array_equal(np.float32(vectors), embedder.encode(RAGGED, normalize_embeddings=True))
+
+
+def test_queries_are_what_encode_gives(embedder: Embedder):
+    for text in RAGGED:
+        vector = JinaBertEmbeddings(embedder, normalize_embeddings=False).embed_query(text)
+        np.testing.assert_array_equal(np.float32(vector), embedder.encode(text))
+
+
+async def test_tasks_get_the_same_vectors(embedder: Embedder):
+    embeddings = JinaBertEmbeddings(embedder)
+    found = await asyncio.gather(embeddings.aembed_documents(RAGGED), *map(embeddings.aembed_query, RAGGED))
+    np.testing.assert_allclose(
+        np.array(found[1:]), np.array(found[0]), atol=1e-6 if embedder.precision == "fp32" else 1e-3
+    )
+    np.testing.assert_array_equal(np.array(found[0]), np.array(embeddings.embed_documents(RAGGED)))
+
+
+async def test_the_event_loop_goes_on(fp32: Embedder):
+    work = asyncio.ensure_future(JinaBertEmbeddings(fp32).aembed_documents(["word " * 1000] * 2))
+    turns = 0
+    while not work.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert len(work.result()) == 2
+    assert turns > 10  # work on the loop itself would leave it two or three
+
+
+class OneThread(ThreadPoolExecutor):
+    """Keeps what it was last given to do."""
+
+    def submit(self, *arguments: Any, **options: Any) -> Future[Any]:  # type: ignore[override]
+        self.last = super().submit(*arguments, **options)
+        return self.last
+
+
+async def test_cancelling_a_task_ends_its_work(fp32: Embedder):
+    with OneThread(1) as executor:
+        asyncio.get_running_loop().set_default_executor(executor)
+        task = asyncio.ensure_future(JinaBertEmbeddings(fp32).aembed_documents(["word " * 8000] * 20))
+        while not (hasattr(executor, "last") and executor.last.running()):
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert isinstance(executor.last.exception(timeout=100), CancelledError)
+
+
+def test_threads_get_their_own_vectors(fp32: Embedder, pairs: list[tuple[str, str]]):
+    embeddings = JinaBertEmbeddings(fp32)
+    texts = [german for german, _ in pairs[:40]]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(embeddings.embed_query, texts))
+    np.testing.assert_allclose(np.array(found), np.array(embeddings.embed_documents(texts)), atol=1e-6)
+
+
+@pytest.mark.parametrize("direction", ["German finds English", "English finds German"])
+def test_a_vector_store_finds_translations(embedder: Embedder, pairs: list[tuple[str, str]], direction: str):
+    queries, texts = zip(
+        *(pairs if direction == "German finds English" else [pair[::-1] for pair in pairs]), strict=True
+    )
+    store = InMemoryVectorStore(JinaBertEmbeddings(embedder))
+    store.add_texts(list(texts))
+    found = [store.similarity_search(query, k=1)[0].page_content for query in queries]
+    assert np.mean([right == first for right, first in zip(texts, found, strict=True)]) > 0.9
+
+
+def test_no_texts_give_no_vectors(fp32: Embedder):
+    assert JinaBertEmbeddings(fp32).embed_documents([]) == []
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_length_of_vectors(fp32: Embedder, normalize: bool):
+    vectors = np.array(JinaBertEmbeddings(fp32, normalize_embeddings=normalize).embed_documents(RAGGED))
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6) == normalize
+
+
+def test_a_cut_is_told(trained: Path):
+    embeddings = JinaBertEmbeddings(trained, max_length=16)
+    with pytest.warns(TruncationWarning, match="16"):
+        embeddings.embed_documents(["short", "word " * 30])
+    with pytest.warns(TruncationWarning, match="16"):
+        embeddings.embed_query("word " * 30)
+
+
+def test_a_cut_is_refused(trained: Path):
+    with pytest.raises(TruncationError):
+        JinaBertEmbeddings(trained, max_length=16, truncation="error").embed_documents(["word " * 30])
+
+
+def test_the_rest_of_a_long_text_counts_in_the_mean(trained: Path):
+    embeddings = JinaBertEmbeddings(trained, max_length=16, truncation="mean")
+    first, second = embeddings.embed_documents(["word " * 30 + "printer", "word " * 30 + "Friday"])
+    assert first != second
+
+
+def test_objects_that_ask_alike_share_a_model(trained: Path):
+    first, second = JinaBertEmbeddings(trained, precision="int8"), JinaBertEmbeddings(str(trained), precision="int8")
+    assert first.embedder is second.embedder
+    assert JinaBertEmbeddings(trained).embedder is not first.embedder
+
+
+def test_a_model_is_loaded_once_by_many_threads(trained: Path):
+    together = threading.Barrier(4)
+
+    def load(index: int) -> JinaBertEmbeddings:
+        together.wait()
+        return JinaBertEmbeddings(trained, precision="int8", max_length=100)
+
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(load, range(4)))
+    assert len({id(embeddings.embedder) for embeddings in made}) == 1
+
+
+def test_a_closed_model_is_not_handed_out(trained: Path):
+    closed = JinaBertEmbeddings(trained, max_length=200)
+    closed.embedder.close()
+    with pytest.raises(StateError):
+        closed.embed_query("a")
+    assert len(JinaBertEmbeddings(trained, max_length=200).embed_query("a")) == 256
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_another_process_unpickles_it(trained: Path, shared: bool):
+    embeddings = (
+        JinaBertEmbeddings(Embedder.load(trained, precision="int8"))
+        if shared
+        else JinaBertEmbeddings(trained, precision="int8", max_length=64)
+    )
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        found = pool.submit(embeddings.embed_documents, RAGGED[:3]).result(timeout=100)
+    np.testing.assert_allclose(np.array(found), np.array(embeddings.embed_documents(RAGGED[:3])), atol=1e-6)
+
+
+def test_a_path_is_kept_whole(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "bundle").symlink_to(trained)
+    monkeypatch.chdir(tmp_path)
+    stored = pickle.dumps(JinaBertEmbeddings("bundle", max_length=32))
+    monkeypatch.chdir("/")
+    assert len(pickle.loads(stored).embed_query("a")) == 256
+
+
+def test_unpickled_over_another_model_it_is_refused(trained: Path, other: Path, tmp_path: Path):
+    shutil.copytree(trained, tmp_path / "bundle")
+    stored = pickle.dumps(JinaBertEmbeddings(tmp_path / "bundle"))
+    shutil.rmtree(tmp_path / "bundle")
+    shutil.copytree(other, tmp_path / "bundle")
+    with pytest.raises(InputError, match="another space"):
+        pickle.loads(stored).embed_query("a")
+
+
+def test_an_index_of_another_model_is_refused(trained: Path, other: Path, fp32: Embedder):
+    fingerprint = str(JinaBertEmbeddings(trained).fingerprint)
+    assert JinaBertEmbeddings(trained, precision="int8", fingerprint=fingerprint).fingerprint.precision == "int8"
+    for model in (other, Embedder.load(other)):
+        with pytest.raises(InputError, match=f"another space .*{fingerprint}"):
+            JinaBertEmbeddings(model, fingerprint=fingerprint)
+    with pytest.raises(InputError, match="maximum length"):
+        JinaBertEmbeddings(trained, max_length=16, fingerprint=fingerprint)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"truncation": "cut"}, "truncation 'cut'"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"max_length": 1}, "max_seq_length"),
+        ({"precision": "int4"}, "int4"),
+        ({"fingerprint": "3f9c"}, "'3f9c' is no fingerprint"),
+    ],
+)
+def test_settings_are_refused_before_any_text(trained: Path, settings: dict[str, Any], message: str):
+    with pytest.raises(ValueError, match=message):
+        JinaBertEmbeddings(trained, **settings)
+
+
+@pytest.mark.parametrize(
+    "asked", [{"precision": "fp32"}, {"threads": 1}, {"local_files_only": False}, {"max_length": 9}]
+)
+def test_loading_is_refused_for_what_is_loaded(fp32: Embedder, asked: dict[str, Any]):
+    with pytest.raises(InputError, match=f"{next(iter(asked))} is for loading"):
+        JinaBertEmbeddings(fp32, **asked)
+
+
+def test_errors_name_what_is_wrong(fp32: Embedder, tmp_path: Path):
+    embeddings: Any = JinaBertEmbeddings(fp32)
+    with pytest.raises(InputTypeError, match="text 1 is NoneType"):
+        embeddings.embed_documents(["a", None])
+    with pytest.raises(InputTypeError, match="text 0 is int"):
+        embeddings.embed_query(7)
+    with pytest.raises(InputTypeError, match="one str, not a list"):
+        embeddings.embed_documents("a text")
+    with pytest.raises(InputTypeError, match="model is NoneType"):
+        JinaBertEmbeddings(None)  # type: ignore[arg-type]
+    with pytest.raises(BundleNotFoundError, match="no such directory"):
+        JinaBertEmbeddings(tmp_path / "nothing")

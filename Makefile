@@ -37,7 +37,7 @@ test-server: .venv-server/ready $(BUNDLES)/ready
 	.venv-server/bin/python -m pytest tests/serverless
 
 test-bench: .venv/ready $(BUNDLES)/ready
-	.venv/bin/python -m pytest tests/bench
+	.venv/bin/python -m pytest -n 2 tests/bench
 
 test-integrations: test-lowest test-optimum test-deploy test-clients test-lowest-server test-lowest-bench test-commands test-peers test-eval test-examples test-frameworks test-docs test-ray test-corpus test-readers
 
@@ -49,11 +49,11 @@ test-lowest-bench: .venv-lowest/ready $(BUNDLES)/ready
 
 # Files of any size, real processes killed on the way.
 test-corpus: .venv/ready $(BUNDLES)/ready
-	.venv/bin/python -m pytest tests/corpus
+	.venv/bin/python -m pytest -n 2 tests/corpus
 
 # The measuring commands of the documentation, with a small model.
 test-commands: .venv/ready $(BUNDLES)/ready
-	.venv/bin/python -m pytest tests/commands
+	.venv/bin/python -m pytest -n 2 tests/commands
 
 test-optimum: .venv-optimum/ready
 	.venv-optimum/bin/python -m pytest tests/integrations
@@ -107,7 +107,7 @@ test-peers: .venv/ready .venv-peers-fastembed/ready $(BUNDLES)/ready
 
 # Other programs read bundles as exported, by the snippets of docs/, each in the peers' environments.
 test-readers: .venv/ready .venv-peers-fastembed/ready .venv-peers-node/ready .venv-peers-transformers/ready $(BUNDLES)/ready
-	.venv/bin/python -m pytest tests/readers
+	.venv/bin/python -m pytest -n 2 --dist loadfile tests/readers
 
 peers: .venv-peers-fastembed/ready .venv-peers-node/ready .venv-peers-openvino/ready .venv-peers-transformers/ready
 
@@ -192,7 +192,7 @@ docs: .venv-docs/ready
 
 # What the pages say runs, and the site holds together.
 test-docs: .venv/ready .venv-docs/ready $(BUNDLES)/ready
-	.venv/bin/python -m pytest tests/docs --ignore tests/docs/site
+	.venv/bin/python -m pytest -n 2 tests/docs --ignore tests/docs/site
 	.venv-docs/bin/python -m pytest tests/docs/site
 
 .venv-docs/ready: constraints-docs.txt

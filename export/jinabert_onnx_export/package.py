@@ -24,6 +24,8 @@ from .errors import OutputError
 
 # Keys that make other programs look for code in the hub.
 _CODE_KEYS = ("auto_map", "_name_or_path", "trust_remote_code")
+# The part of config.json that only transformers.js reads.
+_JAVASCRIPT = "transformers.js_config"
 
 
 @contextmanager
@@ -57,10 +59,12 @@ def staged_directory(output: Path, force: bool) -> Iterator[Path]:
 
 
 def write_metadata(checkpoint: Checkpoint, directory: Path) -> None:
-    """Write every file of the bundle but the graphs, the probes and the manifest."""
+    """Write every file of the bundle but the graphs, which must stand there, the probes and the manifest."""
     source = checkpoint.path
     tokenizer_config = _read_optional(source / "tokenizer_config.json")
-    _write_json(directory / "config.json", _without_code(read_object(source / "config.json")))
+    config = _without_code(read_object(source / "config.json"))
+    config.pop(_JAVASCRIPT, None)  # it tells of the source's ONNX files, not of these
+    _write_json(directory / "config.json", config | _of_weights_outside(directory / "onnx"))
     shutil.copyfile(source / TOKENIZER, directory / TOKENIZER)
     _write_json(
         directory / "tokenizer_config.json",
@@ -89,6 +93,12 @@ def record_files(directory: Path) -> dict[str, FileRecord]:
     """Size and hash of every file below `directory` except the manifest, by name relative to it."""
     files = sorted(path for path in directory.rglob("*") if path.is_file() and path != directory / MANIFEST)
     return {path.relative_to(directory).as_posix(): record_file(path) for path in files}
+
+
+def _of_weights_outside(graphs: Path) -> dict[str, object]:
+    """What `config.json` says where weights lie beside a graph: transformers.js asks for no second file untold."""
+    names = [path.name.removesuffix("_data") for path in sorted(graphs.glob("*.onnx_data"))]
+    return {_JAVASCRIPT: {"use_external_data_format": dict.fromkeys(names, 1)}} if names else {}
 
 
 def _write_sentence_transformers(checkpoint: Checkpoint, directory: Path) -> None:

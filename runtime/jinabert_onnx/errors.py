@@ -4,6 +4,7 @@
     ├── BundleError (ValueError)              a bundle that cannot be read or trusted
     │   └── BundleNotFoundError (FileNotFoundError)   nothing, or no bundle, at that place
     ├── CancelledError (RuntimeError)         a call ended from another thread
+    ├── ClusterError (RuntimeError)           work on a Ray cluster that failed
     ├── DeadlineError (TimeoutError)          a call that did not end in its time
     ├── DownloadError (OSError)               a hub id that could not be fetched
     ├── InputError (ValueError)               an argument or text outside what the model takes
@@ -46,6 +47,10 @@ class BundleNotFoundError(BundleError, FileNotFoundError):
 
 class CancelledError(JinaBertError, RuntimeError):
     """A call was cancelled from another thread; the Embedder can be used again."""
+
+
+class ClusterError(JinaBertError, RuntimeError):
+    """The Ray cluster cannot be used, or a node or a shard failed there; shards that are done stay."""
 
 
 class DeadlineError(JinaBertError, TimeoutError):

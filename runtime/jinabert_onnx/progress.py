@@ -19,13 +19,20 @@ class Progress:
 
     `enabled` None means: only where `stream` is a terminal, and then only for work longer than `delay`.
     True draws at once and anywhere. `total` None means that it is not known: then the rate alone is told.
+    `done` were done before, and do not count for the rate.
     """
 
     def __init__(
-        self, total: int | None, unit: str, enabled: bool | None, delay: float = 2.0, stream: TextIO | None = None
+        self,
+        total: int | None,
+        unit: str,
+        enabled: bool | None,
+        delay: float = 2.0,
+        stream: TextIO | None = None,
+        done: int = 0,
     ) -> None:
         self._stream = stream or sys.stderr
-        self._total, self._unit, self._done = total, unit, 0
+        self._total, self._unit, self._done, self._before = total, unit, done, done
         usable = self._stream is not None and not self._stream.closed  # a service may have no stderr
         self._enabled = usable and (self._stream.isatty() if enabled is None else enabled)
         self._start = time.monotonic()
@@ -53,7 +60,7 @@ class Progress:
         elapsed = max(time.monotonic() - self._start, 1e-9)
         self._next_draw = self._start + elapsed + _INTERVAL
         self._drawn = True
-        rate = self._done / elapsed
+        rate = (self._done - self._before) / elapsed
         self._stream.write(f"\r{self._state(rate)}\x1b[K")
         self._stream.flush()
 
@@ -68,4 +75,5 @@ class Progress:
 
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d}"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

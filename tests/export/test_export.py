@@ -282,6 +282,19 @@ def test_large_weights_lie_beside_the_graph_in_every_precision(tmp_path: Path, m
     for precision, files in manifest.precisions.items():
         assert [Path(name).name for name in files][1:] == [f"{Path(files[0]).name}_data"]
         assert Embedder.load(tmp_path / "out", precision=precision).encode("t7").shape == (96,)
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    names = ["model.onnx", "model_fp16.onnx", "model_int8.onnx"]
+    assert config["transformers.js_config"] == {"use_external_data_format": dict.fromkeys(names, 1)}
+
+
+def test_what_a_checkpoint_tells_of_its_own_graphs_is_left_out(
+    copy_checkpoint: Callable[[str], Path], tmp_path: Path
+) -> None:
+    path = copy_checkpoint("plain-4h") / "config.json"
+    theirs = {"transformers.js_config": {"use_external_data_format": True, "dtype": "q8"}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | theirs))
+    export(path.parent, tmp_path / "out")
+    assert "transformers.js_config" not in json.loads((tmp_path / "out" / "config.json").read_text())
 
 
 def test_int8_alone_keeps_no_fp32_file(tmp_path: Path) -> None:

@@ -1,4 +1,8 @@
-"""`jinabert-onnx embed`: texts in, vectors out, as JSON lines, numbers or a .npy file."""
+"""`jinabert-onnx embed`: texts in, vectors out, as JSON lines, numbers, a .npy file or Parquet.
+
+A few texts are read whole and answered at once. A file whose vectors go to .npy or Parquet, and any file with columns,
+is a corpus: that is `jinabert_onnx.corpus`, loaded only then.
+"""
 
 from __future__ import annotations
 
@@ -14,26 +18,52 @@ import numpy as np
 
 from jinabert_onnx.appearing import appearing
 from jinabert_onnx.encoding import TRUNCATIONS
-from jinabert_onnx.errors import InputError
+from jinabert_onnx.errors import InputError, printable
 from jinabert_onnx.fingerprint import Fingerprint
 from jinabert_onnx.reports import Embeddings
 from jinabert_onnx.vector_types import OUTPUT_DTYPES
 
 from .command import Command, add_model_argument, add_runtime_options, load_embedder
 
-FORMATS = ("jsonl", "text", "npy")
+FORMATS = ("jsonl", "text", "npy", "parquet")
+CORPUS_ENDINGS = (".parquet", ".arrow", ".feather", ".jsonl", ".ndjson", ".csv", ".tsv")
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_argument(parser)
     parser.add_argument("texts", metavar="TEXT", nargs="*", help="texts to embed")
-    parser.add_argument("--input", metavar="FILE", help="read texts from FILE instead, one a line, UTF-8; - is stdin")
+    parser.add_argument(
+        "--input",
+        metavar="FILE",
+        help="read texts from FILE instead: .parquet, .arrow, .feather, .jsonl, .csv, .tsv, a directory of such files, "
+        "or any other, one text a line, UTF-8; - is stdin",
+    )
     parser.add_argument("--output", metavar="FILE", help="write here instead of stdout")
     parser.add_argument(
         "--format",
         choices=FORMATS,
         help='jsonl: one {"text", "embedding", "fingerprint"} a line; text: one line of numbers a text; npy: a NumPy '
-        "array (default: by the ending of --output, otherwise jsonl)",
+        "array; parquet: columns row and embedding (default: by the ending of --output, otherwise jsonl)",
+    )
+    parser.add_argument(
+        "--text-column", default="text", metavar="NAME", help="column of the texts (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--keep", nargs="+", default=[], metavar="COLUMN", help="columns of the input that Parquet output has too"
+    )
+    parser.add_argument(
+        "--shard-rows",
+        type=int,
+        default=4096,
+        metavar="N",
+        help="of a file to .npy or .parquet: texts between two points from which the same command goes on after it was "
+        "stopped (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="where a file is embedded: here, or on a cluster (default: %(default)s)",
     )
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="texts a batch (default: %(default)s)")
     parser.add_argument("--max-length", type=int, metavar="N", help="tokens to cut texts to (default: the model's)")
@@ -53,8 +83,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    texts = _texts(arguments)
     kind = arguments.format or _format_of(arguments.output)
+    if _is_corpus(arguments, kind):
+        return _run_corpus(arguments, kind)
+    texts = _texts(arguments)
     _check_output(arguments.output, arguments.input, kind)
     with load_embedder(arguments) as model:
         if arguments.precision == "auto":
@@ -72,6 +104,67 @@ def _run(arguments: argparse.Namespace) -> int:
         _write(stream, kind, texts, found)
     if kind != "jsonl" and arguments.output is not None:  # these have no place for it
         print(f"jinabert-onnx: fingerprint of {arguments.output}: {found.fingerprint}", file=sys.stderr)
+    return 0
+
+
+def _is_corpus(arguments: argparse.Namespace, kind: str) -> bool:
+    """Whether the input is a file, or several, that is worked on shard by shard.
+
+    Raises:
+        InputError: it would have to be, and cannot.
+    """
+    source, output = arguments.input, arguments.output
+    is_file = source not in (None, "", "-") and not arguments.texts
+    has_columns = is_file and (Path(source).is_dir() or Path(source).suffix.lower() in CORPUS_ENDINGS)
+    to_file = (
+        kind in ("npy", "parquet") and output is not None and (Path(output).is_file() or not Path(output).exists())
+    )
+    if is_file and to_file and Path(source).exists():
+        return Path(source).is_file() or Path(source).is_dir()
+    if has_columns and Path(source).exists():
+        raise InputError(f"{source}: vectors of such files go to Parquet or .npy; give --output FILE.parquet")
+    if kind == "parquet" or arguments.keep or arguments.engine != "local":
+        raise InputError("parquet, --keep and --engine ray are for files; give --input FILE and --output FILE.parquet")
+    return False
+
+
+def _run_corpus(arguments: argparse.Namespace, kind: str) -> int:
+    from jinabert_onnx.corpus.plan import Loading, Settings
+    from jinabert_onnx.corpus.run import Job, run
+
+    _check_output(arguments.output, arguments.input, kind)
+    loading = Loading(
+        source=arguments.model,
+        precision=arguments.precision,
+        provider=arguments.provider,
+        threads=arguments.threads,
+        max_memory=arguments.max_memory,
+        integrity=arguments.integrity,
+        self_test=not arguments.no_self_test,
+        revision=arguments.revision,
+        local_files_only=arguments.local_files_only,
+    )
+    settings = Settings(
+        max_length=0,
+        batch_size=arguments.batch_size,
+        truncation=arguments.truncation,
+        truncate_dim=arguments.truncate_dim,
+        normalize=arguments.normalize,
+        output_dtype=arguments.output_dtype,
+    )
+    job = Job(
+        input=Path(arguments.input),
+        output=Path(arguments.output),
+        kind=kind,
+        loading=loading,
+        text_column=arguments.text_column,
+        keep=tuple(arguments.keep),
+        max_length=arguments.max_length,
+        settings=settings,
+        shard_rows=arguments.shard_rows,
+        engine=arguments.engine,
+    )
+    run(job, lambda line: print(f"jinabert-onnx: {printable(line)}", file=sys.stderr))
     return 0
 
 
@@ -120,7 +213,7 @@ def _check_output(output: str | None, source: str | None, kind: str) -> None:
 def _format_of(output: str | None) -> str:
     if output is None:
         return "jsonl"
-    endings = {".npy": "npy", ".jsonl": "jsonl", ".txt": "text", ".tsv": "text"}
+    endings = {".npy": "npy", ".parquet": "parquet", ".jsonl": "jsonl", ".txt": "text", ".tsv": "text"}
     ending = Path(output).suffix
     if ending not in endings:
         raise InputError(f"{output}: what to write is unclear from its ending; give --format {' or '.join(FORMATS)}")

@@ -1,0 +1,71 @@
+"""Shards to one output, in constant memory. It appears whole, and what was there before stands until then."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from jinabert_onnx.appearing import appearing
+from jinabert_onnx.permissions import give_usual_permissions
+
+from .plan import Plan, Shard
+from .shards import REJECTED, ShardResult, result_of
+
+
+def join(plan: Plan, shards: Sequence[Shard], directory: Path, output: Path) -> ShardResult:
+    """Make the output and its list of rows set aside of shards that are all done; what became of all rows.
+
+    Where no row is good there is no output, only the list.
+
+    Raises:
+        InputError: a shard is damaged.
+        OSError: it cannot be written; the shards stay.
+    """
+    results = [result_of(shard, directory) for shard in shards]
+    total = ShardResult(*(sum(getattr(result, name) for result in results) for name in ("rows", "rejected", "cut")))
+    _join_rejected(shards, results, directory, rejected_of(output))
+    if total.rows or not total.rejected:
+        joined = directory / f"joined.{plan.output}"  # in there, where a kill leaves it to be cleaned up
+        paths = [directory / f"{shard.name}.{plan.output}" for shard in shards]
+        with joined.open("wb") as stream:
+            _join_vectors(plan, paths, total.rows, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        give_usual_permissions(joined)
+        os.replace(joined, output)
+    return total
+
+
+def rejected_of(output: Path) -> Path:
+    """Where rows set aside are listed."""
+    return output.with_name(f"{output.name}{REJECTED}")
+
+
+def _join_vectors(plan: Plan, paths: Sequence[Path], rows: int, stream: BinaryIO) -> None:
+    if plan.output == "parquet":
+        from . import parquet_out
+
+        parquet_out.join(paths, stream)
+        return
+    for number, path in enumerate(paths):
+        vectors = np.load(path, allow_pickle=False)  # (rows of the shard, width)
+        if number == 0:
+            header = np.lib.format.header_data_from_array_1_0(vectors)
+            np.lib.format.write_array_header_1_0(stream, {**header, "shape": (rows, vectors.shape[1])})
+        stream.write(np.ascontiguousarray(vectors).data)
+
+
+def _join_rejected(shards: Sequence[Shard], results: Sequence[ShardResult], directory: Path, path: Path) -> None:
+    if not any(result.rejected for result in results):
+        path.unlink(missing_ok=True)  # of an earlier run
+        return
+    with appearing(path) as stream:
+        for shard, result in zip(shards, results, strict=True):
+            if result.rejected:
+                with (directory / f"{shard.name}{REJECTED}").open("rb") as part:
+                    shutil.copyfileobj(part, stream)

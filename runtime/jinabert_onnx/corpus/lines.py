@@ -1,0 +1,174 @@
+"""Text, JSON lines and CSV: where rows begin, and the rows between two places. Knows no pyarrow and no model.
+
+A row is found again by the bytes before it, so that any process can read any shard. A byte order mark is no text.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from jinabert_onnx.errors import InputError
+
+from .rows import LARGEST_ROW, Row, bad, decoded, of_value
+
+DELIMITERS = {"csv": ",", "tsv": "\t"}
+_MARK = b"\xef\xbb\xbf"
+_AS_BYTES = "latin-1"  # csv reads str: one character a byte, so that bad UTF-8 in a row is the row's affair
+
+# What a line holds, fields of a CSV row, or why it can be neither.
+Record = bytes | list[str] | str
+
+
+@dataclass(frozen=True)
+class Place:
+    """A row's record and the bytes of the file that it takes."""
+
+    start: int
+    stop: int
+    record: Record
+
+
+def places(path: Path, kind: str, start: int = 0, stop: int | None = None) -> Iterator[Place]:
+    """The rows of a file between two bytes at which rows begin, the header of CSV not among them.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as stream:
+        if start == 0:
+            start = _after_mark(stream)
+            if kind in DELIMITERS:
+                header = next(_csv_places(stream, start, DELIMITERS[kind]), None)
+                start = start if header is None else header.stop
+        stream.seek(start)
+        found = _csv_places(stream, start, DELIMITERS[kind]) if kind in DELIMITERS else _line_places(stream, start)
+        for place in found:
+            if stop is not None and place.start >= stop:
+                return
+            yield place
+
+
+def header_of(path: Path, kind: str) -> list[str]:
+    """The names of a CSV file's columns; none of an empty file.
+
+    Raises:
+        InputError: the header is not UTF-8.
+    """
+    with path.open("rb") as stream:
+        place = next(_csv_places(stream, _after_mark(stream), DELIMITERS[kind]), None)
+    if place is None:
+        return []
+    if isinstance(place.record, str):
+        raise InputError(f"{path}: the header cannot be read: {place.record}")
+    try:
+        return [str(field).encode(_AS_BYTES).decode("utf-8") for field in place.record]
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: the header is not UTF-8; convert the file") from error
+
+
+def read(
+    path: Path, kind: str, start: int, stop: int, first: int, text_column: str, keep: Sequence[str]
+) -> Iterator[Row]:
+    """Rows between two bytes, numbered from `first`.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    header = header_of(path, kind) if kind in DELIMITERS else []
+    for number, place in enumerate(places(path, kind, start, stop), start=first):
+        record = place.record
+        if isinstance(record, str):
+            yield bad(number, record)
+        elif isinstance(record, list):
+            yield _csv_row(number, record, header, text_column, keep)
+        elif kind == "jsonl":
+            yield _json_row(number, record, text_column, keep)
+        else:
+            yield decoded(number, record)
+
+
+def _after_mark(stream: BinaryIO) -> int:
+    start = len(_MARK) if stream.read(len(_MARK)) == _MARK else 0
+    stream.seek(start)
+    return start
+
+
+def _line_places(stream: BinaryIO, position: int) -> Iterator[Place]:
+    while line := stream.readline(LARGEST_ROW):
+        start, record = position, None
+        position += len(line)
+        while not line.endswith(b"\n") and len(line) == LARGEST_ROW:  # read past what is too long, a piece at a time
+            record = f"longer than {LARGEST_ROW >> 20} MiB"
+            line = stream.readline(LARGEST_ROW)
+            position += len(line)
+        yield Place(start, position, record or line.removesuffix(b"\n").removesuffix(b"\r"))
+
+
+def _csv_places(stream: BinaryIO, position: int, delimiter: str) -> Iterator[Place]:
+    """Records, of which one may take several lines. Empty lines are none, as everywhere in CSV."""
+    csv.field_size_limit(LARGEST_ROW)
+    consumed = position
+
+    def lines() -> Iterator[str]:
+        nonlocal consumed
+        while line := stream.readline(LARGEST_ROW):
+            consumed += len(line)
+            yield line.decode(_AS_BYTES)
+
+    reader = csv.reader(lines(), delimiter=delimiter)
+    while True:
+        start = consumed
+        record: Record
+        try:
+            record = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            record = f"cannot be read as CSV: {error}"
+        if record:
+            yield Place(start, consumed, record)
+
+
+def _csv_row(number: int, found: list[str], header: Sequence[str], text_column: str, keep: Sequence[str]) -> Row:
+    if len(found) != len(header):
+        return bad(number, f"has {len(found)} fields where the header has {len(header)}")
+    values = {}
+    for name in dict.fromkeys((*keep, text_column)):
+        row = decoded(number, found[header.index(name)].encode(_AS_BYTES))
+        if row.reason is not None:
+            return bad(number, f"column {name!r} is {row.reason}")
+        values[name] = row.text
+    return Row(number, values[text_column], tuple(values[name] for name in keep))
+
+
+def _json_row(number: int, line: bytes, text_column: str, keep: Sequence[str]) -> Row:
+    row = decoded(number, line)
+    if row.reason is not None:
+        return row
+    try:
+        found = json.loads(row.text)
+    except (ValueError, RecursionError) as error:
+        return bad(number, f"not JSON: {error}" if line.strip() else "an empty line")
+    if not isinstance(found, dict):
+        return bad(number, f"not a JSON object but {type(found).__name__}")
+    if text_column not in found:
+        return bad(number, f"has no {text_column!r}; its names are {', '.join(map(repr, list(found)[:8])) or 'none'}")
+    try:
+        kept = tuple(_as_text(found.get(name)) for name in keep)
+    except UnicodeEncodeError:
+        return bad(number, "a kept column is not valid Unicode (half of a surrogate pair)")
+    return of_value(number, found[text_column], kept)
+
+
+def _as_text(value: Any) -> str | None:
+    """A kept value: text as it is, anything else as JSON, so that a column has one type in all shards."""
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text.encode("utf-8")
+    return text

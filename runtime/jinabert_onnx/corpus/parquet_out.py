@@ -1,0 +1,96 @@
+"""Rows and their vectors as Parquet: the columns, the metadata, how they are stored. Needs pyarrow."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from jinabert_onnx.vector_types import AnyVectors
+
+from . import tables
+from .plan import Plan
+from .rows import Row
+
+import pyarrow as pa  # isort: skip - after `tables`, which says what to install
+import pyarrow.parquet as pq  # isort: skip
+
+ROW, EMBEDDING = "row", "embedding"
+_GROUP_BYTES = 32 << 20  # of a row group of the output, about
+
+
+def to_bytes(plan: Plan, rows: list[Row], vectors: AnyVectors) -> bytes:
+    """A Parquet file of `row`, the columns kept, and `embedding`: fixed-size lists of the vectors' type."""
+    width = vectors.shape[1]
+    values = pa.array(np.ascontiguousarray(vectors).reshape(-1))
+    embedding = pa.FixedSizeListArray.from_arrays(values, width)
+    columns = [pa.array([row.number for row in rows], pa.int64())]
+    for index, kind in enumerate(kept_types(plan)):
+        columns.append(pa.array([_value(row.kept[index]) for row in rows], kind))
+    names = [ROW, *plan.keep, EMBEDDING]
+    table = pa.table([*columns, embedding], names).replace_schema_metadata(metadata_of(plan))
+    stream = io.BytesIO()
+    with _writer(stream, table.schema) as writer:
+        writer.write_table(table)
+    return stream.getvalue()
+
+
+def metadata_of(plan: Plan) -> dict[str, str]:
+    """What the schema's metadata says: `jinabert_onnx.model`, `.fingerprint`, and `.settings` as JSON."""
+    settings = {"text_column": plan.text_column, **asdict(plan.settings)}
+    return {
+        "jinabert_onnx.model": plan.model,
+        "jinabert_onnx.fingerprint": plan.fingerprint,
+        "jinabert_onnx.settings": json.dumps(settings),
+    }
+
+
+def kept_types(plan: Plan) -> list[Any]:
+    """Types of the columns kept: those of the files, dictionaries as their values; of JSON and CSV strings."""
+    if plan.kind not in ("parquet", "arrow"):
+        return [pa.string()] * len(plan.keep)
+    schema = tables.schema_of(Path(plan.sources[0].path), plan.kind)
+    kinds = [schema.field(name).type for name in plan.keep]
+    return [kind.value_type if pa.types.is_dictionary(kind) else kind for kind in kinds]
+
+
+def join(parts: Iterable[Path], stream: BinaryIO) -> None:
+    """One file of many, in order; row groups of some ten thousand rows, of which one is in memory at a time."""
+    writer, gathered, size = None, [], 0
+    for part in parts:
+        table = pq.read_table(part, partitioning=None)
+        writer = writer or _writer(stream, table.schema)
+        gathered.append(table)
+        size += table.nbytes
+        if size >= _GROUP_BYTES:
+            writer.write_table(pa.concat_tables(gathered), row_group_size=1 << 20)
+            gathered, size = [], 0
+    assert writer is not None  # there is always a shard
+    if gathered:
+        writer.write_table(pa.concat_tables(gathered), row_group_size=1 << 20)
+    writer.close()
+
+
+def _writer(stream: Any, schema: pa.Schema) -> pq.ParquetWriter:
+    others = [name for name in schema.names if name != EMBEDDING]
+    return pq.ParquetWriter(
+        stream,
+        schema,
+        compression="none" if not others else _compression(schema, others),
+        use_dictionary=False,  # neither vectors nor row numbers repeat
+        write_statistics=[ROW],
+    )
+
+
+def _compression(schema: pa.Schema, others: list[str]) -> dict[str, str]:
+    """Zstandard for all but vectors, whose bits are noise."""
+    return {EMBEDDING: "none", **dict.fromkeys(others, "zstd")}
+
+
+def _value(value: Any) -> Any:
+    return value.as_py() if isinstance(value, pa.DictionaryScalar) else value

@@ -1,0 +1,125 @@
+"""The directory beside the output in which work is kept until it is whole. One process at a time may have it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from jinabert_onnx.appearing import appearing
+from jinabert_onnx.errors import InputError, StateError
+
+from .plan import Plan, Shard, differences, from_json, to_json
+
+_PLAN, _LOCK = "plan.json", "lock"
+
+
+def parts_of(output: Path) -> Path:
+    """The directory that belongs to an output."""
+    return output.with_name(f"{output.name}.parts")
+
+
+@contextmanager
+def taken(output: Path) -> Iterator[Path]:
+    """The directory of an output, made if need be, for this process alone; gone afterwards if there is no plan in it.
+
+    What a killed process left half written is removed.
+
+    Raises:
+        StateError: another process works on this output.
+        InputError: there is something else at that place.
+        OSError: it cannot be made.
+    """
+    directory = parts_of(output)
+    if directory.is_dir() and not (directory / _PLAN).exists() and _foreign(directory):
+        raise InputError(f"{directory}: holds other files; remove it, or give another --output")
+    directory.mkdir(exist_ok=True)
+    lock = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        _lock(lock, output)
+        _require_same(lock, directory, output)
+        for path in directory.glob(".*"):  # unfinished files of `appearing`
+            path.unlink(missing_ok=True)
+        yield directory
+    finally:
+        if not (directory / _PLAN).exists() and _is_ours(lock, directory):
+            shutil.rmtree(directory, ignore_errors=True)
+        os.close(lock)
+
+
+def kept(directory: Path) -> tuple[Plan, list[Shard]] | None:
+    """The plan that work in `directory` follows, if there is one.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    path = directory / _PLAN
+    if not path.exists():
+        return None
+    try:
+        return from_json(path.read_text("utf-8"))
+    except InputError as error:
+        raise InputError(f"{path}: {error}; remove {directory} to start again") from error
+
+
+def keep(directory: Path, plan: Plan, shards: Sequence[Shard]) -> None:
+    """Write the plan down. Raises OSError."""
+    with appearing(directory / _PLAN) as stream:
+        stream.write(to_json(plan, shards).encode("utf-8"))
+
+
+def require_same(directory: Path, before: Plan, asked: Plan) -> None:
+    """Refuse to go on with a plan other than the one that was begun.
+
+    Raises:
+        InputError: they differ; says in what.
+    """
+    found = differences(before, asked)
+    if found:
+        raise InputError(
+            f"{directory} holds unfinished work of another kind: {'; '.join(found)}; give the same options to go on, "
+            "another --output, or remove that directory to start again"
+        )
+
+
+def remove(directory: Path) -> None:
+    """Remove all of it; a kill on the way leaves no plan of which parts are missing."""
+    with contextlib.suppress(FileNotFoundError):
+        (directory / _PLAN).unlink()
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def _foreign(directory: Path) -> bool:
+    ours = ("shard-", "joined.", ".", _LOCK)
+    return any(not path.name.startswith(ours) for path in directory.iterdir())
+
+
+def _lock(handle: int, output: Path) -> None:
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        else:
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise StateError(
+            f"{output}: another process works on it; wait for its end, or give another --output"
+        ) from error
+
+
+def _require_same(handle: int, directory: Path, output: Path) -> None:
+    if not _is_ours(handle, directory):  # the other one ended, and removed it, between our steps
+        raise StateError(f"{output}: another process has just ended its work on it; run the command again")
+
+
+def _is_ours(handle: int, directory: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), (directory / _LOCK).stat())
+    except OSError:
+        return False

@@ -1,0 +1,154 @@
+"""From what a user names to the files of a corpus and its shards; what cannot work is refused here, before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from jinabert_onnx.errors import InputError
+
+from . import lines
+from .plan import Shard, Source
+
+KINDS = {
+    ".txt": "text",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+}
+OWN_COLUMNS = ("row", "embedding")
+
+
+def kind_of(path: Path) -> str:
+    """How a file is read, by its ending; what has another is text, a line a row."""
+    return KINDS.get(path.suffix.lower(), "text")
+
+
+def find_sources(place: Path) -> tuple[list[Source], str]:
+    """The files of a corpus and how they are read: a file, or those of a directory, by name.
+
+    Hidden files of a directory, and those that begin with `_`, are left out, as all tools do.
+
+    Raises:
+        InputError: a directory without such files, or with files of several kinds.
+        OSError: it is not there.
+    """
+    if not place.is_dir():
+        return [_source(place)], kind_of(place)
+    files = [path for path in sorted(place.iterdir()) if path.is_file() and path.name[0] not in "._"]
+    files = [path for path in files if path.suffix.lower() in KINDS]
+    kinds = sorted({kind_of(path) for path in files})
+    if len(kinds) != 1:
+        held = f"files of several kinds ({', '.join(kinds)})" if kinds else f"no file that ends in {', '.join(KINDS)}"
+        raise InputError(f"{place}: holds {held}; give a directory of files of one kind")
+    return [_source(path) for path in files], kinds[0]
+
+
+def require_columns(sources: Sequence[Source], kind: str, text_column: str, keep: Sequence[str]) -> None:
+    """Refuse columns that are not there, that hold no text, or that differ from file to file.
+
+    What JSON lines hold shows only row by row.
+
+    Raises:
+        InputError: such a column, or one to keep that has a name of the output's own.
+        MissingDependencyError: the files need pyarrow.
+    """
+    own = [name for name in keep if name in OWN_COLUMNS]
+    if own:
+        raise InputError(f"--keep {own[0]}: the output has a column of that name; rename it in the input")
+    if kind == "text" and keep:
+        raise InputError("--keep is for files with columns, and lines of text have none")
+    if kind == "text" or kind == "jsonl":
+        return
+    first: dict[str, str] | None = None
+    for source in sources:
+        types = _types(Path(source.path), kind, text_column)
+        if not types and kind in lines.DELIMITERS:
+            continue  # an empty file has no header
+        for name in (text_column, *keep):
+            if name not in types:
+                option = "--text-column" if name == text_column else "--keep"
+                raise InputError(
+                    f"{source.path}: has no column {name!r}; its columns are "
+                    f"{', '.join(map(repr, types))}; choose with {option}"
+                )
+        kept = {name: types[name] for name in keep}
+        first = kept if first is None else first
+        if kept != first:
+            raise InputError(f"{source.path}: columns to keep have other types than in {sources[0].path}")
+
+
+def plan_shards(sources: Sequence[Source], kind: str, shard_rows: int, whole_text: bool) -> list[Shard]:
+    """Shards of at most `shard_rows` rows each, in order; one without rows where there are none at all.
+
+    Files of lines are read through once. With `whole_text` a line of text that is not UTF-8 is an error.
+
+    Raises:
+        InputError: a file cannot be read.
+        OSError: likewise.
+    """
+    shards: list[Shard] = []
+    first = 0
+    for number, source in enumerate(sources):
+        for start, stop, rows in _cuts(Path(source.path), kind, shard_rows, whole_text):
+            shards.append(Shard(len(shards), number, first, rows, start, stop))
+            first += rows
+    return shards or [Shard(0, 0, 0, 0, 0, 0)]
+
+
+def _source(path: Path) -> Source:
+    found = path.stat()
+    return Source(str(path.resolve()), found.st_size, found.st_mtime_ns)
+
+
+def _types(path: Path, kind: str, text_column: str) -> dict[str, str]:
+    """Columns and their types, in words."""
+    if kind in lines.DELIMITERS:
+        header = lines.header_of(path, kind)
+        twice = sorted({name for name in header if header.count(name) > 1})
+        if twice:
+            raise InputError(f"{path}: has two columns {twice[0]!r}; rename one")
+        return dict.fromkeys(header, "string")
+    from . import tables
+
+    schema = tables.schema_of(path, kind)
+    if text_column in schema.names and not tables.is_text(schema.field(text_column).type):
+        raise InputError(f"{path}: column {text_column!r} is {schema.field(text_column).type}, not text")
+    return {field.name: str(field.type) for field in schema}
+
+
+def _cuts(path: Path, kind: str, shard_rows: int, whole_text: bool) -> Iterator[tuple[int, int, int]]:
+    """Where shards of a file begin and end, and their rows."""
+    if kind in ("parquet", "arrow"):
+        from . import tables
+
+        total = tables.count_rows(path, kind)
+        for begin in range(0, total, shard_rows):
+            yield begin, min(begin + shard_rows, total), min(shard_rows, total - begin)
+        return
+    start = stop = rows = 0
+    for number, place in enumerate(lines.places(path, kind)):
+        if whole_text and kind == "text":
+            _require_utf8(path, number, place.record)
+        if rows == 0:
+            start = place.start
+        rows, stop = rows + 1, place.stop
+        if rows == shard_rows:
+            yield start, stop, rows
+            rows = 0
+    if rows:
+        yield start, stop, rows
+
+
+def _require_utf8(path: Path, number: int, record: lines.Record) -> None:
+    if not isinstance(record, bytes):
+        raise InputError(f"{path}: line {number + 1} is {record}")
+    try:
+        record.decode("utf-8")
+    except UnicodeDecodeError as error:
+        place = f"byte {error.start}: 0x{record[error.start]:02x}"
+        raise InputError(f"{path}: line {number + 1} is not UTF-8 ({place}); convert the file") from error

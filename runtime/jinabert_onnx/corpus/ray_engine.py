@@ -1,0 +1,281 @@
+"""The missing shards of a plan on a cluster, through Ray Data: each actor holds one model and writes shards by itself.
+
+Only numbers of shards and counts travel; texts and vectors go through a file system that all nodes share. So a lost
+node costs no more than the shards it was working on, which others do again. Knows nothing of columns or formats.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinabert_onnx.embedder import Embedder
+from jinabert_onnx.errors import ClusterError, InputError, JinaBertError, MissingDependencyError, first_line
+from jinabert_onnx.fingerprint import Fingerprint, fingerprint_of
+from jinabert_onnx.progress import Progress
+from jinabert_onnx.version import __version__
+
+from .plan import Loading, Plan, Shard
+from .shards import embed_shard
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+_ANSWER = 10.0  # seconds in which a cluster's port must take a connection
+ATTEMPTS = 4  # workers that one shard may end before it is given up
+_MARK = ".attempts-"
+_MOST_CPUS = 4  # most CPUs an actor where --threads leaves it open
+_IDLE = 0.1  # share of the CPUs that may be left over by actors of more CPUs
+
+logger = logging.getLogger("jinabert_onnx")
+
+
+@dataclass(frozen=True)
+class Pool:
+    """How many actors, and of each the CPUs (as many threads compute) and GPUs."""
+
+    actors: int
+    cpus: int
+    gpus: int
+
+
+class Worker:
+    """An actor: loads the model with its first shard, then embeds shard after shard.
+
+    What goes wrong is returned and not raised: Ray would try a raised error again, and wrap it in pages of traceback.
+    """
+
+    def __init__(self, plan: Plan, shards: Sequence[Shard], directory: Path, loading: Loading, version: str) -> None:
+        self._plan, self._shards, self._directory = plan, shards, directory
+        self._loading, self._version = loading, version
+        self._embedder: Embedder | None = None
+
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
+        """Embed the one shard whose position the batch holds; gives its rows, and what went wrong or ""."""
+        shard = self._shards[int(batch["position"][0])]
+        failure = self._embed(shard)
+        return {"rows": [shard.rows], "failure": [f"{platform.node()}: {failure}" if failure else ""]}
+
+    def _embed(self, shard: Shard) -> str:
+        try:
+            _check_node(self._plan, self._directory, self._version)
+            with counted_attempt(self._directory, shard):
+                if self._embedder is None:  # not before: a model that is too large must not end workers for ever
+                    self._embedder = _load(self._plan, self._loading)
+                embed_shard(self._plan, shard, self._embedder, self._directory)
+        except Exception as error:
+            return _in_words(error)
+        return ""
+
+
+def embed(plan: Plan, shards: Sequence[Shard], directory: Path, loading: Loading, progress: Progress) -> None:
+    """Embed `shards` into `directory` on the cluster that RAY_ADDRESS names, or on this machine, in any order.
+
+    Raises:
+        MissingDependencyError: Ray is not installed here.
+        InputError: RAY_ADDRESS is that of a Ray Client.
+        ClusterError: the cluster cannot be reached or has no room, or a node or a shard failed; what is done stays.
+    """
+    if not shards:
+        return
+    ray = import_ray()
+    with redirect_stdout(sys.stderr), _connected(ray):  # Ray tells of lost nodes on stdout, which is for results
+        pool = choose_pool([node["Resources"] for node in ray.nodes() if node["Alive"]], loading, len(shards))
+        sys.stderr.write(f"jinabert-onnx: Ray: {_described(pool)}\n")
+        try:
+            for rows in _run(ray, plan, shards, directory, loading, pool):
+                progress.advance(rows)
+        except (ray.exceptions.RayError, ImportError) as error:
+            raise ClusterError(_said_by_ray(error)) from error
+
+
+def choose_pool(nodes: Sequence[Mapping[str, float]], loading: Loading, shards: int) -> Pool:
+    """Actors for nodes with these resources ("CPU", "GPU"), no more than there are shards.
+
+    Each has as many CPUs as `loading` has threads, or with "auto" the most, up to 4, that leave over at most a tenth of
+    the cluster's: fewer models need less memory, and more than a few threads compute no better than more models.
+
+    Raises:
+        ClusterError: no node has room for an actor.
+    """
+    gpus = 1 if loading.provider == "cuda" else 0
+    sizes = [(int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in nodes]
+    cpus = _cpus_of_an_actor([cpus for cpus, _ in sizes]) if isinstance(loading.threads, str) else loading.threads
+    actors = sum(min(node // cpus, node_gpus) if gpus else node // cpus for node, node_gpus in sizes)
+    if not actors:
+        wanted = f"{_cpus(cpus)}{' and a GPU' if gpus else ''}"
+        largest = _cpus(max((node for node, _ in sizes), default=0))
+        raise ClusterError(f"no node of the Ray cluster has {wanted} for a worker; its largest has {largest}")
+    return Pool(min(actors, shards), cpus, gpus)
+
+
+def _cpus_of_an_actor(nodes: Sequence[int]) -> int:
+    for cpus in range(_MOST_CPUS, 1, -1):
+        if sum(node // cpus * cpus for node in nodes) >= (1 - _IDLE) * sum(nodes) > 0:
+            return cpus
+    return 1
+
+
+def _run(
+    ray: ModuleType, plan: Plan, shards: Sequence[Shard], directory: Path, loading: Loading, pool: Pool
+) -> Iterator[int]:
+    """The rows of each shard that is done; lost actors and their tasks start anew, which Ray Data does for ever."""
+    positions = ray.data.from_items(
+        [{"position": position} for position in range(len(shards))], override_num_blocks=len(shards)
+    )
+    results = positions.map_batches(
+        Worker,
+        batch_size=1,
+        # One task at a time: what waits at an actor cannot go to another that is free.
+        compute=ray.data.ActorPoolStrategy(size=pool.actors, max_tasks_in_flight_per_actor=1),
+        fn_constructor_args=(plan, tuple(shards), directory.resolve(), _for_actors(plan, loading, pool), __version__),
+        num_cpus=pool.cpus,
+        num_gpus=pool.gpus,
+    )
+    for row in results.iter_rows():
+        if row["failure"]:
+            raise ClusterError(row["failure"])
+        yield row["rows"]
+
+
+def import_ray() -> ModuleType:
+    """Ray with Ray Data, which tells nobody of its use.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its core writes to stderr what no reader can act on
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"--engine ray needs Ray ({first_line(error)}); install it on every node: "
+            "pip install 'jinabert-onnx[cpu,ray]'"
+        ) from error
+    found: ModuleType = ray
+    return found
+
+
+@contextmanager
+def _connected(ray: ModuleType) -> Iterator[None]:
+    """A connection for as long as the block runs; one that the caller has already is used and left."""
+    if ray.is_initialized():
+        yield
+        return
+    address = os.environ.get("RAY_ADDRESS", "")
+    _require_answer(address)
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ClusterError(f"Ray: {first_line(error)}; start a cluster with `ray start`, or set RAY_ADDRESS") from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)  # Ray's own would end the process with another exit code
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _require_answer(address: str) -> None:
+    """Refuse an address where nothing listens: Ray itself would wait for minutes."""
+    if "://" in address:
+        raise InputError(
+            f"RAY_ADDRESS is {address}, of a Ray Client; run this on a node of the cluster, with RAY_ADDRESS=auto"
+        )
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal():
+        return  # "auto", or nothing: Ray looks for a cluster on this machine
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _ANSWER).close()
+    except (OSError, OverflowError) as error:
+        raise ClusterError(f"no Ray cluster at {address} ({error}); start it, or set another RAY_ADDRESS") from error
+
+
+def _check_node(plan: Plan, directory: Path, version: str) -> None:
+    """Refuse a node that would compute something else, or write where nobody looks."""
+    if version != __version__:
+        raise ClusterError(f"has jinabert-onnx {__version__}, and the command ran with {version}; install the same")
+    for path in (*(Path(source.path) for source in plan.sources), directory):
+        if not path.exists():
+            raise ClusterError(f"does not see {path}; input and output must lie on a file system that all nodes share")
+
+
+def _for_actors(plan: Plan, loading: Loading, pool: Pool) -> Loading:
+    """What an actor loads: of the precision of the plan, for each node would choose "auto" by its own processor."""
+    place = Path(loading.source)
+    return replace(
+        loading,
+        source=str(place.resolve()) if place.is_dir() else loading.source,
+        precision=Fingerprint.parse(plan.fingerprint).precision,
+        threads=pool.cpus,
+    )
+
+
+def _load(plan: Plan, loading: Loading) -> Embedder:
+    embedder = loading.load()
+    found = fingerprint_of(embedder.bundle.manifest, embedder.precision, plan.settings.max_length)
+    if str(found) != plan.fingerprint:
+        raise ClusterError(
+            f"its bundle is another: fingerprint {found}, not {plan.fingerprint}; give all nodes the same"
+        )
+    return embedder
+
+
+@contextmanager
+def counted_attempt(directory: Path, shard: Shard) -> Iterator[None]:
+    """Count in a file the workers that began `shard`: one that ends its worker each time must not do so for ever."""
+    mark = directory / f"{_MARK}{shard.name}"
+    if mark.exists() and mark.stat().st_size >= ATTEMPTS:
+        rows = f"rows {shard.first} to {shard.first + shard.rows - 1}"
+        raise ClusterError(
+            f"{shard.name} ({rows}) ended {ATTEMPTS} workers, likely for want of memory; "
+            "give a smaller --batch-size or --max-memory"
+        )
+    with mark.open("ab") as stream:
+        stream.write(b".")
+    yield
+    mark.unlink(missing_ok=True)
+
+
+def _in_words(error: Exception) -> str:
+    """One line; what nobody foresaw is in Ray's log of the worker too, with its traceback."""
+    if isinstance(error, JinaBertError):
+        return str(error)
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, MemoryError):
+        return "out of memory; give a smaller --batch-size or --max-memory"
+    logger.exception("a worker failed")
+    return f"{type(error).__name__}: {first_line(error)}"
+
+
+def _said_by_ray(error: BaseException) -> str:
+    """One line. Actors do nothing when they are made: what fails there is that a node cannot read what they are."""
+    if isinstance(error, ImportError) or "creation task" in str(error):
+        last = str(error).strip().splitlines()[-1]
+        return f"a node cannot start workers ({last}); install jinabert-onnx[cpu,ray] {__version__} on every node"
+    return f"Ray: {first_line(error)}; its logs are in /tmp/ray on each node"
+
+
+def _described(pool: Pool) -> str:
+    workers = "1 worker" if pool.actors == 1 else f"{pool.actors} workers"
+    return f"{workers} of {_cpus(pool.cpus)}{' and a GPU' if pool.gpus else ''} each"
+
+
+def _cpus(count: int) -> str:
+    return "1 CPU" if count == 1 else f"{count} CPUs"

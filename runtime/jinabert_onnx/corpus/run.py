@@ -1,0 +1,155 @@
+"""A corpus from file to file: look at it, load the model, plan or go on, embed what is missing, join.
+
+Knows the order and what to say; the engines know where shards run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+
+from jinabert_onnx.embedder import Embedder
+from jinabert_onnx.errors import ClusterError, InputError
+from jinabert_onnx.fingerprint import fingerprint_of
+from jinabert_onnx.inputs import require_range
+from jinabert_onnx.progress import Progress
+
+from . import local_engine, parts, planning
+from .joining import join, rejected_of
+from .plan import Loading, Plan, Settings, Shard, Source
+from .shards import ShardResult, missing
+
+ENGINES = ("local", "ray")
+SHARD_ROWS = 4096
+
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a user asks for; `max_length` None is the model's own. `output` ends in .parquet, or is a .npy file."""
+
+    input: Path
+    output: Path
+    kind: str
+    loading: Loading
+    settings: Settings
+    text_column: str = "text"
+    keep: tuple[str, ...] = ()
+    max_length: int | None = None
+    shard_rows: int = SHARD_ROWS
+    engine: str = "local"
+
+
+def run(job: Job, note: Note) -> ShardResult:
+    """Do `job`, or what is left of it; `note` is told what a user should know, a line each time.
+
+    Raises:
+        InputError: the input, an option, or unfinished work of another kind; or not one row is good.
+        StateError: another process works on the same output.
+        KeyboardInterrupt: interrupted; `note` has been told how to go on.
+        MissingDependencyError, OSError, and what `Embedder.load` raises.
+    """
+    require_range("shard_rows", job.shard_rows, 1, None)
+    sources, kind = planning.find_sources(job.input)
+    keep = tuple(dict.fromkeys(job.keep))
+    planning.require_columns(sources, kind, job.text_column, keep)
+    if job.kind == "parquet":
+        import_module(f"{__package__}.parquet_out")  # says what to install before anything is done
+    if job.engine == "ray":
+        import_module(f"{__package__}.ray_engine").import_ray()  # so does this
+    _require_outputs_place(job)
+    output = job.output.resolve()  # a link is followed, not replaced
+    with job.loading.load() as embedder, parts.taken(output) as directory:
+        if job.loading.precision == "auto":
+            note(f"{embedder.precision}: {embedder.precision_reason}")
+        asked = _plan(job, sources, kind, keep, embedder)
+        plan, shards = _begin(asked, directory, note)
+        try:
+            _embed(job, plan, shards, directory, embedder)
+            result = join(plan, shards, directory, output)
+        except (KeyboardInterrupt, OSError, ClusterError) as error:
+            left = len(missing(plan, shards, directory))
+            what = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            note(f"{what}; {len(shards) - left} of {len(shards)} shards are done, the same command goes on from there")
+            if isinstance(error, OSError) and error.filename is None:  # a full disk names no file
+                raise OSError(error.errno, error.strerror, str(job.output)) from error
+            raise
+        parts.remove(directory)
+    _tell(plan, result, job.output, note)
+    return result
+
+
+def _require_outputs_place(job: Job) -> None:
+    if job.output.resolve().parent == job.input.resolve():
+        raise InputError(f"{job.output}: lies in the input, and would be read by the next run; give another --output")
+    if job.kind == "npy" and job.keep:
+        raise InputError("--keep is for Parquet, and a .npy file holds vectors alone; give --output FILE.parquet")
+
+
+def _plan(job: Job, sources: Sequence[Source], kind: str, keep: tuple[str, ...], embedder: Embedder) -> Plan:
+    """The plan, but for the number of rows; what the model cannot do is refused here."""
+    length = embedder.max_seq_length if job.max_length is None else job.max_length
+    settings = replace(job.settings, max_length=length)
+    none = embedder.encode(
+        [],
+        batch_size=settings.batch_size,
+        max_length=length,
+        truncate_dim=settings.truncate_dim,
+        output_dtype=settings.output_dtype,
+    )
+    return Plan(
+        sources=tuple(sources),
+        kind=kind,
+        text_column=job.text_column,
+        keep=keep,
+        output=job.kind,
+        settings=settings,
+        model=embedder.bundle.manifest.source or embedder.bundle.path.name,
+        fingerprint=str(fingerprint_of(embedder.bundle.manifest, embedder.precision, length)),
+        width=none.shape[1],
+        shard_rows=job.shard_rows,
+        rows=0,
+    )
+
+
+def _begin(asked: Plan, directory: Path, note: Note) -> tuple[Plan, list[Shard]]:
+    """The plan that is kept, if it is the same; else the one asked for, which is then kept."""
+    found = parts.kept(directory)
+    if found is not None:
+        plan, shards = found
+        parts.require_same(directory, plan, asked)
+        left = len(missing(plan, shards, directory))
+        note(f"going on: {len(shards) - left} of {len(shards)} shards are done")
+        return plan, shards
+    shards = planning.plan_shards(asked.sources, asked.kind, asked.shard_rows, whole_text=asked.output == "npy")
+    plan = replace(asked, rows=sum(shard.rows for shard in shards))
+    parts.keep(directory, plan, shards)
+    return plan, shards
+
+
+def _embed(job: Job, plan: Plan, shards: Sequence[Shard], directory: Path, embedder: Embedder) -> None:
+    left = missing(plan, shards, directory)
+    rows = sum(shard.rows for shard in left)
+    with Progress(plan.rows, "texts", None, done=plan.rows - rows) as progress:
+        if job.engine == "local":
+            local_engine.embed(plan, left, directory, embedder, progress)
+            return
+        from . import ray_engine
+
+        embedder.close()  # the actors load their own
+        ray_engine.embed(plan, left, directory, job.loading, progress)
+
+
+def _tell(plan: Plan, result: ShardResult, output: Path, note: Note) -> None:
+    if result.cut and plan.settings.truncation == "warn":
+        note(f"warning: {result.cut} of {plan.rows} texts were cut to {plan.settings.max_length} tokens")
+    listed = os.fspath(rejected_of(output))
+    if result.rejected and not result.rows:
+        raise InputError(f"not one of {plan.rows} rows is good; the reasons are in {listed}")
+    if result.rejected:
+        note(f"warning: {result.rejected} of {plan.rows} rows were set aside; the reasons are in {listed}")
+    note(f"fingerprint of {output}: {plan.fingerprint}")

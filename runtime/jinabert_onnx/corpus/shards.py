@@ -1,0 +1,228 @@
+"""One shard: read its rows, embed them, write what came of them. The same in every process and on every machine.
+
+A shard is three files, or two: its vectors, rows set aside if there are any, and, last, the counts that say it is done.
+Done twice it is the same bytes. Knows nothing of other shards, of progress or of who runs where.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from jinabert_onnx import encoding
+from jinabert_onnx.appearing import appearing
+from jinabert_onnx.embedder import Embedder
+from jinabert_onnx.errors import InputError, MemoryLimitError
+from jinabert_onnx.progress import Progress
+from jinabert_onnx.stopping import Limits
+from jinabert_onnx.vector_types import AnyVectors
+
+from . import lines
+from .plan import Plan, Shard, Source
+from .rows import Row, bad
+
+REJECTED = ".rejected.jsonl"
+_DONE = ".json"
+_BLOCK_ROWS, _BLOCK_CHARACTERS = 1024, 4_000_000  # of texts that are sorted by length and run together
+
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """What became of a shard: rows with a vector, rows set aside, texts that were cut, seconds."""
+
+    rows: int
+    rejected: int
+    cut: int
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Rows that were embedded together, their vectors (rows, width), rows set aside, and how many texts were cut."""
+
+    rows: list[Row]
+    vectors: AnyVectors
+    rejected: list[Row]
+    cut: int
+
+
+def embed_shard(
+    plan: Plan, shard: Shard, embedder: Embedder, directory: Path, advance: Advance | None = None
+) -> ShardResult:
+    """Embed the rows of `shard` and leave its files in `directory`, whole or not at all.
+
+    `advance` is told the number of rows, good or bad, each time that some are done.
+
+    Raises:
+        InputError: the input has changed since it was planned, or is damaged.
+        OSError: it cannot be read, or the files cannot be written.
+        What `Embedder.encode` raises, but for what is wrong with single texts: those are set aside.
+    """
+    started = time.monotonic()
+    source = plan.sources[shard.source]
+    require_unchanged(source)
+    blocks = [_embed(plan, [], embedder)]  # the type and width of vectors, whatever follows
+    for rows in _blocks(read_rows(plan, shard)):
+        blocks.append(_embed(plan, rows, embedder))
+        if advance is not None:
+            advance(len(rows))
+    good = [row for block in blocks for row in block.rows]
+    rejected = sorted((row for block in blocks for row in block.rejected), key=lambda row: row.number)
+    result = ShardResult(len(good), len(rejected), sum(block.cut for block in blocks))
+    if result.rows + result.rejected != shard.rows:
+        raise InputError(f"{source.path}: has other rows than when it was planned; start again with another --output")
+    vectors = np.concatenate([block.vectors for block in blocks])  # (rows, width)
+    if rejected:
+        _write(directory / f"{shard.name}{REJECTED}", _rejected_lines(source, rejected))
+    _write(directory / f"{shard.name}.{plan.output}", _part(plan, good, vectors))
+    counts = {"rows": result.rows, "rejected": result.rejected, "cut": result.cut}
+    _write(directory / f"{shard.name}{_DONE}", json.dumps(counts).encode("ascii"))
+    return ShardResult(result.rows, result.rejected, result.cut, time.monotonic() - started)
+
+
+def missing(plan: Plan, shards: Iterable[Shard], directory: Path) -> list[Shard]:
+    """Those of `shards` that are not done in `directory`."""
+    names = {path.name for path in directory.iterdir()}
+    return [shard for shard in shards if not {f"{shard.name}{_DONE}", f"{shard.name}.{plan.output}"}.issubset(names)]
+
+
+def result_of(shard: Shard, directory: Path) -> ShardResult:
+    """What became of a shard that is done.
+
+    Raises:
+        InputError: its counts cannot be read.
+    """
+    path = directory / f"{shard.name}{_DONE}"
+    try:
+        counts = json.loads(path.read_text("ascii"))
+        return ShardResult(int(counts["rows"]), int(counts["rejected"]), int(counts["cut"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: is damaged; remove it and run the same command again") from error
+
+
+def read_rows(plan: Plan, shard: Shard) -> Iterator[Row]:
+    """The rows of a shard, in order.
+
+    Raises:
+        InputError: the file is damaged.
+        OSError: it cannot be read.
+        MissingDependencyError: it needs pyarrow.
+    """
+    path = Path(plan.sources[shard.source].path)
+    if plan.kind in ("parquet", "arrow"):
+        from . import tables
+
+        read = tables.read
+    else:
+        read = lines.read
+    return read(path, plan.kind, shard.start, shard.stop, shard.first, plan.text_column, plan.keep)
+
+
+def require_unchanged(source: Source) -> None:
+    """Refuse a file that is not the one that was planned.
+
+    Raises:
+        InputError: its size or its time has changed.
+        OSError: it is not there.
+    """
+    found = Path(source.path).stat()
+    if (found.st_size, found.st_mtime_ns) != (source.size, source.mtime_ns):
+        raise InputError(f"{source.path}: has changed since the work on it began; start again with another --output")
+
+
+def _blocks(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    block: list[Row] = []
+    characters = 0
+    for row in rows:
+        block.append(row)
+        characters += len(row.text)
+        if len(block) == _BLOCK_ROWS or characters >= _BLOCK_CHARACTERS:
+            yield block
+            block, characters = [], 0
+    if block:
+        yield block
+
+
+def _embed(plan: Plan, rows: list[Row], embedder: Embedder) -> _Block:
+    rejected = [row for row in rows if row.reason is not None]
+    good = [row for row in rows if row.reason is None]
+    if plan.settings.truncation == "error":
+        good, too_long = _within_length(good, plan.settings.max_length, embedder)
+        rejected += too_long
+    kept, vectors, refused, cut = _encode(plan, good, embedder)
+    return _Block(kept, vectors, rejected + refused, cut)
+
+
+def _within_length(rows: list[Row], limit: int, embedder: Embedder) -> tuple[list[Row], list[Row]]:
+    counts = embedder.count_tokens([row.text for row in rows])
+    good = [row for row, count in zip(rows, counts, strict=True) if count <= limit]
+    too_long = [
+        bad(row.number, f"has {count} tokens, more than the limit of {limit}")
+        for row, count in zip(rows, counts, strict=True)
+        if count > limit
+    ]
+    return good, too_long
+
+
+def _encode(plan: Plan, rows: list[Row], embedder: Embedder) -> tuple[list[Row], AnyVectors, list[Row], int]:
+    """Rows, vectors, refused rows and texts cut; where a text is refused, halves find out which."""
+    texts, settings = [row.text for row in rows], _settings(plan, embedder)
+    try:
+        # Texts that are too long are cut before they are tokenized, which `encode_with_report` would count whole.
+        reading = encoding.read(embedder.loaded, texts, settings, count_dropped=False)
+        vectors = encoding.vectors_of(embedder.loaded, reading, settings, Progress(None, "texts", False))
+    except (InputError, MemoryLimitError) as error:
+        if not rows:
+            raise
+        if len(rows) == 1:
+            return [], _encode(plan, [], embedder)[1], [bad(rows[0].number, str(error))], 0
+        halves = [_encode(plan, half, embedder) for half in (rows[: len(rows) // 2], rows[len(rows) // 2 :])]
+        joined = np.concatenate([half[1] for half in halves])
+        return halves[0][0] + halves[1][0], joined, halves[0][2] + halves[1][2], halves[0][3] + halves[1][3]
+    return rows, vectors, [], sum(report.cut is not None for report in reading.reports)
+
+
+def _settings(plan: Plan, embedder: Embedder) -> encoding.Settings:
+    """What a call asks for; that the model can do it was checked when the plan was made."""
+    asked = plan.settings
+    return encoding.Settings(
+        max_length=asked.max_length,
+        dimensions=asked.truncate_dim or embedder.get_sentence_embedding_dimension(),
+        limits=Limits(None, None),
+        batch_size=asked.batch_size,
+        prefix=embedder.default_prompt,
+        truncation="head" if asked.truncation == "warn" else asked.truncation,  # told once, at the end
+        normalize=asked.normalize,
+        output_dtype=asked.output_dtype,
+    )
+
+
+def _rejected_lines(source: Source, rejected: Sequence[Row]) -> bytes:
+    found = [{"row": row.number, "file": source.path, "reason": row.reason} for row in rejected]
+    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in found).encode("utf-8", "replace")
+
+
+def _part(plan: Plan, rows: list[Row], vectors: AnyVectors) -> bytes:
+    if plan.output == "parquet":
+        from . import parquet_out
+
+        return parquet_out.to_bytes(plan, rows, vectors)
+    stream = io.BytesIO()
+    np.save(stream, vectors, allow_pickle=False)
+    return stream.getvalue()
+
+
+def _write(path: Path, content: bytes) -> None:
+    with appearing(path) as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())  # a file that is named must be whole, after a power failure too

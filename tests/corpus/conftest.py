@@ -1,0 +1,77 @@
+"""Bundles that were exported beforehand, the command line as a process, and corpora in every format."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.parquet as pq
+import pytest
+from jinabert_onnx import Embedder
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+BUNDLES = ROOT / "build" / "bundles"
+PATIENCE = 120.0  # seconds that nothing here should take
+TEXTS = [f"Satz {number}: „Wetter“, {'Wind und Regen, ' * (number % 13)}\nend" for number in range(150)] + [""]
+
+
+@pytest.fixture(scope="session")
+def trained() -> Path:
+    return BUNDLES / "tiny-de-en"
+
+
+@pytest.fixture(scope="session", params=["fp32", "int8"])
+def precision(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def model(trained: Path) -> Embedder:
+    return Embedder.load(trained)
+
+
+def command(bundle: Path, source: Path, output: Path, *options: object) -> list[str]:
+    return [
+        *(sys.executable, "-m", "jinabert_onnx", "embed", str(bundle)),
+        *("--input", str(source), "--output", str(output), "--no-self-test", "--threads", "1", *map(str, options)),
+    ]
+
+
+def embed(bundle: Path, source: Path, output: Path, *options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(bundle, source, output, *options), capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
+
+
+def write(path: Path, texts: Sequence[str]) -> Path:
+    """A file of the format that the ending names, with columns `id` and `text`."""
+    table = pa.table({"id": list(range(len(texts))), "text": list(texts)})
+    match path.suffix:
+        case ".parquet":
+            pq.write_table(table, path, row_group_size=37)
+        case ".feather":
+            pyarrow.feather.write_feather(table, path, chunksize=37)
+        case ".arrow":
+            with pa.OSFile(str(path), "wb") as stream, pa.ipc.new_stream(stream, table.schema) as writer:
+                writer.write_table(table, max_chunksize=37)
+        case ".jsonl":
+            lines = [json.dumps({"id": number, "text": text}) + "\n" for number, text in enumerate(texts)]
+            path.write_text("".join(lines), encoding="utf-8")
+        case ".csv" | ".tsv":
+            with path.open("w", encoding="utf-8-sig", newline="") as stream:
+                rows = csv.writer(stream, delimiter="," if path.suffix == ".csv" else "\t")
+                rows.writerow(["id", "text"])
+                rows.writerows(enumerate(texts))
+    return path
+
+
+def rejected(output: Path) -> dict[int, str]:
+    path = output.with_name(f"{output.name}.rejected.jsonl")
+    records = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    return {record["row"]: record["reason"] for record in records}

@@ -1,0 +1,124 @@
+"""Work that is stopped at any moment goes on without loss or repeats: real processes, real signals."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from conftest import PATIENCE, TEXTS, command, embed, write
+
+ROWS = 1200
+OPTIONS = ("--shard-rows", 50)
+
+
+def corpus(path: Path) -> Path:
+    return write(path, [TEXTS[number % len(TEXTS)] + str(number) for number in range(ROWS)])
+
+
+def start(bundle: Path, source: Path, output: Path, *options: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(command(bundle, source, output, *options), stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_shards(directory: Path, count: int, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while len(list(directory.glob("shard-*.json"))) < count and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "npy"])
+def test_a_process_killed_several_times_gives_the_bytes_of_one_that_was_not(
+    kind: str, trained: Path, precision: str, tmp_path: Path
+) -> None:
+    source = corpus(tmp_path / ("texts.parquet" if kind == "parquet" else "texts.jsonl"))
+    whole, output = tmp_path / f"whole.{kind}", tmp_path / f"out.{kind}"
+    options = (*OPTIONS, "--precision", precision)
+    assert embed(trained, source, whole, *options).returncode == 0
+    parts, chance, kills = tmp_path / f"out.{kind}.parts", random.Random(kind + precision), 0
+    while not output.exists():
+        process = start(trained, source, output, *options)
+        done = len(list(parts.glob("shard-*.json"))) if parts.exists() else 0
+        if kills < 4:
+            wait_for_shards(parts, done + chance.randrange(1, 6), process)
+            time.sleep(chance.random() * 0.05)
+            process.kill()
+            kills += 1
+        _, errors = process.communicate(timeout=PATIENCE)
+        assert process.returncode in (0, -signal.SIGKILL), errors
+    assert kills == 4
+    assert output.read_bytes() == whole.read_bytes()
+    assert not parts.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_says_how_to_go_on(number: signal.Signals, trained: Path, tmp_path: Path) -> None:
+    source, output = corpus(tmp_path / "texts.jsonl"), tmp_path / "out.npy"
+    process = start(trained, source, output, *OPTIONS)
+    wait_for_shards(tmp_path / "out.npy.parts", 2, process)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    assert "of 24 shards are done, the same command goes on from there" in errors
+    assert not output.exists()
+    again = embed(trained, source, output, *OPTIONS)
+    assert again.returncode == 0
+    assert "going on: " in again.stderr
+
+
+def test_another_plan_or_input_is_refused_and_what_is_done_stays(trained: Path, tmp_path: Path) -> None:
+    source, output = corpus(tmp_path / "texts.jsonl"), tmp_path / "out.npy"
+    process = start(trained, source, output, *OPTIONS)
+    wait_for_shards(tmp_path / "out.npy.parts", 1, process)
+    process.kill()
+    process.communicate(timeout=PATIENCE)
+    before = sorted(path.name for path in (tmp_path / "out.npy.parts").glob("shard*"))
+    other = embed(trained, source, output, *OPTIONS, "--normalize")
+    assert other.returncode == 1
+    assert "normalize was False and is True" in other.stderr
+    os.utime(source, ns=(1, 1))
+    changed = embed(trained, source, output, *OPTIONS)
+    assert changed.returncode == 1
+    assert "the input has changed" in changed.stderr
+    assert set(before) <= {path.name for path in (tmp_path / "out.npy.parts").iterdir()}
+
+
+def test_a_second_process_on_the_same_output_is_refused(trained: Path, tmp_path: Path) -> None:
+    source, output = corpus(tmp_path / "texts.jsonl"), tmp_path / "out.npy"
+    process = start(trained, source, output, *OPTIONS)
+    wait_for_shards(tmp_path / "out.npy.parts", 1, process)
+    process.send_signal(signal.SIGSTOP)
+    try:
+        second = embed(trained, source, output, *OPTIONS)
+    finally:
+        process.send_signal(signal.SIGCONT)
+    process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+    assert second.returncode == 1
+    assert "another process works on it" in second.stderr
+
+
+def test_an_input_that_changes_on_the_way_is_refused(trained: Path, tmp_path: Path) -> None:
+    source, output = corpus(tmp_path / "texts.jsonl"), tmp_path / "out.npy"
+    process = start(trained, source, output, *OPTIONS)
+    wait_for_shards(tmp_path / "out.npy.parts", 1, process)
+    with source.open("a") as stream:
+        stream.write('{"text": "mehr"}\n')
+    _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert "has changed since the work on it began" in errors
+
+
+def test_a_full_disk_is_one_line_and_the_work_goes_on_later(trained: Path, tmp_path: Path) -> None:
+    source, output = corpus(tmp_path / "texts.jsonl"), tmp_path / "out.npy"
+    line = " ".join(command(trained, source, output, *OPTIONS))
+    limited = subprocess.run(["bash", "-c", f"trap '' XFSZ; ulimit -f 100; {line}"], capture_output=True, check=False)
+    assert limited.returncode == 1
+    assert b"Traceback" not in limited.stderr
+    assert b"the same command goes on from there" in limited.stderr
+    assert not output.exists()
+    assert embed(trained, source, output, *OPTIONS).returncode == 0

@@ -1,0 +1,59 @@
+"""Bundles for other programs to read, one of them with weights beside the graph, and texts for them.
+
+Those of build/bundles are exported beforehand (`make test-readers` does it).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jinabert_onnx_export import export, graph
+from snippets import ROOT
+
+TRAINED = "tiny-de-en"
+OUTSIDE = "weights-outside"
+BUNDLES = (
+    TRAINED,
+    "plain-12h",
+    "plain-12h-bert-prefix",
+    "plain-4h",
+    "plain-6h-reglu",
+    "qk-post-norm-12h",
+    OUTSIDE,
+)
+
+
+@pytest.fixture(scope="session")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Each bundle's directory by name."""
+    outside = tmp_path_factory.mktemp("exported") / OUTSIDE
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(graph, "INLINE_LIMIT", 0)
+        export(ROOT / "tests" / "data" / "goldens" / "plain-4h", outside, ("fp32", "int8"))
+    assert (outside / "onnx" / "model.onnx_data").is_file()
+    made = ROOT / "build" / "bundles"
+    return {name: outside if name == OUTSIDE else made / name for name in BUNDLES}
+
+
+@pytest.fixture(scope="session")
+def texts() -> dict[str, list[str]]:
+    """For each bundle one batch of ragged texts, mostly padding, with one of more than 512 tokens.
+
+    Only the trained model knows German and English; the vocabulary of the others is t5, t6, and so on.
+    """
+    content = json.loads((ROOT / "tests/data/tiny-de-en/heldout.json").read_text("utf-8"))
+    pairs = [text for pair in content["pairs"][:6] for text in (pair["en"], pair["de"])]
+    words = np.random.default_rng(0).integers(5, 300, size=600)
+    made = [" ".join(f"t{word}" for word in words[:length]) for length in (1, 2, 600, 7, 31, 130)]
+    trained = [
+        "a",
+        *pairs,
+        "",
+        min(content["long"], key=len),
+        "Die Straßenbahn fährt über die Brücke, obwohl es schneit.",
+        'ÄÖÜ ß é — “quotes” and "others" 列车 100 %',
+    ]
+    return {name: trained if name == TRAINED else [*made, *pairs[:2]] for name in BUNDLES}

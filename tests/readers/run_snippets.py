@@ -1,0 +1,25 @@
+"""Run snippets of a page in the environment whose Python runs this, and save the `vectors` of each.
+
+The jobs come as JSON on stdin: a list of {"code", "directory", "output"}. Knows nothing of this project.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+import numpy as np
+
+
+def main() -> None:
+    for job in json.load(sys.stdin):
+        os.chdir(job["directory"])
+        names: dict[str, Any] = {"__name__": "snippet"}
+        exec(compile(job["code"], "snippet", "exec"), names)
+        np.save(job["output"], np.asarray(names["vectors"]))
+
+
+if __name__ == "__main__":
+    main()

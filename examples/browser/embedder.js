@@ -4,10 +4,13 @@
 
 const LIB = new URL('lib/', import.meta.url);
 
+/** Whether files are checked by their hashes, or by their sizes alone: browsers hash for https and localhost only. */
+export const HASHES = Boolean(globalThis.crypto?.subtle);
+
 /** A loaded bundle that turns text into vectors. Make one with `Embedder.load`. */
 export class Embedder {
   /**
-   * Fetch a bundle, check its files, and check what this browser computes with it.
+   * Fetch a bundle, check its files (see `HASHES`), and check what this browser computes with it.
    *
    * @param {URL} folder where the bundle is; ends with a slash.
    * @param {'fp32' | 'int8'} precision the weights and the arithmetic.
@@ -144,7 +147,7 @@ async function fetched(folder, name, expected, tell = () => {}) {
 }
 
 async function hasDigest(bytes, sha256) {
-  if (!globalThis.crypto?.subtle) return true; // browsers give it to https and localhost only
+  if (!HASHES) return true;
   const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
   return Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('') === sha256;
 }

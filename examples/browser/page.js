@@ -1,6 +1,6 @@
 // Wires index.html to the embedder: two sentences in, their similarity out, and everything that goes wrong in words.
 
-import { Embedder, cosine } from './embedder.js';
+import { Embedder, HASHES, cosine } from './embedder.js';
 
 const BUNDLE = new URL('bundle/', import.meta.url);
 const page = Object.fromEntries([...document.querySelectorAll('[id]')].map((element) => [element.id, element]));
@@ -35,7 +35,8 @@ async function load() {
     page.loading.value = done / total;
     page.status.textContent = `Loading the model: ${megabytes(done)} of ${megabytes(total)} MB`;
   });
-  page.status.textContent = `Model loaded and checked in ${((performance.now() - start) / 1000).toFixed(1)} s.`;
+  page.status.textContent = `Model loaded and checked in ${((performance.now() - start) / 1000).toFixed(1)} s.`
+    + (HASHES ? '' : ' Its files were checked by size only: the browser computes no hashes without https.');
 }
 
 async function compare() {

@@ -68,12 +68,15 @@ def open_index(path: Path, model: Embedder, new: bool) -> duckdb.DuckDBPyConnect
 
 
 def texts_below(folder: Path) -> Iterator[tuple[str, str]]:
-    """(file, text) of every .txt and .md that is not hidden; says on stderr which are not UTF-8."""
+    """(file, text) of every .txt and .md that is not hidden; says on stderr whose name or text is not UTF-8."""
     for file in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
         if file.suffix.lower() in (".txt", ".md") and file.is_file() and not hidden:
             try:
+                str(file).encode()  # as it will be stored
                 yield str(file), file.read_text("utf-8")
+            except UnicodeEncodeError:
+                sys.stderr.write(f"left out, its name is not UTF-8: {str(file)!r}\n")
             except UnicodeDecodeError:
                 sys.stderr.write(f"left out, not UTF-8: {file}\n")
 

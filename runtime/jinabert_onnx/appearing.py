@@ -26,5 +26,5 @@ def appearing(path: Path) -> Iterator[BinaryIO]:
         give_usual_permissions(Path(name))
         os.replace(name, path)
     except BaseException:
-        os.unlink(name)
+        Path(name).unlink(missing_ok=True)  # it may stand at its place already
         raise

@@ -27,6 +27,7 @@ from surroundings import PATIENCE, ROOT, documented
 
 HEADING = "In the browser"
 CACHE = ROOT / ".venv-examples-node" / "cache"
+ELSEWHERE = "elsewhere.example"  # a name of this machine that browsers do not take for it
 LOADED = re.compile(r"^Model loaded and checked in \d+\.\d s\.$")
 # Ragged on purpose: each row of five is one batch.
 TEXTS = [
@@ -100,6 +101,7 @@ def browser() -> Iterator[Browser]:
     program = shutil.which("chromium")
     assert program, "chromium is not installed; make test-examples installs it"
     flags = ["--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
+    flags.append(f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1")
     with sync_playwright() as playwright:
         yield playwright.chromium.launch(
             executable_path=program, args=[*flags, "--disable-sync"], chromium_sandbox=os.geteuid() != 0
@@ -196,6 +198,17 @@ def test_the_documented_module_is_used_as_documented(page: Page, site: Site, tra
     )
     expected = float(Embedder.similarity(vectors[:1], vectors[1:])[0, 0])
     assert float(said.value.text) == pytest.approx(expected, abs=2e-3)
+
+
+def test_without_https_it_says_that_files_were_checked_by_size_only(page: Page, site: Site) -> None:
+    page.goto(site.url.replace("127.0.0.1", ELSEWHERE))
+    status = page.locator("#status")
+    expect(status).to_have_text(
+        re.compile(r"^Model loaded and checked in \d+\.\d s\. Its files were checked by size only")
+    )
+    assert page.evaluate("globalThis.crypto.subtle === undefined")
+    assert compare(page, "Guten Tag.", "Guten Tag.") == 1
+    expect(status).to_contain_text("by size only")
 
 
 def test_tells_how_far_loading_is(page: Page, site: Site) -> None:

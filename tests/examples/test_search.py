@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import signal
@@ -184,6 +185,16 @@ def test_files_that_are_no_text_are_named_and_hidden_ones_left_out(small: Path) 
     done = run(small, "index", "texts")
     assert done.stdout == said(1, 2, 0, 4)
     assert re.search(r"^left out, not UTF-8: \S+/latin1\.txt$", done.stderr, re.MULTILINE)
+
+
+def test_a_file_whose_name_is_not_utf8_is_named_and_left_out(small: Path) -> None:
+    for name, text in ((b"a-gr\xfc\xdfe.txt", "Gr\u00fc\u00dfe"), (b"z.txt", "Ein Text danach.")):
+        (small / "texts" / os.fsdecode(name)).write_text(text, "utf-8")
+    done = run(small, "index", "texts")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == said(1, 2, 0, 5)
+    assert re.search(r"^left out, its name is not UTF-8: '\S+/a-gr\\udcfc\\udcdfe\.txt'$", done.stderr, re.MULTILINE)
+    assert run(small, "index", "texts").stdout == said(0, 3, 0, 5)
 
 
 def test_a_terminal_is_not_obeyed(small: Path) -> None:

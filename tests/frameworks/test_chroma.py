@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from chromadb.api import ClientAPI
 from conftest import RAGGED
-from jinabert_onnx import Embedder, InputError, InputTypeError, TruncationWarning
+from jinabert_onnx import Embedder, InputError, InputTypeError, TruncationError, TruncationWarning
 from jinabert_onnx.integrations.chroma import JinaBertEmbeddingFunction
 
 TEXTS = ["Mein Drucker funktioniert nicht.", "The meeting has been moved to Friday.", "Es regnet heute."]
@@ -156,6 +156,35 @@ def test_another_model_is_refused_for_a_collection(client: ClientAPI, trained: P
     with pytest.raises(InputError, match="normalize_embeddings=True"):
         JinaBertEmbeddingFunction(trained, normalize_embeddings=False).collection(client, "notes")
     assert first(client.get_collection("notes"), "My printer is broken.") == TEXTS[0]
+
+
+ALIKE = ({"head", "warn", "error"}, {"tail"}, {"mean"})
+TRUNCATIONS = ["head", "warn", "error", "tail", "mean"]
+
+
+@pytest.mark.parametrize("filled", TRUNCATIONS)
+def test_another_reading_of_long_texts_is_refused(client: ClientAPI, fp32: Embedder, filled: str):
+    fill(client, JinaBertEmbeddingFunction(fp32, truncation=filled))
+    (alike,) = [group for group in ALIKE if filled in group]
+    for truncation in TRUNCATIONS:
+        function = JinaBertEmbeddingFunction(fp32, truncation=truncation)
+        if truncation in alike:
+            assert function.collection(client, "notes").count() == 3
+        else:
+            with pytest.raises(InputError, match=f"truncation='{filled}', and '{truncation}' reads another part"):
+                function.collection(client, "notes")
+
+
+def test_readings_that_are_taken_for_alike_make_the_same_vectors(trained: Path):
+    long = ["printer " + "word " * 30 + "Friday"]
+    made = {name: JinaBertEmbeddingFunction(trained, max_length=16, truncation=name) for name in TRUNCATIONS}
+    with pytest.warns(TruncationWarning):
+        warned = made["warn"](long)
+    np.testing.assert_array_equal(warned, made["head"](long))
+    with pytest.raises(TruncationError):
+        made["error"](long)
+    for name in ("tail", "mean"):
+        assert np.abs(np.array(warned) - made[name](long)).max() > 0.001
 
 
 def test_a_collection_of_unknown_vectors_is_refused(client: ClientAPI, fp32: Embedder):

@@ -174,6 +174,30 @@ def test_a_closed_model_is_not_handed_out(trained: Path):
     assert len(JinaBertEmbeddings(trained, max_length=200).embed_query("a")) == 256
 
 
+@pytest.mark.parametrize("max_length", [None, 300])
+def test_a_length_that_was_set_on_one_object_does_not_reach_a_later_one(trained: Path, max_length: int | None):
+    first = JinaBertEmbeddings(trained, max_length=max_length)
+    asked = first.embedder.max_seq_length
+    first.embedder.max_seq_length = 16
+    later = JinaBertEmbeddings(trained, max_length=max_length)
+    assert later.embedder.max_seq_length == asked
+    assert first.embedder.max_seq_length == 16
+    assert JinaBertEmbeddings(trained, max_length=max_length).embedder is later.embedder
+    assert pickle.loads(pickle.dumps(first)).embed_query("word " * 30) == later.embed_query("word " * 30)
+
+
+def test_a_bundle_that_was_replaced_is_loaded_anew(trained: Path, other: Path, tmp_path: Path):
+    place = shutil.copytree(trained, tmp_path / "bundle")
+    before = JinaBertEmbeddings(place)
+    assert JinaBertEmbeddings(place).embedder is before.embedder
+    place.rename(tmp_path / "old")
+    shutil.copytree(other, place)
+    after = JinaBertEmbeddings(place)
+    assert after.fingerprint == Embedder.load(other).fingerprint != before.fingerprint
+    with pytest.raises(InputError, match="another space"):
+        pickle.loads(pickle.dumps(before)).embed_query("a")
+
+
 @pytest.mark.parametrize("shared", [False, True])
 def test_another_process_unpickles_it(trained: Path, shared: bool):
     embeddings = (

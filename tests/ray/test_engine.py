@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import OTHER, TRAINED, LiveCluster, done, planned, start, wait_for
+from conftest import NODES, OTHER, TRAINED, LiveCluster, done, planned, start, wait_for
 
 WORDS = ["Der", "Bahnhof", "ist", "links", "the", "printer", "does", "not", "work", "und", "das", "Wetter", "bleibt"]
 
@@ -21,10 +21,10 @@ def text(number: int) -> str:
     return " ".join(WORDS[(number + index) % len(WORDS)] for index in range(number * 37 % 161))
 
 
-def json_lines(path: Path, rows: int) -> Path:
-    """Every 50th row is bad, in one of three ways."""
+def json_lines(path: Path, rows: int, good: bool = False) -> Path:
+    """Every 50th row is bad, in one of three ways, or all are good."""
     lines = [json.dumps({"text": text(row), "id": row}) for row in range(rows)]
-    for row in range(0, rows, 50):
+    for row in () if good else range(0, rows, 50):
         lines[row] = ("{", '{"text": null}', '{"id": 1}')[row // 50 % 3]
     path.write_text("\n".join(lines), "utf-8")
     return path
@@ -44,11 +44,8 @@ def local(source: Path, output: Path, *options: str) -> Path:
 
 def require_same(found: Path, expected: Path) -> None:
     """Equal vectors in equal order, columns and metadata; equal lists of rows set aside; nothing else left."""
-    if found.suffix == ".npy":
-        np.testing.assert_array_equal(np.load(found), np.load(expected))
-    else:
-        tables = pq.read_table(found), pq.read_table(expected)
-        assert tables[0].equals(tables[1], check_metadata=True)
+    tables = pq.read_table(found), pq.read_table(expected)
+    assert tables[0].equals(tables[1], check_metadata=True)
     rejected = [path.with_name(f"{path.name}.rejected.jsonl").read_text("utf-8") for path in (found, expected)]
     assert rejected[0] == rejected[1]
     assert len(rejected[0].splitlines()) > 1
@@ -56,12 +53,15 @@ def require_same(found: Path, expected: Path) -> None:
 
 
 def test_json_lines_in_fp32_give_the_rows_of_the_local_engine(cluster: LiveCluster, tmp_path: Path) -> None:
-    source = json_lines(tmp_path / "texts.jsonl", 160)
+    source = json_lines(tmp_path / "texts.jsonl", 160, good=True)
     command = start(TRAINED, source, tmp_path / "ray.npy", address=cluster.address)
     assert command.end() == 0, command.told
     assert command.stdout.read_bytes() == b""
     assert "Ray: 3 workers of 1 CPU each" in command.told
-    require_same(tmp_path / "ray.npy", local(source, tmp_path / "local.npy"))
+    expected = np.load(local(source, tmp_path / "local.npy"))
+    np.testing.assert_array_equal(np.load(tmp_path / "ray.npy"), expected)
+    assert len(expected) == 160
+    assert not (tmp_path / "ray.npy.parts").exists()
 
 
 def test_parquet_in_int8_gives_the_rows_and_columns_of_the_local_engine(cluster: LiveCluster, tmp_path: Path) -> None:
@@ -136,12 +136,70 @@ def test_a_node_without_the_package_is_one_line(
         cluster.add_node()
     try:
         source = json_lines(tmp_path / "texts.jsonl", 1600)
-        command = start(TRAINED, source, tmp_path / "ray.npy", address=cluster.address)
+        command = start(TRAINED, source, tmp_path / "ray.parquet", address=cluster.address)
         assert command.end() == 1
     finally:
         cluster.kill_node()
     told = "error: a node cannot start workers (ModuleNotFoundError: No module named jinabert_onnx); install"
     assert told in command.told
+
+
+def test_a_shard_may_take_longer_than_ray_data_waits_for_progress(
+    cluster: LiveCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half an hour by default; here less than the workers take to start."""
+    monkeypatch.setenv("RAY_DATA_EXECUTION_NO_PROGRESS_TIMEOUT_S", "0.1")
+    source = json_lines(tmp_path / "texts.jsonl", 40)
+    command = start(TRAINED, source, tmp_path / "ray.parquet", address=cluster.address)
+    assert command.end() == 0, command.told
+
+
+def test_what_ray_data_raises_is_one_line(
+    cluster: LiveCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of its own, which is none of `ray.exceptions`, raised where it raises it."""
+    (tmp_path / "callback.py").write_text(
+        "from ray.data._internal.execution.execution_callback import ExecutionCallback\n"
+        "from ray.data.exceptions import ExecutionTimeoutError\n"
+        "class Fails(ExecutionCallback):\n"
+        "    def on_execution_step(self, executor):\n"
+        "        raise ExecutionTimeoutError('no progress\\nof many lines')\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("RAY_DATA_EXECUTION_CALLBACKS", "callback.Fails")
+    source = json_lines(tmp_path / "texts.jsonl", 40)
+    command = start(TRAINED, source, tmp_path / "ray.parquet", address=cluster.address)
+    assert command.end() == 1
+    assert "error: Ray: ExecutionTimeoutError: no progress; its logs are in /tmp/ray on each node" in command.told
+    assert "Traceback" not in command.told
+    assert "0 of 3 shards are done, the same command goes on from there" in command.told
+
+
+def test_a_cluster_without_room_left_ends_the_wait(
+    cluster: LiveCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With less patience than the command has, which is minutes."""
+    patience = "from jinabert_onnx.corpus import ray_engine as e; e._LOOK, e._NO_ROOM = 0.5, 2.0"
+    (tmp_path / "sitecustomize.py").write_text(patience)
+    source = json_lines(tmp_path / "texts.jsonl", 1600)
+    output = tmp_path / "ray.parquet"
+    with monkeypatch.context() as environment:
+        environment.setenv("PYTHONPATH", str(tmp_path))
+        command = start(TRAINED, source, output, address=cluster.address)
+    wait_for(lambda: done(output) > 3 or command.process.poll() is not None, "a beginning")
+    for _ in range(NODES):
+        cluster.kill_node()
+    try:
+        assert command.process.poll() is None
+        assert command.end() == 1
+    finally:
+        for _ in range(NODES):
+            cluster.add_node()
+        cluster.cluster.wait_for_nodes()
+    assert "error: no node of the Ray cluster has had 1 CPU for a worker for 2 seconds; start nodes" in command.told
+    assert "Traceback" not in command.told
+    assert re.search(r"failed; \d+ of 100 shards are done, the same command goes on from there", command.told)
+    assert planned(output)
 
 
 @pytest.mark.parametrize(

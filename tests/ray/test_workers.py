@@ -6,11 +6,13 @@ import pickle
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import TRAINED
 from jinabert_onnx import ClusterError, Embedder
+from jinabert_onnx.corpus import parts
 from jinabert_onnx.corpus.plan import Loading, Plan, Settings, Shard, Source
 from jinabert_onnx.corpus.ray_engine import ATTEMPTS, Pool, Worker, choose_pool
 from jinabert_onnx.version import __version__
@@ -48,13 +50,15 @@ def test_an_empty_cluster_is_refused() -> None:
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:
-    """Two texts, in a directory for parts."""
+    """Of two texts; kept in the directory of the test, which is that of the parts too."""
     path = tmp_path / "texts.txt"
     path.write_text("one\ntwo")
     with Embedder.load(TRAINED) as model:
         fingerprint, width, length = str(model.fingerprint), 256, model.max_seq_length
     source = Source(str(path), path.stat().st_size, path.stat().st_mtime_ns)
-    return Plan((source,), "text", "text", (), "npy", Settings(length), "tiny", fingerprint, width, 2, 2)
+    plan = Plan((source,), "text", "text", (), "npy", Settings(length), "tiny", fingerprint, width, 2, 2)
+    parts.keep(tmp_path, plan, [SHARD])
+    return plan
 
 
 SHARD = Shard(index=0, source=0, first=0, rows=2, start=0, stop=7)
@@ -81,6 +85,19 @@ def test_a_node_that_does_not_see_the_input_or_the_parts_is_refused(plan: Plan, 
     assert "does not see" in failure(plan, tmp_path / "elsewhere")
     Path(plan.sources[0].path).unlink()
     assert f"does not see {plan.sources[0].path}; input and output must lie on a file system" in failure(plan, tmp_path)
+
+
+@pytest.mark.parametrize("kept", [None, "of other work"])
+def test_a_node_with_a_directory_of_its_own_for_the_parts_is_refused(
+    plan: Plan, tmp_path: Path, kept: str | None
+) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    if kept is not None:
+        parts.keep(own, replace(plan, shard_rows=1), [SHARD])
+    before = sorted(own.iterdir())
+    assert f"does not see the work in {own}; input and output must lie on a file system" in failure(plan, own)
+    assert sorted(own.iterdir()) == before
 
 
 def test_an_input_that_changes_on_the_way_is_refused(plan: Plan, tmp_path: Path) -> None:

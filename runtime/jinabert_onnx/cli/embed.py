@@ -46,7 +46,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "array; parquet: columns row and embedding (default: by the ending of --output, otherwise jsonl)",
     )
     parser.add_argument(
-        "--text-column", default="text", metavar="NAME", help="column of the texts (default: %(default)s)"
+        "--text-column", metavar="NAME", help="column of the texts, in files that have columns (default: text)"
     )
     parser.add_argument(
         "--keep", nargs="+", default=[], metavar="COLUMN", help="columns of the input that Parquet output has too"
@@ -119,12 +119,14 @@ def _is_corpus(arguments: argparse.Namespace, kind: str) -> bool:
     to_file = (
         kind in ("npy", "parquet") and output is not None and (Path(output).is_file() or not Path(output).exists())
     )
-    if is_file and to_file and Path(source).exists():
-        return Path(source).is_file() or Path(source).is_dir()
+    if is_file and to_file and (Path(source).is_file() or Path(source).is_dir()):
+        return True
     if has_columns and Path(source).exists():
         raise InputError(f"{source}: vectors of such files go to Parquet or .npy; give --output FILE.parquet")
-    if kind == "parquet" or arguments.keep or arguments.engine != "local":
-        raise InputError("parquet, --keep and --engine ray are for files; give --input FILE and --output FILE.parquet")
+    if kind == "parquet" or arguments.keep or arguments.text_column is not None or arguments.engine != "local":
+        raise InputError(
+            "parquet, --text-column, --keep and --engine ray are for files; give --input FILE and --output FILE.parquet"
+        )
     return False
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from jinabert_onnx.appearing import appearing
+from jinabert_onnx.errors import InputError
 from jinabert_onnx.permissions import give_usual_permissions
 
 from .plan import Plan, Shard
-from .shards import REJECTED, ShardResult, result_of
+from .shards import REJECTED, ShardResult, discard, result_of
 
 
 def join(plan: Plan, shards: Sequence[Shard], directory: Path, output: Path) -> ShardResult:
@@ -31,9 +32,8 @@ def join(plan: Plan, shards: Sequence[Shard], directory: Path, output: Path) -> 
     _join_rejected(shards, results, directory, rejected_of(output))
     if total.rows or not total.rejected:
         joined = directory / f"joined.{plan.output}"  # in there, where a kill leaves it to be cleaned up
-        paths = [directory / f"{shard.name}.{plan.output}" for shard in shards]
         with joined.open("wb") as stream:
-            _join_vectors(plan, paths, total.rows, stream)
+            _join_vectors(plan, _parts(plan, shards, results, directory), total.rows, stream)
             stream.flush()
             os.fsync(stream.fileno())
         give_usual_permissions(joined)
@@ -46,14 +46,38 @@ def rejected_of(output: Path) -> Path:
     return output.with_name(f"{output.name}{REJECTED}")
 
 
-def _join_vectors(plan: Plan, paths: Sequence[Path], rows: int, stream: BinaryIO) -> None:
+def _parts(plan: Plan, shards: Sequence[Shard], results: Sequence[ShardResult], directory: Path) -> Iterator[Any]:
+    """What each shard holds, an array (rows, width) or a table; one that is damaged will be made anew."""
+    for shard, result in zip(shards, results, strict=True):
+        path = directory / f"{shard.name}.{plan.output}"
+        try:
+            part = _read(path, plan)
+        except InputError:
+            part = None
+        if part is None or len(part) != result.rows:
+            discard(shard, directory)
+            raise InputError(f"{path}: is damaged; the same command makes this shard anew")
+        yield part
+
+
+def _read(path: Path, plan: Plan) -> Any:
     if plan.output == "parquet":
         from . import parquet_out
 
-        parquet_out.join(paths, stream)
+        return parquet_out.read(path)
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _join_vectors(plan: Plan, parts: Iterator[Any], rows: int, stream: BinaryIO) -> None:
+    if plan.output == "parquet":
+        from . import parquet_out
+
+        parquet_out.join(parts, stream)
         return
-    for number, path in enumerate(paths):
-        vectors = np.load(path, allow_pickle=False)  # (rows of the shard, width)
+    for number, vectors in enumerate(parts):
         if number == 0:
             header = np.lib.format.header_data_from_array_1_0(vectors)
             np.lib.format.write_array_header_1_0(stream, {**header, "shape": (rows, vectors.shape[1])})

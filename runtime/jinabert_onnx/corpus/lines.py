@@ -99,6 +99,15 @@ def _after_mark(stream: BinaryIO) -> int:
 
 
 def _line_places(stream: BinaryIO, position: int) -> Iterator[Place]:
+    for line in _whole_lines(stream, position):
+        record = line.record
+        if isinstance(record, bytes):
+            record = record.removesuffix(b"\n").removesuffix(b"\r")
+        yield Place(line.start, line.stop, record)
+
+
+def _whole_lines(stream: BinaryIO, position: int) -> Iterator[Place]:
+    """Lines with their ends, as bytes, or why a line is not taken."""
     while line := stream.readline(LARGEST_ROW):
         start, record = position, None
         position += len(line)
@@ -106,23 +115,28 @@ def _line_places(stream: BinaryIO, position: int) -> Iterator[Place]:
             record = f"longer than {LARGEST_ROW >> 20} MiB"
             line = stream.readline(LARGEST_ROW)
             position += len(line)
-        yield Place(start, position, record or line.removesuffix(b"\n").removesuffix(b"\r"))
+        yield Place(start, position, record or line)
 
 
 def _csv_places(stream: BinaryIO, position: int, delimiter: str) -> Iterator[Place]:
     """Records, of which one may take several lines. Empty lines are none, as everywhere in CSV."""
     csv.field_size_limit(LARGEST_ROW)
     consumed = position
+    too_long = False
 
     def lines() -> Iterator[str]:
-        nonlocal consumed
-        while line := stream.readline(LARGEST_ROW):
-            consumed += len(line)
-            yield line.decode(_AS_BYTES)
+        nonlocal consumed, too_long
+        for line in _whole_lines(stream, position):
+            consumed = line.stop
+            if isinstance(line.record, bytes):
+                yield line.record.decode(_AS_BYTES)
+            else:
+                too_long = True
+                yield "\n"  # ends the record, which is bad whatever it holds
 
-    reader = csv.reader(lines(), delimiter=delimiter)
+    reader = csv.reader(lines(), delimiter=delimiter, strict=True)
     while True:
-        start = consumed
+        start, too_long = consumed, False
         record: Record
         try:
             record = next(reader)
@@ -130,6 +144,8 @@ def _csv_places(stream: BinaryIO, position: int, delimiter: str) -> Iterator[Pla
             return
         except csv.Error as error:
             record = f"cannot be read as CSV: {error}"
+        if too_long:
+            record = f"longer than {LARGEST_ROW >> 20} MiB"
         if record:
             yield Place(start, consumed, record)
 
@@ -162,6 +178,8 @@ def _json_row(number: int, line: bytes, text_column: str, keep: Sequence[str]) -
         kept = tuple(_as_text(found.get(name)) for name in keep)
     except UnicodeEncodeError:
         return bad(number, "a kept column is not valid Unicode (half of a surrogate pair)")
+    except RecursionError:
+        return bad(number, "a kept column is nested too deeply")
     return of_value(number, found[text_column], kept)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from jinabert_onnx.errors import InputError, first_line
 from jinabert_onnx.vector_types import AnyVectors
 
 from . import tables
@@ -21,6 +22,7 @@ import pyarrow as pa  # isort: skip - after `tables`, which says what to install
 import pyarrow.parquet as pq  # isort: skip
 
 ROW, EMBEDDING = "row", "embedding"
+_ENCODED = (pa.DictionaryScalar, pa.RunEndEncodedScalar)
 _GROUP_BYTES = 32 << 20  # of a row group of the output, about
 
 
@@ -31,7 +33,7 @@ def to_bytes(plan: Plan, rows: list[Row], vectors: AnyVectors) -> bytes:
     embedding = pa.FixedSizeListArray.from_arrays(values, width)
     columns = [pa.array([row.number for row in rows], pa.int64())]
     for index, kind in enumerate(kept_types(plan)):
-        columns.append(pa.array([_value(row.kept[index]) for row in rows], kind))
+        columns.append(_column(plan.keep[index], kind, [row.kept[index] for row in rows]))
     names = [ROW, *plan.keep, EMBEDDING]
     table = pa.table([*columns, embedding], names).replace_schema_metadata(metadata_of(plan))
     stream = io.BytesIO()
@@ -56,24 +58,30 @@ def kept_types(plan: Plan) -> list[Any]:
         return [pa.string()] * len(plan.keep)
     schema = tables.schema_of(Path(plan.sources[0].path), plan.kind)
     kinds = [schema.field(name).type for name in plan.keep]
-    return [kind.value_type if pa.types.is_dictionary(kind) else kind for kind in kinds]
+    encoded = (pa.types.is_dictionary, pa.types.is_run_end_encoded)
+    return [kind.value_type if any(test(kind) for test in encoded) else kind for kind in kinds]
 
 
-def join(parts: Iterable[Path], stream: BinaryIO) -> None:
+def read(path: Path) -> pa.Table:
+    """A part.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    with tables.reading(path):
+        return pq.read_table(path, partitioning=None)
+
+
+def join(parts: Iterator[pa.Table], stream: BinaryIO) -> None:
     """One file of many, in order; row groups of some ten thousand rows, of which one is in memory at a time."""
-    writer, gathered, size = None, [], 0
-    for part in parts:
-        table = pq.read_table(part, partitioning=None)
-        writer = writer or _writer(stream, table.schema)
-        gathered.append(table)
-        size += table.nbytes
-        if size >= _GROUP_BYTES:
-            writer.write_table(pa.concat_tables(gathered), row_group_size=1 << 20)
-            gathered, size = [], 0
-    assert writer is not None  # there is always a shard
-    if gathered:
+    gathered = [next(parts)]  # there is always a shard
+    with _writer(stream, gathered[0].schema) as writer:
+        for table in parts:
+            if sum(before.nbytes for before in gathered) >= _GROUP_BYTES:
+                writer.write_table(pa.concat_tables(gathered), row_group_size=1 << 20)
+                gathered = []
+            gathered.append(table)
         writer.write_table(pa.concat_tables(gathered), row_group_size=1 << 20)
-    writer.close()
 
 
 def _writer(stream: Any, schema: pa.Schema) -> pq.ParquetWriter:
@@ -92,5 +100,21 @@ def _compression(schema: pa.Schema, others: list[str]) -> dict[str, str]:
     return {EMBEDDING: "none", **dict.fromkeys(others, "zstd")}
 
 
+def _column(name: str, kind: pa.DataType, values: list[Any]) -> pa.Array:
+    """Values of one row each, text or pyarrow's scalars, as a column."""
+    try:
+        return pa.array([_value(value) for value in values], kind)
+    except (TypeError, pa.ArrowException):  # of scalars of nested types with nulls in them
+        pass
+    try:
+        return pa.array([value.as_py() if isinstance(value, pa.Scalar) else value for value in values], kind)
+    except (TypeError, ValueError) as error:  # pyarrow's own are ValueErrors too
+        raise InputError(f"column {name!r} of type {kind} cannot be kept ({first_line(error)})") from error
+
+
 def _value(value: Any) -> Any:
-    return value.as_py() if isinstance(value, pa.DictionaryScalar) else value
+    if not isinstance(value, pa.Scalar):
+        return value
+    if not value.is_valid:
+        return None
+    return value.as_py() if isinstance(value, _ENCODED) else value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,7 +45,7 @@ def taken(output: Path) -> Iterator[Path]:
         yield directory
     finally:
         if not (directory / _PLAN).exists() and _is_ours(lock, directory):
-            shutil.rmtree(directory, ignore_errors=True)
+            remove(directory)
         os.close(lock)
 
 
@@ -61,14 +60,16 @@ def kept(directory: Path) -> tuple[Plan, list[Shard]] | None:
         return None
     try:
         return from_json(path.read_text("utf-8"))
-    except InputError as error:
+    except (InputError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: {error}; remove {directory} to start again") from error
 
 
 def keep(directory: Path, plan: Plan, shards: Sequence[Shard]) -> None:
     """Write the plan down. Raises OSError."""
     with appearing(directory / _PLAN) as stream:
-        stream.write(to_json(plan, shards).encode("utf-8"))
+        stream.write(to_json(plan, shards).encode("ascii"))
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def require_same(directory: Path, before: Plan, asked: Plan) -> None:
@@ -86,10 +87,14 @@ def require_same(directory: Path, before: Plan, asked: Plan) -> None:
 
 
 def remove(directory: Path) -> None:
-    """Remove all of it; a kill on the way leaves no plan of which parts are missing."""
-    with contextlib.suppress(FileNotFoundError):
-        (directory / _PLAN).unlink()
-    shutil.rmtree(directory, ignore_errors=True)
+    """Remove all of it: first the plan, of which no part must be missing, last the lock, which keeps others out."""
+    (directory / _PLAN).unlink(missing_ok=True)
+    for path in directory.iterdir():
+        if path.name != _LOCK:
+            path.unlink(missing_ok=True)
+    (directory / _LOCK).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # not empty: another process has just begun
+        directory.rmdir()
 
 
 def _foreign(directory: Path) -> bool:

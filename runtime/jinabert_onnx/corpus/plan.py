@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -83,6 +84,8 @@ class Plan:
         width: numbers of a vector as it is stored.
         shard_rows: most rows of a shard.
         rows: of all files.
+        prompt: what stands before each text.
+        limits: of int8 and uint8 vectors, which the bundle holds, by name.
     """
 
     sources: tuple[Source, ...]
@@ -96,6 +99,13 @@ class Plan:
     width: int
     shard_rows: int
     rows: int
+    prompt: str = ""
+    limits: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits that stand for the plan: a shard that was made by another one is no part of this."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode("ascii")).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -121,7 +131,7 @@ class Shard:
 def to_json(plan: Plan, shards: Sequence[Shard]) -> str:
     """A plan and its shards as text."""
     rows = [[getattr(shard, field.name) for field in fields(Shard)] for shard in shards]
-    return json.dumps({"schema": SCHEMA, "plan": asdict(plan), "shards": rows}, ensure_ascii=False)
+    return json.dumps({"schema": SCHEMA, "plan": asdict(plan), "shards": rows})
 
 
 def from_json(text: str) -> tuple[Plan, list[Shard]]:
@@ -144,7 +154,7 @@ def from_json(text: str) -> tuple[Plan, list[Shard]]:
 def differences(kept: Plan, asked: Plan) -> list[str]:
     """What is not the same in two plans, each in words; "" of none."""
     found = []
-    for name in ("kind", "text_column", "keep", "output", "model", "fingerprint", "shard_rows"):
+    for name in ("kind", "text_column", "keep", "output", "model", "fingerprint", "prompt", "limits", "shard_rows"):
         found += _difference(name, getattr(kept, name), getattr(asked, name))
     for field in fields(Settings):
         found += _difference(field.name, getattr(kept.settings, field.name), getattr(asked.settings, field.name))
@@ -165,6 +175,7 @@ def _plan_of(record: dict[str, Any]) -> Plan:
             **record,
             "sources": tuple(Source(**source) for source in record["sources"]),
             "keep": tuple(record["keep"]),
+            "limits": tuple((name, limit) for name, limit in record["limits"]),
             "settings": Settings(**record["settings"]),
         }
     )

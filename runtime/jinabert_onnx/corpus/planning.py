@@ -20,11 +20,24 @@ KINDS = {
     ".arrow": "arrow",
     ".feather": "arrow",
 }
+_UNPACK = "unpack it first"
+_FOREIGN = {
+    ".json": "write it as JSON lines, one object a line, in a file that ends in .jsonl",
+    ".pq": "Parquet files must end in .parquet",
+    ".xlsx": "save it as CSV",
+    **dict.fromkeys((".gz", ".bz2", ".xz", ".zst", ".zip"), _UNPACK),
+}
 OWN_COLUMNS = ("row", "embedding")
 
 
 def kind_of(path: Path) -> str:
-    """How a file is read, by its ending; what has another is text, a line a row."""
+    """How a file is read, by its ending; what has another is text, a line a row.
+
+    Raises:
+        InputError: the ending is one of files that hold no such lines.
+    """
+    if path.suffix.lower() in _FOREIGN:
+        raise InputError(f"{path}: cannot be read as it is; {_FOREIGN[path.suffix.lower()]}")
     return KINDS.get(path.suffix.lower(), "text")
 
 
@@ -116,6 +129,9 @@ def _types(path: Path, kind: str, text_column: str) -> dict[str, str]:
     from . import tables
 
     schema = tables.schema_of(path, kind)
+    twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
+    if twice:
+        raise InputError(f"{path}: has two columns {twice[0]!r}; rename one")
     if text_column in schema.names and not tables.is_text(schema.field(text_column).type):
         raise InputError(f"{path}: column {text_column!r} is {schema.field(text_column).type}, not text")
     return {field.name: str(field.type) for field in schema}

@@ -13,8 +13,9 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,16 +26,19 @@ from jinabert_onnx.fingerprint import Fingerprint, fingerprint_of
 from jinabert_onnx.progress import Progress
 from jinabert_onnx.version import __version__
 
+from . import parts
 from .plan import Loading, Plan, Shard
 from .shards import embed_shard
 
 if TYPE_CHECKING:
-    from types import ModuleType
+    from types import FrameType, ModuleType
 
 _ANSWER = 10.0  # seconds in which a cluster's port must take a connection
 ATTEMPTS = 4  # workers that one shard may end before it is given up
 _MARK = ".attempts-"
 _MOST_CPUS = 4  # most CPUs an actor where --threads leaves it open
+_LOOK = 10.0  # seconds between looks at what nodes there are
+_NO_ROOM = 300.0  # seconds without room for an actor; a cloud needs minutes for a new node
 _IDLE = 0.1  # share of the CPUs that may be left over by actors of more CPUs
 
 logger = logging.getLogger("jinabert_onnx")
@@ -68,7 +72,8 @@ class Worker:
 
     def _embed(self, shard: Shard) -> str:
         try:
-            _check_node(self._plan, self._directory, self._version)
+            if self._embedder is None:
+                _check_node(self._plan, self._directory, self._version)
             with counted_attempt(self._directory, shard):
                 if self._embedder is None:  # not before: a model that is too large must not end workers for ever
                     self._embedder = _load(self._plan, self._loading)
@@ -90,13 +95,11 @@ def embed(plan: Plan, shards: Sequence[Shard], directory: Path, loading: Loading
         return
     ray = import_ray()
     with redirect_stdout(sys.stderr), _connected(ray):  # Ray tells of lost nodes on stdout, which is for results
-        pool = choose_pool([node["Resources"] for node in ray.nodes() if node["Alive"]], loading, len(shards))
+        pool = choose_pool(_live(ray), loading, len(shards))
         sys.stderr.write(f"jinabert-onnx: Ray: {_described(pool)}\n")
-        try:
+        with _watched(ray, pool):
             for rows in _run(ray, plan, shards, directory, loading, pool):
                 progress.advance(rows)
-        except (ray.exceptions.RayError, ImportError) as error:
-            raise ClusterError(_said_by_ray(error)) from error
 
 
 def choose_pool(nodes: Sequence[Mapping[str, float]], loading: Loading, shards: int) -> Pool:
@@ -109,14 +112,25 @@ def choose_pool(nodes: Sequence[Mapping[str, float]], loading: Loading, shards: 
         ClusterError: no node has room for an actor.
     """
     gpus = 1 if loading.provider == "cuda" else 0
-    sizes = [(int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in nodes]
-    cpus = _cpus_of_an_actor([cpus for cpus, _ in sizes]) if isinstance(loading.threads, str) else loading.threads
-    actors = sum(min(node // cpus, node_gpus) if gpus else node // cpus for node, node_gpus in sizes)
+    sizes = [int(node.get("CPU", 0)) for node in nodes]
+    cpus = _cpus_of_an_actor(sizes) if isinstance(loading.threads, str) else loading.threads
+    actors = _room(nodes, cpus, gpus)
     if not actors:
-        wanted = f"{_cpus(cpus)}{' and a GPU' if gpus else ''}"
-        largest = _cpus(max((node for node, _ in sizes), default=0))
-        raise ClusterError(f"no node of the Ray cluster has {wanted} for a worker; its largest has {largest}")
+        largest = _cpus(max(sizes, default=0))
+        raise ClusterError(
+            f"no node of the Ray cluster has {_size(cpus, gpus)} for a worker; its largest has {largest}"
+        )
     return Pool(min(actors, shards), cpus, gpus)
+
+
+def _room(nodes: Sequence[Mapping[str, float]], cpus: int, gpus: int) -> int:
+    """Actors of so many CPUs and GPUs that nodes with these resources can hold."""
+    sizes = [(int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in nodes]
+    return sum(min(node // cpus, node_gpus // gpus) if gpus else node // cpus for node, node_gpus in sizes)
+
+
+def _live(ray: ModuleType) -> list[Mapping[str, float]]:
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def _cpus_of_an_actor(nodes: Sequence[int]) -> int:
@@ -129,11 +143,28 @@ def _cpus_of_an_actor(nodes: Sequence[int]) -> int:
 def _run(
     ray: ModuleType, plan: Plan, shards: Sequence[Shard], directory: Path, loading: Loading, pool: Pool
 ) -> Iterator[int]:
-    """The rows of each shard that is done; lost actors and their tasks start anew, which Ray Data does for ever."""
+    """The rows of each shard that is done. Raises ClusterError, whatever Ray Data raises."""
+    try:
+        for row in _results(ray, plan, shards, directory, loading, pool).iter_rows():
+            if row["failure"]:
+                raise ClusterError(row["failure"])
+            yield row["rows"]
+    except ClusterError:
+        raise
+    except Exception as error:
+        raise ClusterError(_said_by_ray(error)) from error
+
+
+def _results(
+    ray: ModuleType, plan: Plan, shards: Sequence[Shard], directory: Path, loading: Loading, pool: Pool
+) -> Any:
+    """The work as a data set of Ray Data; lost actors and their tasks start anew, which it does for ever."""
     positions = ray.data.from_items(
         [{"position": position} for position in range(len(shards))], override_num_blocks=len(shards)
     )
-    results = positions.map_batches(
+    if hasattr(positions.context, "execution_no_progress_timeout_s"):  # older Ray has none
+        positions.context.execution_no_progress_timeout_s = -1  # of this data set alone; a shard may take hours
+    return positions.map_batches(
         Worker,
         batch_size=1,
         # One task at a time: what waits at an actor cannot go to another that is free.
@@ -142,10 +173,43 @@ def _run(
         num_cpus=pool.cpus,
         num_gpus=pool.gpus,
     )
-    for row in results.iter_rows():
-        if row["failure"]:
-            raise ClusterError(row["failure"])
-        yield row["rows"]
+
+
+@contextmanager
+def _watched(ray: ModuleType, pool: Pool) -> Iterator[None]:
+    """Fail once no live node has had room for an actor for a while: Ray Data would wait for ever, in silence.
+
+    Ends the wait as Ctrl-C does, which Ray heeds wherever it is. So it works in the main thread, and not on Windows.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        yield
+        return
+    had_room, lost = time.monotonic(), False
+
+    def look(number: int, frame: FrameType | None) -> None:
+        nonlocal had_room, lost
+        with suppress(Exception):  # a head that does not answer is Ray's to notice
+            if _room(_live(ray), pool.cpus, pool.gpus):
+                had_room = time.monotonic()
+        if time.monotonic() - had_room > _NO_ROOM:
+            lost = True
+            raise KeyboardInterrupt
+
+    handler = signal.signal(signal.SIGALRM, look)
+    timer = signal.setitimer(signal.ITIMER_REAL, _LOOK, _LOOK)
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not lost:
+            raise
+        wanted = _size(pool.cpus, pool.gpus)
+        raise ClusterError(
+            f"no node of the Ray cluster has had {wanted} for a worker for {_NO_ROOM:.0f} seconds; "
+            "start nodes, and the same command goes on"
+        ) from None
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *timer)
+        signal.signal(signal.SIGALRM, handler)
 
 
 def import_ray() -> ModuleType:
@@ -210,9 +274,13 @@ def _check_node(plan: Plan, directory: Path, version: str) -> None:
     """Refuse a node that would compute something else, or write where nobody looks."""
     if version != __version__:
         raise ClusterError(f"has jinabert-onnx {__version__}, and the command ran with {version}; install the same")
-    for path in (*(Path(source.path) for source in plan.sources), directory):
-        if not path.exists():
-            raise ClusterError(f"does not see {path}; input and output must lie on a file system that all nodes share")
+    shared = "input and output must lie on a file system that all nodes share"
+    for source in plan.sources:
+        if not Path(source.path).exists():
+            raise ClusterError(f"does not see {source.path}; {shared}")
+    found = parts.kept(directory)  # the directory alone may be another, of this node
+    if found is None or found[0] != plan:
+        raise ClusterError(f"does not see the work in {directory}; {shared}")
 
 
 def _for_actors(plan: Plan, loading: Loading, pool: Pool) -> Loading:
@@ -269,12 +337,16 @@ def _said_by_ray(error: BaseException) -> str:
     if isinstance(error, ImportError) or "creation task" in str(error):
         last = str(error).strip().splitlines()[-1]
         return f"a node cannot start workers ({last}); install jinabert-onnx[cpu,ray] {__version__} on every node"
-    return f"Ray: {first_line(error)}; its logs are in /tmp/ray on each node"
+    return f"Ray: {type(error).__name__}: {first_line(error)}; its logs are in /tmp/ray on each node"
 
 
 def _described(pool: Pool) -> str:
     workers = "1 worker" if pool.actors == 1 else f"{pool.actors} workers"
-    return f"{workers} of {_cpus(pool.cpus)}{' and a GPU' if pool.gpus else ''} each"
+    return f"{workers} of {_size(pool.cpus, pool.gpus)} each"
+
+
+def _size(cpus: int, gpus: int) -> str:
+    return f"{_cpus(cpus)}{' and a GPU' if gpus else ''}"
 
 
 def _cpus(count: int) -> str:

@@ -20,24 +20,28 @@ from jinabert_onnx.progress import Progress
 from . import local_engine, parts, planning
 from .joining import join, rejected_of
 from .plan import Loading, Plan, Settings, Shard, Source
-from .shards import ShardResult, missing
+from .shards import ShardResult, limits_of, missing, require_unchanged
 
 ENGINES = ("local", "ray")
 SHARD_ROWS = 4096
+TEXT_COLUMN = "text"
 
 Note = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a user asks for; `max_length` None is the model's own. `output` ends in .parquet, or is a .npy file."""
+    """What a user asks for; `output` ends in .parquet, or is a .npy file.
+
+    `max_length` None is the model's own, `text_column` None is "text".
+    """
 
     input: Path
     output: Path
     kind: str
     loading: Loading
     settings: Settings
-    text_column: str = "text"
+    text_column: str | None = None
     keep: tuple[str, ...] = ()
     max_length: int | None = None
     shard_rows: int = SHARD_ROWS
@@ -56,7 +60,9 @@ def run(job: Job, note: Note) -> ShardResult:
     require_range("shard_rows", job.shard_rows, 1, None)
     sources, kind = planning.find_sources(job.input)
     keep = tuple(dict.fromkeys(job.keep))
-    planning.require_columns(sources, kind, job.text_column, keep)
+    if kind == "text" and job.text_column is not None:
+        raise InputError(f"{job.input}: is read as lines of text, which have no column {job.text_column!r}")
+    planning.require_columns(sources, kind, job.text_column or TEXT_COLUMN, keep)
     if job.kind == "parquet":
         import_module(f"{__package__}.parquet_out")  # says what to install before anything is done
     if job.engine == "ray":
@@ -70,6 +76,8 @@ def run(job: Job, note: Note) -> ShardResult:
         plan, shards = _begin(asked, directory, note)
         try:
             _embed(job, plan, shards, directory, embedder)
+            for source in plan.sources:
+                require_unchanged(source)
             result = join(plan, shards, directory, output)
         except (KeyboardInterrupt, OSError, ClusterError) as error:
             left = len(missing(plan, shards, directory))
@@ -86,6 +94,8 @@ def run(job: Job, note: Note) -> ShardResult:
 def _require_outputs_place(job: Job) -> None:
     if job.output.resolve().parent == job.input.resolve():
         raise InputError(f"{job.output}: lies in the input, and would be read by the next run; give another --output")
+    if rejected_of(job.output.resolve()) == job.input.resolve():
+        raise InputError(f"{job.input}: is where rows set aside are listed, and would be replaced; rename it")
     if job.kind == "npy" and job.keep:
         raise InputError("--keep is for Parquet, and a .npy file holds vectors alone; give --output FILE.parquet")
 
@@ -104,7 +114,7 @@ def _plan(job: Job, sources: Sequence[Source], kind: str, keep: tuple[str, ...],
     return Plan(
         sources=tuple(sources),
         kind=kind,
-        text_column=job.text_column,
+        text_column=job.text_column or TEXT_COLUMN,
         keep=keep,
         output=job.kind,
         settings=settings,
@@ -113,6 +123,8 @@ def _plan(job: Job, sources: Sequence[Source], kind: str, keep: tuple[str, ...],
         width=none.shape[1],
         shard_rows=job.shard_rows,
         rows=0,
+        prompt=embedder.default_prompt,
+        limits=limits_of(embedder, settings.output_dtype),
     )
 
 

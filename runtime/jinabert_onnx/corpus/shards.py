@@ -20,6 +20,7 @@ from jinabert_onnx import encoding
 from jinabert_onnx.appearing import appearing
 from jinabert_onnx.embedder import Embedder
 from jinabert_onnx.errors import InputError, MemoryLimitError
+from jinabert_onnx.fingerprint import fingerprint_of
 from jinabert_onnx.progress import Progress
 from jinabert_onnx.stopping import Limits
 from jinabert_onnx.vector_types import AnyVectors
@@ -69,30 +70,67 @@ def embed_shard(
     """
     started = time.monotonic()
     source = plan.sources[shard.source]
+    require_model(plan, embedder)
     require_unchanged(source)
     blocks = [_embed(plan, [], embedder)]  # the type and width of vectors, whatever follows
     for rows in _blocks(read_rows(plan, shard)):
         blocks.append(_embed(plan, rows, embedder))
         if advance is not None:
             advance(len(rows))
+    require_unchanged(source)  # nor has it changed meanwhile
     good = [row for block in blocks for row in block.rows]
     rejected = sorted((row for block in blocks for row in block.rejected), key=lambda row: row.number)
     result = ShardResult(len(good), len(rejected), sum(block.cut for block in blocks))
     if result.rows + result.rejected != shard.rows:
         raise InputError(f"{source.path}: has other rows than when it was planned; start again with another --output")
     vectors = np.concatenate([block.vectors for block in blocks])  # (rows, width)
+    if rejected and plan.output == "npy":
+        raise InputError(
+            f"row {rejected[0].number} of the input: {rejected[0].reason}; a .npy file cannot leave rows out; "
+            "mend the row, or give --output FILE.parquet"
+        )
     if rejected:
         _write(directory / f"{shard.name}{REJECTED}", _rejected_lines(source, rejected))
     _write(directory / f"{shard.name}.{plan.output}", _part(plan, good, vectors))
-    counts = {"rows": result.rows, "rejected": result.rejected, "cut": result.cut}
+    counts = {"plan": plan.digest, "rows": result.rows, "rejected": result.rejected, "cut": result.cut}
     _write(directory / f"{shard.name}{_DONE}", json.dumps(counts).encode("ascii"))
     return ShardResult(result.rows, result.rejected, result.cut, time.monotonic() - started)
 
 
 def missing(plan: Plan, shards: Iterable[Shard], directory: Path) -> list[Shard]:
-    """Those of `shards` that are not done in `directory`."""
-    names = {path.name for path in directory.iterdir()}
-    return [shard for shard in shards if not {f"{shard.name}{_DONE}", f"{shard.name}.{plan.output}"}.issubset(names)]
+    """Those of `shards` that are not done in `directory`, or were done for another plan."""
+    names, digest = {path.name for path in directory.iterdir()}, plan.digest
+    return [
+        shard
+        for shard in shards
+        if not {f"{shard.name}{_DONE}", f"{shard.name}.{plan.output}"}.issubset(names)
+        or _plan_of(directory / f"{shard.name}{_DONE}") != digest
+    ]
+
+
+def discard(shard: Shard, directory: Path) -> None:
+    """Let a shard count as not done."""
+    (directory / f"{shard.name}{_DONE}").unlink(missing_ok=True)
+
+
+def limits_of(embedder: Embedder, output_dtype: str) -> tuple[tuple[str, float], ...]:
+    """The bundle's limits of int8 and uint8 vectors, as a plan has them; none for other types, which have none."""
+    limits = embedder.bundle.manifest.vector_limits if output_dtype in ("int8", "uint8") else {}
+    return tuple(sorted(limits.items()))
+
+
+def require_model(plan: Plan, embedder: Embedder) -> None:
+    """Refuse a model that makes other vectors than the one of the plan.
+
+    Raises:
+        InputError: it does.
+    """
+    found = str(fingerprint_of(embedder.bundle.manifest, embedder.precision, plan.settings.max_length))
+    if found != plan.fingerprint:
+        raise InputError(f"the bundle is another: fingerprint {found}, not {plan.fingerprint}")
+    limits = limits_of(embedder, plan.settings.output_dtype)
+    if (embedder.default_prompt, limits) != (plan.prompt, plan.limits):
+        raise InputError("the bundle is another: its prompt or its limits of int8 vectors are not those of the plan")
 
 
 def result_of(shard: Shard, directory: Path) -> ShardResult:
@@ -137,6 +175,13 @@ def require_unchanged(source: Source) -> None:
     found = Path(source.path).stat()
     if (found.st_size, found.st_mtime_ns) != (source.size, source.mtime_ns):
         raise InputError(f"{source.path}: has changed since the work on it began; start again with another --output")
+
+
+def _plan_of(path: Path) -> object:
+    try:
+        return json.loads(path.read_text("ascii"))["plan"]
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _blocks(rows: Iterable[Row]) -> Iterator[list[Row]]:
@@ -199,7 +244,7 @@ def _settings(plan: Plan, embedder: Embedder) -> encoding.Settings:
         dimensions=asked.truncate_dim or embedder.get_sentence_embedding_dimension(),
         limits=Limits(None, None),
         batch_size=asked.batch_size,
-        prefix=embedder.default_prompt,
+        prefix=plan.prompt,
         truncation="head" if asked.truncation == "warn" else asked.truncation,  # told once, at the end
         normalize=asked.normalize,
         output_dtype=asked.output_dtype,

@@ -34,7 +34,7 @@ def schema_of(path: Path, kind: str) -> pa.Schema:
     Raises:
         InputError: it is no such file.
     """
-    with _reading(path):
+    with reading(path):
         if kind == "parquet":
             return pq.read_schema(path)
         with pa.memory_map(str(path)) as stream:
@@ -54,7 +54,7 @@ def count_rows(path: Path, kind: str) -> int:
     Raises:
         InputError: it is no such file.
     """
-    with _reading(path):
+    with reading(path):
         if kind == "parquet":
             return int(pq.read_metadata(path).num_rows)
         with pa.memory_map(str(path)) as stream:
@@ -70,7 +70,7 @@ def read(
         InputError: the file is damaged.
     """
     columns = list(dict.fromkeys((text_column, *keep)))
-    with _reading(path):
+    with reading(path):
         for batch in _between(path, kind, start, stop, columns):
             texts = _as_bytes(batch.column(text_column)).to_pylist()
             kept = [batch.column(name) for name in keep]
@@ -138,7 +138,8 @@ def _as_bytes(column: pa.Array) -> pa.Array:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def reading(path: Path) -> Iterator[None]:
+    """What pyarrow says of a damaged file becomes an InputError."""
     try:
         yield
     except pa.ArrowException as error:

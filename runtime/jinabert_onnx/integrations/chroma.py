@@ -95,7 +95,8 @@ class JinaBertEmbeddingFunction(EmbeddingFunction[Documents]):
         Chroma's own `get_collection` takes any function of the same class for a collection that exists.
 
         Raises:
-            InputError: the collection was filled by a model of another space, at another length, or by none of ours.
+            InputError: the collection was filled by a model of another space, at another length, with long texts read
+                in another way, or by none of ours.
             ValueError: from Chroma: it was made with another class of function.
         """
         # Chroma's signature asks for functions that read images too.
@@ -182,7 +183,8 @@ class JinaBertEmbeddingFunction(EmbeddingFunction[Documents]):
         The place of the model, its precision and everything about its speed may change.
 
         Raises:
-            InputError: the model is of another space, or vectors would have another length.
+            InputError: the model is of another space, vectors would have another length, or another part of a long text
+                would be read.
         """
         self.validate_config(old_config)
         self.validate_config(new_config)
@@ -197,6 +199,17 @@ class JinaBertEmbeddingFunction(EmbeddingFunction[Documents]):
                 f"the collection has vectors of normalize_embeddings={old_config['normalize_embeddings']}; "
                 "use the same, or make another collection"
             )
+        if _read_of_long_texts(old_config) != _read_of_long_texts(new_config):
+            raise InputError(
+                f"the collection has vectors of truncation={old_config['truncation']!r}, and "
+                f"{new_config['truncation']!r} reads another part of long texts; "
+                "use the same, or make another collection"
+            )
+
+
+def _read_of_long_texts(config: dict[str, Any]) -> str:
+    """The `truncation` that makes the same vectors: where a cut is told of or refused, the beginning is read."""
+    return "head" if config["truncation"] in ("warn", "error") else str(config["truncation"])
 
 
 # A collection can be opened wherever this module is imported, without naming the function.

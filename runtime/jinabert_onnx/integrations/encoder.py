@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from jinabert_onnx.bundle import MANIFEST
 from jinabert_onnx.embedder import Embedder, Spans
 from jinabert_onnx.errors import InputError, InputTypeError, StateError
 from jinabert_onnx.fingerprint import compatible
@@ -63,15 +64,18 @@ class Source:
     def load(self) -> Embedder:
         """The Embedder, the same one for all that ask alike while any of them holds it.
 
+        Another one where its `max_seq_length` was set, it was closed, or the manifest on disk was replaced.
+
         Raises:
             InputError: the model makes vectors of another space than `fingerprint`.
             What `Embedder.load` raises.
         """
         with _lock:
-            embedder = _loaded.get((self.model, self.loading))
-            if embedder is None or not _is_usable(embedder):
+            asked = (self.model, self.loading, _manifest_on_disk(self.model))
+            embedder = _loaded.get(asked)
+            if embedder is None or not _is_usable(embedder) or not _has_length(embedder, self.loading.max_length):
                 embedder = _load(self.model, self.loading)
-                _loaded[self.model, self.loading] = embedder
+                _loaded[asked] = embedder
         require_space(self.fingerprint, embedder, self.model)
         return embedder
 
@@ -195,7 +199,8 @@ async def in_thread(call: Callable[[Cancellation], _Result]) -> _Result:
 
 
 # Frameworks build classes anew from what they have stored, Chroma at every look at a collection.
-_loaded: weakref.WeakValueDictionary[tuple[str, Loading], Embedder] = weakref.WeakValueDictionary()
+_Asked = tuple[str, Loading, tuple[int, int] | None]
+_loaded: weakref.WeakValueDictionary[_Asked, Embedder] = weakref.WeakValueDictionary()
 _lock = threading.Lock()
 
 
@@ -214,6 +219,20 @@ def _is_usable(embedder: Embedder) -> bool:
     except StateError:  # closed by a user, or loaded before a fork
         return False
     return True
+
+
+def _has_length(embedder: Embedder, asked: int | None) -> bool:
+    """Whether nobody has set another `max_seq_length` since it was loaded."""
+    return embedder.max_seq_length == (asked or embedder.bundle.manifest.default_max_length)
+
+
+def _manifest_on_disk(model: str) -> tuple[int, int] | None:
+    """When a bundle's manifest was written, in nanoseconds, and its bytes; None for a hub id."""
+    try:
+        found = Path(model, MANIFEST).stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
 
 
 def _source_of(embedder: Embedder) -> Source:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+from uuid import uuid4
 
 from jinabert_onnx.chunks import Span, resolve_spans
 from jinabert_onnx.embedder import Embedder
@@ -15,6 +16,7 @@ from jinabert_onnx.errors import MissingDependencyError
 from jinabert_onnx.stopping import Cancellation
 
 from .encoder import Asking, Encoder, Loading, as_lists, in_thread, open_encoder
+from .function_identity import identity
 from .sentence_chunks import sentence_chunks
 
 try:
@@ -168,9 +170,9 @@ class LateChunkingNodeParser(NodeParser):
         return "JinaBertLateChunkingNodeParser"
 
     @field_serializer("splitter")
-    def _named(self, splitter: Callable[[str], Iterable[Span]] | None) -> str | None:
-        """The function's name: enough to tell settings apart, not to make them anew."""
-        return None if splitter is None else getattr(splitter, "__qualname__", repr(splitter))
+    def _identified(self, splitter: Callable[[str], Iterable[Span]] | None) -> str | None:
+        """What the cache of a pipeline tells splitters apart by; never twice the same where they cannot be told."""
+        return None if splitter is None else identity(splitter) or uuid4().hex
 
     def _parse_nodes(self, nodes: Sequence[BaseNode], show_progress: bool = False, **kwargs: Any) -> list[BaseNode]:
         return self._parse(nodes, show_progress, None)

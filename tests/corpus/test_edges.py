@@ -1,0 +1,167 @@
+"""What must never become a wrong vector in silence: stale or damaged parts, inputs that change, odd CSV and columns."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import TEXTS, embed, rejected, write
+from jinabert_onnx import Embedder, InputError
+from jinabert_onnx.corpus import lines, parts, planning
+from jinabert_onnx.corpus.plan import Plan, Settings, Shard
+from jinabert_onnx.corpus.shards import embed_shard, missing
+from test_resuming import corpus, start, wait_for_shards
+
+
+def planned(source: Path, model: Embedder, shard_rows: int, output: str = "npy") -> tuple[Plan, list[Shard]]:
+    sources, kind = planning.find_sources(source)
+    shards = planning.plan_shards(sources, kind, shard_rows, whole_text=False)
+    length = model.max_seq_length
+    rows = sum(shard.rows for shard in shards)
+    width = model.get_sentence_embedding_dimension()
+    named = (tuple(sources), kind, "text", (), output, Settings(length), "tiny", str(model.fingerprint))
+    return Plan(*named, width, shard_rows, rows), shards
+
+
+def test_shards_of_another_plan_are_not_taken_for_ones_of_this(model: Embedder, tmp_path: Path) -> None:
+    plan, shards = planned(write(tmp_path / "a.jsonl", TEXTS[:8]), model, 4)
+    with parts.taken(tmp_path / "out.npy") as directory:
+        for shard in shards:
+            embed_shard(plan, shard, model, directory)
+        assert missing(plan, shards, directory) == []
+        other, _ = planned(write(tmp_path / "b.jsonl", TEXTS[8:16]), model, 4)
+        assert missing(other, shards, directory) == shards
+        assert missing(replace(plan, prompt="query: "), shards, directory) == shards
+
+
+def test_what_a_kill_in_the_end_left_is_in_no_other_output(trained: Path, model: Embedder, tmp_path: Path) -> None:
+    process = start(trained, corpus(tmp_path / "texts.jsonl"), tmp_path / "out.npy", "--shard-rows", 50)
+    wait_for_shards(tmp_path / "out.npy.parts", 3, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    (tmp_path / "out.npy.parts" / "plan.json").unlink()  # the first step of removing parts
+    source = write(tmp_path / "others.jsonl", TEXTS)
+    assert embed(trained, source, tmp_path / "out.npy", "--shard-rows", 50).returncode == 0
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), model.encode(TEXTS), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["npy", "parquet"])
+def test_a_damaged_shard_is_one_line_and_made_anew(kind: str, trained: Path, tmp_path: Path) -> None:
+    source, output = corpus(tmp_path / "texts.jsonl"), tmp_path / f"out.{kind}"
+    process = start(trained, source, output, "--shard-rows", 50)
+    wait_for_shards(tmp_path / f"out.{kind}.parts", 3, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    (tmp_path / f"out.{kind}.parts" / f"shard-000001.{kind}").write_bytes(b"")
+    result = embed(trained, source, output, "--shard-rows", 50)
+    assert result.returncode == 1
+    assert "is damaged; the same command makes this shard anew" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert embed(trained, source, output, "--shard-rows", 50).returncode == 0
+    assert output.exists()
+
+
+def test_an_input_that_changes_while_it_is_read_is_refused(model: Embedder, tmp_path: Path) -> None:
+    source = write(tmp_path / "texts.jsonl", TEXTS[:8])
+    plan, (shard,) = planned(source, model, 8)
+    with pytest.raises(InputError, match="has changed since the work on it began"):
+        embed_shard(plan, shard, model, tmp_path, lambda rows: write(source, ["other"] * 8) and None)
+    assert [path.name for path in tmp_path.iterdir()] == ["texts.jsonl"]
+
+
+def test_a_bad_row_is_refused_where_it_could_not_be_told(trained: Path, tmp_path: Path) -> None:
+    source = write(tmp_path / "texts.jsonl", ["one", None, "three"])  # type: ignore[list-item]
+    result = embed(trained, source, tmp_path / "out.npy")
+    assert result.returncode == 1
+    assert "row 1 of the input: the text is null; a .npy file cannot leave rows out" in result.stderr
+    assert not (tmp_path / "out.npy").exists()
+
+
+def test_a_pipe_is_not_taken_for_a_file(trained: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    result = embed(trained, tmp_path / "pipe", tmp_path / "out.parquet")
+    assert result.returncode == 1
+    assert "give --input FILE" in result.stderr
+    assert not (tmp_path / "out.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "good", "bad"),
+    [
+        (b'text\n"one\r\ntwo"\nthree\n', ["one\r\ntwo", "three"], {}),
+        (b'text\none\n"two\nthree\n', ["one"], {1: "unexpected end of data"}),
+        (b'text\n"one"two\nthree\n', ["three"], {0: "cannot be read as CSV"}),
+        (b"text\n" + b"x" * 40 + b"\ntwo\n", ["two"], {0: "longer than"}),
+        (b'text\n"a\n' + b"x" * 40 + b'\nb"\ntwo\n', ["two"], {0: "longer than"}),
+    ],
+)
+def test_odd_csv_gives_bad_rows_and_right_ones(
+    content: bytes, good: list[str], bad: dict[int, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "LARGEST_ROW", 32)
+    (tmp_path / "t.csv").write_bytes(content)
+    rows = list(lines.read(tmp_path / "t.csv", "csv", 0, len(content), 0, "text", ()))
+    assert [row.text for row in rows if row.reason is None] == good
+    reasons = {row.number: row.reason for row in rows if row.reason is not None}
+    assert reasons.keys() == bad.keys()
+    assert all(words in str(reasons[number]) for number, words in bad.items())
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([[1, 2], None, [3]]),
+        pa.array([[[1], None], None, []]),
+        pa.array([[("a", 1)], None, []], pa.map_(pa.string(), pa.int64())),
+        pa.array([{"a": 1}, None, {"a": None}]),
+        pa.array([1, None, 2], pa.timestamp("ns")),
+        pa.RunEndEncodedArray.from_arrays(pa.array([2, 3], pa.int32()), pa.array(["a", None])),
+    ],
+    ids=lambda values: str(values.type),
+)
+def test_columns_of_any_type_are_kept(values: pa.Array, trained: Path, tmp_path: Path) -> None:
+    table = pa.table({"text": ["one", "two", "three"], "more": values})
+    with pa.OSFile(str(tmp_path / "t.arrow"), "wb") as stream, pa.ipc.new_file(stream, table.schema) as writer:
+        writer.write_table(table)
+    result = embed(trained, tmp_path / "t.arrow", tmp_path / "out.parquet", "--keep", "more")
+    assert result.returncode == 0, result.stderr
+    expected = pa.array(values.to_pylist()) if pa.types.is_run_end_encoded(values.type) else values
+    assert pq.read_table(tmp_path / "out.parquet").column("more").combine_chunks().equals(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("t.json", (), r"cannot be read as it is; write it as JSON lines"),
+        ("t.csv.gz", (), r"cannot be read as it is; unpack it first"),
+        ("t.txt", ("--text-column", "text"), r"is read as lines of text, which have no column 'text'"),
+        ("twice.parquet", (), r"has two columns 'text'; rename one"),
+        ("out.parquet.rejected.jsonl", (), r"is where rows set aside are listed"),
+    ],
+)
+def test_what_would_be_misread_is_refused(
+    name: str, options: tuple[str, ...], words: str, trained: Path, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text('{"text": "x"}\n')
+    if name == "twice.parquet":
+        pq.write_table(pa.table([pa.array(["x"]), pa.array(["y"])], ["text", "text"]), tmp_path / name)
+    result = embed(trained, tmp_path / name, tmp_path / "out.parquet", *options)
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1
+    assert words in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_names_that_are_not_utf8_are_names(trained: Path, tmp_path: Path) -> None:
+    source = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jsonl"))
+    shutil.copyfile(write(tmp_path / "texts.jsonl", ["one", None]), source)  # type: ignore[list-item]
+    result = embed(trained, source, tmp_path / "out.parquet")
+    assert result.returncode == 0, result.stderr
+    assert list(rejected(tmp_path / "out.parquet")) == [1]

@@ -54,7 +54,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shard-rows",
         type=int,
-        default=4096,
+        default=1024,
         metavar="N",
         help="of a file to .npy or .parquet: texts between two points from which the same command goes on after it was "
         "stopped (default: %(default)s)",

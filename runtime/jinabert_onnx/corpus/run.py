@@ -23,7 +23,7 @@ from .plan import Loading, Plan, Settings, Shard, Source
 from .shards import ShardResult, limits_of, missing, require_unchanged
 
 ENGINES = ("local", "ray")
-SHARD_ROWS = 4096
+SHARD_ROWS = 1024
 TEXT_COLUMN = "text"
 
 Note = Callable[[str], None]

@@ -84,11 +84,11 @@ class Rate:
     output_bytes_a_row: float
 
 
-def corpora(bundle: Path, tokens: int) -> list[Corpus]:
+def corpora(bundle: Path, tokens: int, lengths: Sequence[int]) -> list[Corpus]:
     """Made texts of each length, then real ones."""
     maker, generator = TextMaker(bundle), np.random.default_rng(0)
     found = []
-    for length in LENGTHS:
+    for length in lengths:
         count = max(SHARDS, tokens // length)
         made = [maker.make(length, generator) for _ in range(min(count, DISTINCT))]
         found.append(_corpus(str(length), maker, made, count * length))
@@ -197,6 +197,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--tokens", type=int, default=40_000, help="of each corpus (default: %(default)s)")
+    parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=PRECISIONS, help="(default: both)")
+    parser.add_argument(
+        "--lengths", nargs="+", type=int, default=LENGTHS, help="tokens of a text (default: %(default)s)"
+    )
     parser.add_argument("--ray", metavar="PYTHON", help="also through Ray, with this Python")
     arguments = parser.parse_args()
     cores = available_threads().threads
@@ -204,12 +208,12 @@ def main() -> None:
     rates = []
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(arguments.bundle, Path(folder), cores)
-        made = corpora(arguments.bundle, arguments.tokens)
+        made = corpora(arguments.bundle, arguments.tokens, arguments.lengths)
         runs = [(corpus, sys.executable, "local", n) for corpus in made for n in sorted({1, cores})]
         if arguments.ray:
             runs.append((made[-1].times(RAY_TIMES), arguments.ray, "ray", 1))
         for corpus, python, engine, processes in runs:
-            for precision in PRECISIONS:
+            for precision in arguments.precision:
                 rates.append(bench.measure(corpus, precision, python, engine, processes))
                 print(told(rates[-1]), file=sys.stderr)
     results = {"cores": cores, "tokens": arguments.tokens, "rates": [asdict(rate) for rate in rates]}

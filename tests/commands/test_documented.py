@@ -26,6 +26,7 @@ SMALL = {  # what documented commands name, and what stands for it here
 SHORT = {  # makes a run short, changes nothing else
     "batching.py": "--repeats 1",
     "cold_start.py": "--repeats 1",
+    "corpus_rate.py": "--tokens 60000 --precision int8 --lengths 128",
     "idle.py": "--calls 3",
     "import_time.py": "--repeats 1",
     "int8_quality.py": "--most 12",

@@ -10,7 +10,7 @@ torch_index = $(shell $(PYTHON) -c "import urllib.request as u; u.urlopen('$(CPU
 	2>/dev/null && echo --extra-index-url $(CPU_INDEX))
 
 .PHONY: demo test lint test-export test-runtime test-lowest test-server test-integrations test-optimum test-deploy test-clients \
-	test-lowest-server test-bench test-lowest-bench test-commands test-peers test-eval test-corpus peers test-examples chromium test-frameworks docs test-docs test-ray test-readers clean
+	test-lowest-server test-bench test-lowest-bench test-commands test-peers test-eval test-corpus peers test-examples chromium test-frameworks docs test-docs test-ray test-readers environments clean
 
 demo: .venv/ready
 	.venv/bin/jinabert-onnx demo tests/data/tiny-de-en
@@ -214,6 +214,11 @@ $(BUNDLES)/ready: .venv/ready $(shell find runtime export -name '*.py') tests/ma
 	rm -rf $(BUNDLES)
 	.venv/bin/python tests/make_bundles.py $(BUNDLES)
 	touch $@
+
+# All that tests run in; `make -j2` installs two at a time.
+environments: .venv/ready .venv-runtime/ready .venv-lowest/ready .venv-server/ready .venv-clients/ready .venv-deploy/ready \
+	.venv-optimum/ready .venv-eval/ready .venv-peers-fastembed/ready .venv-peers-node/ready .venv-peers-transformers/ready \
+	.venv-examples/ready .venv-examples-node/ready .venv-frameworks/ready .venv-docs/ready .venv-ray/ready
 
 clean:
 	rm -rf build .venv .venv-runtime .venv-lowest .venv-server .venv-clients .venv-deploy .venv-optimum .venv-eval .venv-peers-* .venv-examples* .venv-frameworks .venv-docs .venv-ray

@@ -26,7 +26,6 @@ from jinabert_onnx.vector_types import OUTPUT_DTYPES
 from .command import Command, add_model_argument, add_runtime_options, load_embedder
 
 FORMATS = ("jsonl", "text", "npy", "parquet")
-CORPUS_ENDINGS = (".parquet", ".arrow", ".feather", ".jsonl", ".ndjson", ".csv", ".tsv")
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -115,19 +114,24 @@ def _is_corpus(arguments: argparse.Namespace, kind: str) -> bool:
     """
     source, output = arguments.input, arguments.output
     is_file = source not in (None, "", "-") and not arguments.texts
-    has_columns = is_file and (Path(source).is_dir() or Path(source).suffix.lower() in CORPUS_ENDINGS)
     to_file = (
         kind in ("npy", "parquet") and output is not None and (Path(output).is_file() or not Path(output).exists())
     )
     if is_file and to_file and (Path(source).is_file() or Path(source).is_dir()):
         return True
-    if has_columns and Path(source).exists():
+    if is_file and Path(source).exists() and _has_columns(Path(source)):
         raise InputError(f"{source}: vectors of such files go to Parquet or .npy; give --output FILE.parquet")
     if kind == "parquet" or arguments.keep or arguments.text_column is not None or arguments.engine != "local":
         raise InputError(
             "parquet, --text-column, --keep and --engine ray are for files; give --input FILE and --output FILE.parquet"
         )
     return False
+
+
+def _has_columns(source: Path) -> bool:
+    from jinabert_onnx.corpus.planning import has_columns
+
+    return source.is_dir() or has_columns(source)
 
 
 def _run_corpus(arguments: argparse.Namespace, kind: str) -> int:

@@ -41,6 +41,11 @@ def kind_of(path: Path) -> str:
     return KINDS.get(path.suffix.lower(), "text")
 
 
+def has_columns(path: Path) -> bool:
+    """Whether the ending is of files whose rows have columns."""
+    return KINDS.get(path.suffix.lower(), "text") != "text"
+
+
 def find_sources(place: Path) -> tuple[list[Source], str]:
     """The files of a corpus and how they are read: a file, or those of a directory, by name.
 

@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING, Any
 
 from jinabert_onnx.embedder import Embedder
 from jinabert_onnx.errors import ClusterError, InputError, JinaBertError, MissingDependencyError, first_line
-from jinabert_onnx.fingerprint import Fingerprint, fingerprint_of
+from jinabert_onnx.fingerprint import Fingerprint
 from jinabert_onnx.progress import Progress
 from jinabert_onnx.version import __version__
 
 from . import parts
 from .plan import Loading, Plan, Shard
-from .shards import embed_shard
+from .shards import embed_shard, require_model
 
 if TYPE_CHECKING:
     from types import FrameType, ModuleType
@@ -296,11 +296,7 @@ def _for_actors(plan: Plan, loading: Loading, pool: Pool) -> Loading:
 
 def _load(plan: Plan, loading: Loading) -> Embedder:
     embedder = loading.load()
-    found = fingerprint_of(embedder.bundle.manifest, embedder.precision, plan.settings.max_length)
-    if str(found) != plan.fingerprint:
-        raise ClusterError(
-            f"its bundle is another: fingerprint {found}, not {plan.fingerprint}; give all nodes the same"
-        )
+    require_model(plan, embedder)
     return embedder
 
 

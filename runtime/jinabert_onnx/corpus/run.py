@@ -22,8 +22,6 @@ from .joining import join, rejected_of
 from .plan import Loading, Plan, Settings, Shard, Source
 from .shards import ShardResult, limits_of, missing, require_unchanged
 
-ENGINES = ("local", "ray")
-SHARD_ROWS = 1024
 TEXT_COLUMN = "text"
 
 Note = Callable[[str], None]
@@ -41,10 +39,10 @@ class Job:
     kind: str
     loading: Loading
     settings: Settings
+    shard_rows: int
     text_column: str | None = None
     keep: tuple[str, ...] = ()
     max_length: int | None = None
-    shard_rows: int = SHARD_ROWS
     engine: str = "local"
 
 

@@ -70,7 +70,6 @@ def embed_shard(
     """
     started = time.monotonic()
     source = plan.sources[shard.source]
-    require_model(plan, embedder)
     require_unchanged(source)
     blocks = [_embed(plan, [], embedder)]  # the type and width of vectors, whatever follows
     for rows in _blocks(read_rows(plan, shard)):
@@ -120,17 +119,17 @@ def limits_of(embedder: Embedder, output_dtype: str) -> tuple[tuple[str, float],
 
 
 def require_model(plan: Plan, embedder: Embedder) -> None:
-    """Refuse a model that makes other vectors than the one of the plan.
+    """Refuse a model, loaded elsewhere than where the plan was made, that makes other vectors.
 
     Raises:
         InputError: it does.
     """
     found = str(fingerprint_of(embedder.bundle.manifest, embedder.precision, plan.settings.max_length))
     if found != plan.fingerprint:
-        raise InputError(f"the bundle is another: fingerprint {found}, not {plan.fingerprint}")
+        raise InputError(f"its bundle is another: fingerprint {found}, not {plan.fingerprint}; give all nodes the same")
     limits = limits_of(embedder, plan.settings.output_dtype)
     if (embedder.default_prompt, limits) != (plan.prompt, plan.limits):
-        raise InputError("the bundle is another: its prompt or its limits of int8 vectors are not those of the plan")
+        raise InputError("its bundle is another: other prompt or limits of int8 vectors; give all nodes the same")
 
 
 def result_of(shard: Shard, directory: Path) -> ShardResult:

@@ -52,7 +52,7 @@ def run(job: Job, note: Note) -> ShardResult:
     Raises:
         InputError: the input, an option, or unfinished work of another kind; or not one row is good.
         StateError: another process works on the same output.
-        KeyboardInterrupt: interrupted; `note` has been told how to go on.
+        KeyboardInterrupt: interrupted; `note` has been told how to go on, where anything is done.
         MissingDependencyError, OSError, and what `Embedder.load` raises.
     """
     require_range("shard_rows", job.shard_rows, 1, None)
@@ -78,9 +78,7 @@ def run(job: Job, note: Note) -> ShardResult:
                 require_unchanged(source)
             result = join(plan, shards, directory, output)
         except (KeyboardInterrupt, OSError, ClusterError) as error:
-            left = len(missing(plan, shards, directory))
-            what = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-            note(f"{what}; {len(shards) - left} of {len(shards)} shards are done, the same command goes on from there")
+            _tell_how_to_go_on(plan, shards, directory, error, note)
             if isinstance(error, OSError) and error.filename is None:  # a full disk names no file
                 raise OSError(error.errno, error.strerror, str(job.output)) from error
             raise
@@ -152,6 +150,16 @@ def _embed(job: Job, plan: Plan, shards: Sequence[Shard], directory: Path, embed
 
         embedder.close()  # the actors load their own
         ray_engine.embed(plan, left, directory, job.loading, progress)
+
+
+def _tell_how_to_go_on(plan: Plan, shards: Sequence[Shard], directory: Path, error: BaseException, note: Note) -> None:
+    """Say what is done; where nothing is, nothing is kept."""
+    done = len(shards) - len(missing(plan, shards, directory))
+    if not done:
+        parts.remove(directory)
+        return
+    what = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+    note(f"{what}; {done} of {len(shards)} shards are done, the same command goes on from there")
 
 
 def _tell(plan: Plan, result: ShardResult, output: Path, note: Note) -> None:

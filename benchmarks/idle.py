@@ -47,7 +47,7 @@ def main() -> None:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 2
     stock = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    ours = open_session(onnxruntime, path, arguments.precision, 2, ["cpu"])
+    ours = open_session(onnxruntime, path, arguments.precision, 2, ["cpu"], lambda: None)
     runs = {"onnxruntime's options": runner(stock), "jinabert-onnx": runner(ours)}
     found: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(arguments.calls):

@@ -5,8 +5,9 @@ Knows nothing of quantisation or of ONNX.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,14 +15,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .model import JinaBertEncoder
+from .alibi import received_attention
+from .model import JinaBertEncoder, SelfAttention
 
-SAMPLE_ROWS = 1024  # tokens of which all channels are kept, a layer
+SAMPLE_ROWS = 1024  # about as many rows are kept of each input
+
+Importance = Callable[[Any, tuple[Tensor, ...]], Tensor]
 
 
 @dataclass(frozen=True)
 class Activations:
-    """Inputs of one linear layer: the largest absolute value of each channel (C), and some rows (N, C)."""
+    """Inputs of one linear layer: the largest absolute value of each channel (C), and some rows (N, C).
+
+    A row that matters more than others may be there several times.
+    """
 
     largest: NDArray[np.float32]
     sample: NDArray[np.float32]
@@ -46,12 +53,13 @@ def record_activations(encoder: JinaBertEncoder, token_ids: Iterable[NDArray[np.
     The same texts give the same result: nothing is drawn at random.
     """
     texts = list(token_ids)
-    every = max(1, -(-sum(map(len, texts)) // SAMPLE_ROWS))
-    linears = [linear for layer in encoder.encoder.layer for linear in _linear_layers(layer)]
-    recorders = [_Recorder(every, offset) for _, offset in linears]
+    tokens = sum(map(len, texts))
+    every = max(1.0, tokens / SAMPLE_ROWS)
+    sites = [site for layer in encoder.encoder.layer for site in _sites(layer, tokens / len(texts))]
+    recorders = [_Recorder(every, offset, importance) for _, offset, importance in sites]
     hooks = [
-        linear.register_forward_pre_hook(recorder.record)
-        for (linear, _), recorder in zip(linears, recorders, strict=True)
+        module.register_forward_pre_hook(recorder.record)
+        for (module, _, _), recorder in zip(sites, recorders, strict=True)
     ]
     try:
         with torch.inference_mode():
@@ -65,31 +73,56 @@ def record_activations(encoder: JinaBertEncoder, token_ids: Iterable[NDArray[np.
     return [LayerActivations(*found[start : start + 4]) for start in range(0, len(found), 4)]
 
 
-def _linear_layers(layer: nn.Module) -> list[tuple[nn.Module, Tensor]]:
-    """The four linear layers of one layer whose inputs differ, in the order of LayerActivations.
+def _sites(layer: nn.Module, length: float) -> list[tuple[nn.Module, Tensor, Importance]]:
+    """The four modules of one layer whose inputs linear layers read, in the order of LayerActivations.
 
-    Beside each, what to take off its inputs: the graph adds the value's bias after the attention's output.
+    Beside each, what to take off its inputs (the graph adds the value's bias after the attention's output), and how
+    much each row matters; `length` is the mean one of the texts.
     """
     attention: Any = layer.attention
     nothing = torch.zeros(())
-    feed_forward = [(module, nothing) for module in layer.mlp.children() if isinstance(module, nn.Linear)]  # type: ignore[union-attr]
+    feed_forward = [module for module in layer.mlp.children() if isinstance(module, nn.Linear)]  # type: ignore[union-attr]
     value_bias = attention.self.value.bias.detach().float()
-    return [(attention.self.query, nothing), (attention.output.dense, value_bias), *feed_forward]
+    return [
+        (attention.self, nothing, partial(_by_attention, length=length)),
+        (attention.output.dense, value_bias, _evenly),
+        *((module, nothing, _evenly) for module in feed_forward),
+    ]
+
+
+def _evenly(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+    """1 for each row."""
+    return torch.ones(inputs[0].shape[1])
+
+
+def _by_attention(module: SelfAttention, inputs: tuple[Tensor, ...], length: float) -> Tensor:
+    """A half for each row, and `length` halves shared by what errors of its value do to the text's mean.
+
+    That is the attention which the token gets from all others: in trained models the special tokens get most of it,
+    and everything reads the errors of theirs.
+    """
+    hidden_states, key_mask = inputs
+    received = received_attention(*module.query_and_key(hidden_states), key_mask, module.slopes)
+    shares = received[0].square().mean(dim=0)  # (tokens)
+    return (1 + length * shares / shares.sum()) / 2
 
 
 class _Recorder:
-    """Keeps the largest absolute value of each channel and every n-th row of what passes, less an offset."""
+    """Keeps the largest absolute value of each channel, and rows in proportion to how much they matter."""
 
-    def __init__(self, every: int, offset: Tensor) -> None:
-        self._every, self._passed, self._offset = every, 0, offset
+    def __init__(self, every: float, offset: Tensor, importance: Importance) -> None:
+        self._every, self._offset, self._importance = every, offset, importance
+        self._passed = 0.0
         self._largest = torch.zeros(())
         self._rows: list[Tensor] = []
 
     def record(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         rows = inputs[0].reshape(-1, inputs[0].shape[-1]).float() - self._offset  # (tokens, channels)
         self._largest = torch.maximum(self._largest, rows.abs().amax(dim=0))
-        self._rows.append(rows[-self._passed % self._every :: self._every].clone())
-        self._passed += len(rows)
+        ends = self._passed + self._importance(module, inputs).double().cumsum(0)  # (tokens)
+        steps = torch.cat([torch.tensor([self._passed], dtype=torch.float64), ends]).div(self._every).floor()
+        self._rows.append(rows.repeat_interleave(steps.diff().long(), dim=0))
+        self._passed = float(ends[-1])
 
     def activations(self) -> Activations:
         return Activations(self._largest.numpy(), torch.cat(self._rows).numpy())

@@ -12,6 +12,7 @@ Knows nothing of layers or of the model around it.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -54,22 +55,33 @@ def alibi_attention(query: Tensor, key: Tensor, value: Tensor, key_mask: Tensor,
     """
     if torch.onnx.is_in_onnx_export():
         return _operator_node(query, key, value, key_mask, slopes)
+    batch, sequence, hidden = value.shape
+    values = value.view(batch, sequence, len(slopes), -1).transpose(1, 2)  # (batch, heads, sequence, head size)
+    blocks = _weights(query, key, key_mask, slopes)
+    contexts = [torch.matmul(weights.to(values.dtype), values) for weights in blocks]
+    return torch.cat(contexts, dim=2).transpose(1, 2).reshape(batch, sequence, hidden)
+
+
+def received_attention(query: Tensor, key: Tensor, key_mask: Tensor, slopes: list[float]) -> Tensor:
+    """The share of a text's attention that each key gets, (batch, heads, sequence); over the keys they sum to 1."""
+    received = sum(weights.sum(dim=2) for weights in _weights(query, key, key_mask, slopes))
+    return received / query.shape[1]  # type: ignore[return-value]
+
+
+def _weights(query: Tensor, key: Tensor, key_mask: Tensor, slopes: list[float]) -> Iterator[Tensor]:
+    """What every query of a block reads of each key, (batch, heads, block, sequence) float32, block after block."""
     batch, sequence, hidden = query.shape
     heads = len(slopes)
     queries = query.view(batch, sequence, heads, -1).transpose(1, 2)  # (batch, heads, sequence, head size)
     keys = key.view(batch, sequence, heads, -1).permute(0, 2, 3, 1)  # (batch, heads, head size, sequence)
-    values = value.view(batch, sequence, heads, -1).transpose(1, 2)  # (batch, heads, sequence, head size)
     queries = queries / math.sqrt(hidden // heads)
     negative_slopes = -torch.tensor(slopes, dtype=torch.float32)[:, None, None]  # (heads, 1, 1)
     columns = torch.arange(sequence)
-    contexts = []
     for rows in torch.split(columns, QUERY_BLOCK):
         scores = torch.matmul(queries[:, :, rows], keys).float()  # (batch, heads, block, sequence)
         distances = (rows[:, None] - columns).abs()  # (block, sequence)
         scores = scores + negative_slopes * distances
-        scores = scores.masked_fill(~key_mask[:, None, None, :], _LOWEST)
-        contexts.append(torch.matmul(scores.softmax(-1).to(values.dtype), values))
-    return torch.cat(contexts, dim=2).transpose(1, 2).reshape(batch, sequence, hidden)
+        yield scores.masked_fill(~key_mask[:, None, None, :], _LOWEST).softmax(-1)
 
 
 def _operator_node(query: Tensor, key: Tensor, value: Tensor, key_mask: Tensor, slopes: list[float]) -> Tensor:

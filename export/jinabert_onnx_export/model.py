@@ -50,10 +50,15 @@ class SelfAttention(nn.Module):
 
     def forward(self, hidden_states: Tensor, key_mask: Tensor) -> Tensor:
         """(batch, sequence, hidden), bool (batch, sequence) -> (batch, sequence, hidden)."""
-        query, key, value = self.query(hidden_states), self.key(hidden_states), self.value(hidden_states)
+        query, key = self.query_and_key(hidden_states)
+        return alibi_attention(query, key, self.value(hidden_states), key_mask, self.slopes)
+
+    def query_and_key(self, hidden_states: Tensor) -> tuple[Tensor, Tensor]:
+        """What scores are made of, two (batch, sequence, hidden)."""
+        query, key = self.query(hidden_states), self.key(hidden_states)
         if self.normalises:
             query, key = self.layer_norm_q(query), self.layer_norm_k(key)
-        return alibi_attention(query, key, value, key_mask, self.slopes)
+        return query, key
 
 
 class AttentionOutput(nn.Module):

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import onnx
+import onnx.inliner
 from onnxscript import OnnxFunction, opset23
 from onnxscript.values import Opset
 
@@ -35,6 +36,24 @@ def function_proto(operator: OnnxFunction[Any, Any]) -> onnx.FunctionProto:
         if opset.domain in used - imported:
             function.opset_import.add(domain=opset.domain, version=opset.version)
     return function
+
+
+def called_from(model: onnx.ModelProto, functions: Sequence[onnx.FunctionProto]) -> list[onnx.FunctionProto]:
+    """The functions that nodes of the model's graph call, with those that they call written out in their bodies.
+
+    onnxruntime writes out a level of functions at a time, and looks at the whole graph after each.
+    """
+    called = {(node.domain, node.op_type) for node in model.graph.node}
+    inner = [_key(function) for function in functions if _key(function) not in called]
+    shell = onnx.helper.make_model(
+        onnx.helper.make_graph([], "functions", [], []), functions=functions, opset_imports=model.opset_import
+    )
+    found = onnx.inliner.inline_selected_functions(shell, inner).functions
+    return [function for function in found if _key(function) in called]
+
+
+def _key(function: onnx.FunctionProto) -> tuple[str, str]:
+    return function.domain, function.name
 
 
 def _nodes(nodes: Sequence[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:

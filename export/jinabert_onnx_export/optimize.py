@@ -16,6 +16,7 @@ from .errors import ExportError
 from .feed_forward import block_feed_forward, feed_forward_functions
 from .graph_values import drop_unused
 from .int8_operators import int8_functions
+from .operators import called_from
 from .packed_attention import packed_functions
 from .packing import pack
 from .projections import join_projections
@@ -44,7 +45,7 @@ def optimize(traced: onnx.ModelProto, layers: Sequence[LayerActivations] | None 
     drop_unused(model)
     fast = ir.to_proto(model)
     products = feed_forward_functions(activation) if layers is None else int8_functions(activation)
-    fast.functions.extend([*packed_functions(), *products])
+    fast.functions.extend(called_from(fast, [*packed_functions(), *products]))
     return fast
 
 

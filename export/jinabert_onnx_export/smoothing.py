@@ -2,8 +2,8 @@
 
 x W = (x / s) (s W). With a token's row rounded by its largest channel, one large channel costs all others their
 precision; dividing by s = activation^a / weight^(1 - a), and multiplying the weights, shares the difficulty.
-Source: Xiao et al., "SmoothQuant" (arXiv:2211.10438). The exponent is chosen for each product by the error it
-leaves on calibration rows. numpy only.
+Source: Xiao et al., "SmoothQuant" (arXiv:2211.10438). The exponent, and whether an activation's size is its largest
+or its typical one, are chosen for each product by the error they leave on calibration rows. numpy only.
 """
 
 from __future__ import annotations
@@ -17,19 +17,28 @@ FLOOR = 0.3  # of the median channel: one that calibration hardly used may be us
 EXPONENTS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 
 
-def best_smoothing(inputs: Activations, weight: Floats) -> Floats:
-    """The factors s (K), of geometric mean 1, for a weight (K, N) that is fed `inputs`."""
+def best_smoothing(inputs: Activations, weight: Floats, *, typical: bool = False) -> Floats:
+    """The factors s (K), of geometric mean 1, for a weight (K, N) that is fed `inputs`.
+
+    `typical` also tries a channel's mean square in the rows for how large it is: for rows of which some matter more.
+    """
     wanted = inputs.sample @ weight  # (rows, N)
-    candidates = [smoothing_factors(inputs.largest, weight, exponent) for exponent in EXPONENTS]
+    sizes = [inputs.largest]
+    if typical:
+        sizes.append(np.sqrt(np.square(inputs.sample).mean(axis=0)))
+    candidates = [smoothing_factors(size, weight, exponent) for size in sizes for exponent in EXPONENTS]
     return min(candidates, key=lambda factors: _error(inputs.sample, weight, factors, wanted))
 
 
-def smoothing_factors(largest: Floats, weight: Floats, exponent: float) -> Floats:
-    """activation^exponent / weight^(1 - exponent) of each channel; all 1 where the exponent is 0."""
+def smoothing_factors(size: Floats, weight: Floats, exponent: float) -> Floats:
+    """activation^exponent / weight^(1 - exponent) of each channel, all 1 where the exponent is 0.
+
+    `size` (K) is how large the activations are, a largest or a typical value.
+    """
     if exponent == 0:
-        return np.ones_like(largest)
-    floor = max(FLOOR * float(np.median(largest)), 1e-5)
-    activation = np.log(np.maximum(largest, floor))
+        return np.ones_like(size)
+    floor = max(FLOOR * float(np.median(size)), 1e-5)
+    activation = np.log(np.maximum(size, floor))
     width = np.log(np.maximum(np.abs(weight).max(axis=1), 1e-5))
     factors = exponent * activation - (1 - exponent) * width
     factors = np.exp(factors - factors.mean())

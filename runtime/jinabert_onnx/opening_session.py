@@ -23,13 +23,35 @@ _SPIN = 50
 logger = logging.getLogger("jinabert_onnx")
 
 
-def open_session(onnxruntime: Any, path: Path, precision: str, threads: int, candidates: list[str]) -> Any:
+def open_session(
+    onnxruntime: Any, path: Path, precision: str, threads: int, candidates: list[str], meanwhile: Callable[[], None]
+) -> Any:
     """An `InferenceSession` on the first of `candidates`, as `providers.choose` gives them, that can be had.
+
+    `meanwhile` is called once in this thread; onnxruntime leaves the interpreter alone while it loads.
 
     Raises:
         ProviderError: the only candidate is CUDA, and it cannot be had or cannot run the file.
         BundleError: onnxruntime cannot read the file.
+        What `meanwhile` raises.
     """
+    # The first session of a process leaves denormal floats off in the thread that makes it, for good: in numpy too.
+    return _in_other_thread(lambda: _open_first(onnxruntime, path, precision, threads, candidates), meanwhile)
+
+
+def nodes_by_provider(session: Any) -> dict[str, int] | None:
+    """How many nodes of the graph onnxruntime gave to "cpu" and "cuda"; None where its release does not tell."""
+    names = session.get_providers()
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        return None
+    counts: dict[str, int] = {}
+    for group in session.get_provider_graph_assignment_info():
+        name = providers.provider_of([group.ep_name, *names])
+        counts[name] = counts.get(name, 0) + len(group.get_nodes())
+    return counts
+
+
+def _open_first(onnxruntime: Any, path: Path, precision: str, threads: int, candidates: list[str]) -> Any:
     if "cuda" in candidates and hasattr(onnxruntime, "preload_dlls"):
         with contextlib.redirect_stdout(sys.stderr):  # it prints what it misses, where results go
             onnxruntime.preload_dlls()  # finds the CUDA libraries that pip installed
@@ -53,31 +75,19 @@ def open_session(onnxruntime: Any, path: Path, precision: str, threads: int, can
     raise AssertionError("the CPU is always the last candidate")
 
 
-def nodes_by_provider(session: Any) -> dict[str, int] | None:
-    """How many nodes of the graph onnxruntime gave to "cpu" and "cuda"; None where its release does not tell."""
-    names = session.get_providers()
-    if not hasattr(session, "get_provider_graph_assignment_info"):
-        return None
-    counts: dict[str, int] = {}
-    for group in session.get_provider_graph_assignment_info():
-        name = providers.provider_of([group.ep_name, *names])
-        counts[name] = counts.get(name, 0) + len(group.get_nodes())
-    return counts
-
-
 def _create(onnxruntime: Any, path: Path, provider: str, precision: str, threads: int) -> Any:
     options = _session_options(onnxruntime, threads)
     options.graph_optimization_level, left_out = _optimisation(onnxruntime, provider, precision)
+    if options.graph_optimization_level == onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL:
+        # Functions are to be seen through before optimisation, and else only when nodes are given to providers.
+        options.add_session_config_entry("session.disable_aot_function_inlining", "1")
     arguments = providers.provider_arguments(provider)
-    # The first session of a process leaves denormal floats off in the thread that makes it, for good: in numpy too.
-    return _in_other_thread(
-        lambda: onnxruntime.InferenceSession(
-            path,
-            options,
-            providers=arguments,
-            disabled_optimizers=left_out,
-            enable_fallback=0,  # its own way of moving to the CPU, at load or in the middle of a run
-        )
+    return onnxruntime.InferenceSession(
+        path,
+        options,
+        providers=arguments,
+        disabled_optimizers=left_out,
+        enable_fallback=0,  # its own way of moving to the CPU, at load or in the middle of a run
     )
 
 
@@ -114,10 +124,10 @@ def _optimisation(onnxruntime: Any, provider: str, precision: str) -> tuple[Any,
     return levels.ORT_DISABLE_ALL, []
 
 
-def _in_other_thread(make: Callable[[], Any]) -> Any:
-    """What `make` returns or raises, called in a thread that ends with it. An interrupt waits for that end too.
+def _in_other_thread(make: Callable[[], Any], meanwhile: Callable[[], None]) -> Any:
+    """What `make` returns or raises, called in a thread that ends with it, while `meanwhile` is called in this one.
 
-    A process that ends while onnxruntime loads is aborted by it.
+    An interrupt waits for that end too: a process that ends while onnxruntime loads is aborted by it.
     """
     results: list[Any] = []
     errors: list[BaseException] = []
@@ -133,6 +143,7 @@ def _in_other_thread(make: Callable[[], Any]) -> Any:
 
     threading.Thread(target=call).start()
     try:
+        meanwhile()
         ended.wait()
     except BaseException:
         ended.wait()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +45,16 @@ class Session:
     """
 
     def __init__(
-        self, path: Path, precision: str, provider: str = "auto", threads: int | str | SharedThreads = "auto"
+        self,
+        path: Path,
+        precision: str,
+        provider: str = "auto",
+        threads: int | str | SharedThreads = "auto",
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
         """Load the file at `path`; `threads` is a number up to 1024, "auto", or a pool shared with other sessions.
+
+        `meanwhile` is called once, while onnxruntime loads in another thread; what it raises is raised.
 
         Raises:
             InputError: `threads` is out of range or `provider` unknown.
@@ -63,7 +70,7 @@ class Session:
         self._onnxruntime = providers.import_onnxruntime()
         available = self._onnxruntime.get_available_providers()
         candidates = providers.choose(provider, precision, available)
-        self._session: Any = open_session(self._onnxruntime, path, precision, self.threads, candidates)
+        self._session: Any = open_session(self._onnxruntime, path, precision, self.threads, candidates, meanwhile)
         keep_in_children(self._session)
         self._process = os.getpid()
         self._lock = threading.Lock()

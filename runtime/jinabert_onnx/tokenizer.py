@@ -55,6 +55,11 @@ class Tokenizer:
     """A `tokenizer.json` file, used without padding and with truncation by argument.
 
     Holds no mutable state, so several threads may call it with different lengths.
+
+    Attributes:
+        before, after: ids of the special tokens around a text, int64.
+        special_tokens: how many these are.
+        largest_id: the largest token id that an input can get.
     """
 
     def __init__(self, path: Path) -> None:
@@ -78,12 +83,8 @@ class Tokenizer:
         self._tokenizer.post_processor = None
         self.before, self.after = (np.array(ids, dtype=np.int64) for ids in frame)
         self.special_tokens: int = len(self.before) + len(self.after)
-
-    @property
-    def largest_id(self) -> int:
-        """The largest token id that an input can get."""
         vocabulary = self._tokenizer.get_vocab(with_added_tokens=True).values()
-        return max(chain(vocabulary, self.before.tolist(), self.after.tolist()), default=0)
+        self.largest_id: int = max(chain(vocabulary, *frame), default=0)
 
     def __call__(
         self,

@@ -258,6 +258,11 @@ def test_every_node_is_a_standard_operator_or_one_with_a_body(packed: Packed) ->
         assert {entry.domain: entry.version for entry in function.opset_import}[""] == 23
 
 
+def test_functions_call_no_others(packed: Packed) -> None:
+    for function in packed.model.functions:
+        assert not any(node.domain == "jinabert" for node in nested(function.node)), function.name
+
+
 def test_each_layer_has_one_attention_and_one_feed_forward(packed: Packed) -> None:
     kinds = [node.op_type for node in packed.model.graph.node if node.domain == "jinabert"]
     layers = len(packed.encoder.encoder.layer)

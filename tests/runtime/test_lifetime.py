@@ -15,6 +15,7 @@ import onnxruntime
 import pytest
 from jinabert_onnx import Embedder, InputError, InputTypeError, SharedThreads, StateError
 from jinabert_onnx.opening_session import open_session
+from jinabert_onnx.session import Session
 
 TEXTS = [
     "a",
@@ -179,8 +180,22 @@ def test_a_loaded_model_is_a_quiet_guest_in_its_process(trained: Path) -> None:
     assert result.stdout.split() == ["1", "True"]
 
 
+def test_what_is_done_while_a_session_is_made_is_done_once_in_the_callers_thread(trained: Path) -> None:
+    threads: list[int] = []
+    session = Session(
+        trained / "onnx" / "model.onnx", "fp32", "cpu", 1, meanwhile=lambda: threads.append(threading.get_ident())
+    )
+    assert threads == [threading.get_ident()]
+    session.require_usable()
+
+
+def test_an_error_while_a_session_is_made_is_raised(trained: Path) -> None:
+    with pytest.raises(IndexError):
+        Session(trained / "onnx" / "model.onnx", "fp32", "cpu", 1, meanwhile=lambda: [].pop())
+
+
 def test_idle_threads_soon_sleep(trained: Path) -> None:
-    session = open_session(onnxruntime, trained / "onnx" / "model.onnx", "fp32", 2, ["cpu"])
+    session = open_session(onnxruntime, trained / "onnx" / "model.onnx", "fp32", 2, ["cpu"], lambda: None)
 
     spinning = session.get_session_options().get_session_config_entry("session.intra_op.spin_duration_us")
 

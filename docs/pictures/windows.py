@@ -19,7 +19,8 @@ import torch
 from jinabert_onnx.tokenizer import Tokenizer
 from jinabert_onnx_export.alibi import alibi_slopes
 from jinabert_onnx_export.checkpoint import open_checkpoint
-from jinabert_onnx_export.windowed_attention import ALLOWED, EPSILON, MARGIN, QUERY_BLOCK
+from jinabert_onnx_export.key_ranges import ALLOWED, EPSILON, MARGIN
+from jinabert_onnx_export.windowed_attention import QUERY_BLOCK
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
@@ -99,7 +100,9 @@ def certify(head: Head) -> Certificate:
         reach = np.abs(middles - rows.mean()) + extent + (QUERY_BLOCK - 1) / 2
         weights = KEY_BLOCK * np.exp(-head.slope * reach)
         typical = queries @ (weights @ centres / weights.sum()) + math.log(weights.sum())
-        lower = np.maximum((queries * head.keys[rows]).sum(axis=1), typical)  # logarithm
+        own = queries @ head.keys[rows].T - head.slope * np.abs(rows[:, None] - rows)
+        own = np.log(np.exp(own - own.max(axis=1, keepdims=True)).sum(axis=1)) + own.max(axis=1)
+        lower = np.maximum(own, typical)  # logarithm
         upper = queries @ centres.T + np.linalg.norm(queries, axis=1)[:, None] * radii - head.slope * gaps
         bounds.append(sides * np.exp(upper - lower[:, None]).max(axis=0))
         scores = queries @ head.keys.T - head.slope * np.abs(rows[:, None] - np.arange(len(head.keys)))

@@ -96,7 +96,7 @@ def _evenly(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
 
 
 def _by_attention(module: SelfAttention, inputs: tuple[Tensor, ...], length: float) -> Tensor:
-    """A half for each row, and `length` halves shared by what errors of its value do to the text's mean.
+    """A half for each row, and `length` halves shared by what errors of its value do to the mean of all rows.
 
     That is the attention which the token gets from all others: in trained models the special tokens get most of it,
     and everything reads the errors of theirs.
@@ -112,7 +112,7 @@ class _Recorder:
 
     def __init__(self, every: float, offset: Tensor, importance: Importance) -> None:
         self._every, self._offset, self._importance = every, offset, importance
-        self._passed = 0.0
+        self._passed = every / 2  # so that no row is kept or not by how a sum of all is rounded
         self._largest = torch.zeros(())
         self._rows: list[Tensor] = []
 

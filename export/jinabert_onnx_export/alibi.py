@@ -63,7 +63,7 @@ def alibi_attention(query: Tensor, key: Tensor, value: Tensor, key_mask: Tensor,
 
 
 def received_attention(query: Tensor, key: Tensor, key_mask: Tensor, slopes: list[float]) -> Tensor:
-    """The share of a text's attention that each key gets, (batch, heads, sequence); over the keys they sum to 1."""
+    """The share of all rows' attention that each key gets, (batch, heads, sequence); over the keys they sum to 1."""
     received = sum(weights.sum(dim=2) for weights in _weights(query, key, key_mask, slopes))
     return received / query.shape[1]  # type: ignore[return-value]
 

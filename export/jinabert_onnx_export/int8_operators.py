@@ -66,7 +66,7 @@ def QuantizedEmbedding(table, scale, ids):  # type: ignore[no-untyped-def]  # no
 
 
 def int8_functions(activation: str) -> list[onnx.FunctionProto]:
-    """The operators' bodies, for the exported file to carry."""
+    """The bodies of these operators, to be written out where the exported file calls them."""
     feed_forward = with_activation(function_proto(QuantizedGatedFeedForward), activation)
     return [
         function_proto(QuantizeRows),

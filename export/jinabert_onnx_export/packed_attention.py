@@ -5,8 +5,8 @@ AttentionPlan gives; attributes `slopes`, one a head, their number, and `scale` 
 
 Few scores are computed for all texts at once; more, for one text after the other, densely where it is short, else
 as in `windowed_attention`. Which of the two a text gets depends on its own length only, so that it rounds alike
-among any others. Bodies in standard operators, so that any runtime can run them and a native kernel can take their
-place: nothing else knows them.
+among any others. Bodies in standard operators, so that any runtime can run them. The file carries AttentionPlan,
+AlibiAttention and Unpack with all others written out within; a native kernel can take the place of each of the three.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import onnx
 from onnxscript import script
 
 from .attention_plan import DENSE_TOKENS, AlibiBiases, AttentionPlan, Unpack
+from .key_ranges import KeyBlocks, KeyRanges
 from .operators import domain, function_proto, op
-from .windowed_attention import WindowedAttention
+from .windowed_attention import OtherBlocks, OwnBlocks, WindowedAttention
 
 
 # Shapes as in `attention_plan`.
@@ -31,25 +32,25 @@ def DenseAttention(queries, keys, values, biases, flat, num_heads: int, scale: f
 
 
 @script(domain, default_opset=op)
-def TextAttention(query, key, value, positions, slopes: list[float], num_heads: int, scale: float):  # type: ignore[no-untyped-def]  # noqa: N802
-    """One text of N tokens, (N, H) each; (N, H)."""
+def TextAttention(query, key, value, positions, begin, end, slopes: list[float], scale: float):  # type: ignore[no-untyped-def]  # noqa: N802
+    """One text of N tokens, the rows from `begin` to `end` of query (n, P, d), key and value (n, P + 1, d); (N, H)."""
     first = op.Constant(value_int=0)
-    flat = op.Concat(op.Constant(value_ints=[-1]), op.Shape(query, start=1, end=2), axis=0)
     if op.LessOrEqual(op.Size(positions), op.Constant(value_int=DENSE_TOKENS)):
         places = op.Unsqueeze(positions, first)  # (1, N)
         none = op.Less(places, op.Constant(value_float=0.0))
         biases = domain.AlibiBiases(places, none, slopes=slopes)
-        context = domain.DenseAttention(
-            op.Unsqueeze(query, first),
-            op.Unsqueeze(key, first),
-            op.Unsqueeze(value, first),
+        one = op.Constant(value_ints=[1])
+        by_head, _, _, _ = op.Attention(
+            op.Unsqueeze(op.Slice(query, begin, end, one), first),
+            op.Unsqueeze(op.Slice(key, begin, end, one), first),
+            op.Unsqueeze(op.Slice(value, begin, end, one), first),
             biases,
-            flat,
-            num_heads=num_heads,
             scale=scale,
-        )
+        )  # (1, n, N, d)
+        flat = op.Concat(op.Shape(positions), op.Constant(value_ints=[-1]), axis=0)
+        context = op.Reshape(op.Transpose(by_head, perm=[0, 2, 1, 3]), flat)
     else:
-        context = domain.WindowedAttention(query, key, value, positions, flat, slopes=slopes, scale=scale)
+        context = domain.WindowedAttention(query, key, value, positions, begin, slopes=slopes, scale=scale)
     return context
 
 
@@ -57,21 +58,22 @@ def TextAttention(query, key, value, positions, slopes: list[float], num_heads: 
 def AttentionByText(query, key, value, positions, texts, slopes: list[float], num_heads: int, scale: float):  # type: ignore[no-untyped-def]  # noqa: N802
     """Packed (P, H) each, one text after the other; (P, H), with zeros for padding."""
     zero = op.Constant(value_ints=[0])
+    rest = op.Constant(value_ints=[-1])
+    heads = op.Constant(value_int=num_heads)
+    by_head = op.Concat(zero, op.Unsqueeze(heads, zero), rest, axis=0)
+    one_row = op.Constant(value_ints=[0, 0, 1, 0])
+    queries = op.Transpose(op.Reshape(query, by_head), perm=[1, 0, 2])  # (n, P, d)
+    keys = op.Transpose(op.Reshape(op.Pad(key, one_row), by_head), perm=[1, 0, 2])  # (n, P + 1, d)
+    values = op.Transpose(op.Reshape(op.Pad(value, one_row), by_head), perm=[1, 0, 2])
     contexts = op.SequenceEmpty(dtype=1)
     for number in range(op.Squeeze(op.Shape(texts, start=0, end=1))):
         begin, end = op.Split(op.Gather(texts, number), num_outputs=2)  # (1)
-        context = domain.TextAttention(
-            op.Slice(query, begin, end, zero),
-            op.Slice(key, begin, end, zero),
-            op.Slice(value, begin, end, zero),
-            op.Slice(positions, begin, end, zero),
-            slopes=slopes,
-            num_heads=num_heads,
-            scale=scale,
-        )
+        places = op.Slice(positions, begin, end, zero)
+        context = domain.TextAttention(queries, keys, values, places, begin, end, slopes=slopes, scale=scale)
         contexts = op.SequenceInsert(contexts, context)
     padding = op.Sub(op.Shape(query, start=0, end=1), op.Shape(positions))
-    return op.Pad(op.ConcatFromSequence(contexts, axis=0), op.Concat(zero, padding, axis=0), None, zero)
+    nothing = op.ConstantOfShape(op.Concat(padding, op.Shape(query, start=1, end=2), axis=0))
+    return op.ConcatFromSequence(op.SequenceInsert(contexts, nothing), axis=0)
 
 
 @script(domain, default_opset=op)
@@ -124,9 +126,9 @@ def AlibiAttention(  # type: ignore[no-untyped-def]  # noqa: N802
 
 
 def packed_functions() -> list[onnx.FunctionProto]:
-    """The bodies of this and the plan's operators, for the exported file to carry."""
+    """The bodies of this, the plan's and the inner operators, to be written out where the exported file calls them."""
     operators = (
-        AttentionPlan, AlibiBiases, DenseAttention, WindowedAttention, TextAttention, AttentionByText, AlibiAttention,
-        Unpack,
+        AttentionPlan, AlibiBiases, DenseAttention, KeyBlocks, KeyRanges, OtherBlocks, OwnBlocks, WindowedAttention,
+        TextAttention, AttentionByText, AlibiAttention, Unpack,
     )  # fmt: skip
     return [function_proto(operator) for operator in operators]

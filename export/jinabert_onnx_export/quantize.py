@@ -16,8 +16,8 @@ from .operators import DOMAIN
 from .rounding import Floats, quantize_table, quantize_weight
 from .smoothing import best_smoothing
 
-# Of a rounding error in queries and keys, beside one as large in values: it changes how much is read of what, and
-# is different for each token, while all that read a value read its error too.
+# What a relative rounding error of queries and keys matters, beside one of values: it changes how much is read of
+# what, and is different for each token, while all that read a value read its error too.
 SCORES = 0.25
 
 
@@ -52,7 +52,7 @@ def _quantize_attention(
     output = floats(context.inputs[1])  # (H, H)
     factors = best_smoothing(activations.context, output)
     hidden = len(factors)
-    matters = np.repeat(np.array([SCORES, SCORES, 1], np.float32), hidden)
+    matters = np.repeat(_shares(activations.attention.sample @ weight), hidden)
     smoothing = best_smoothing(activations.attention, weight * matters, typical=True)
     weight = weight * np.concatenate([np.ones(2 * hidden, np.float32), 1 / factors])
     smooth = ir.node(
@@ -62,6 +62,12 @@ def _quantize_attention(
     projection.replace_input_with(0, smooth.outputs[0])
     _replace_product(graph, f"{name}.query_key_value", projection, weight * smoothing[:, None])
     _replace_product(graph, f"{name}.output", context, output * factors[:, None])
+
+
+def _shares(made: Floats) -> Floats:
+    """What an error in Q, K and V matters, (3), of their values side by side (rows, 3 H)."""
+    sizes = np.sqrt(np.square(made).reshape(len(made), 3, -1).mean(axis=(0, 2)))
+    return np.asarray([SCORES, SCORES, 1] / np.maximum(sizes, 1e-30), np.float32)
 
 
 def _replace_product(graph: ir.Graph, name: str, product: ir.Node, weight: Floats) -> None:

@@ -25,7 +25,7 @@ def best_smoothing(inputs: Activations, weight: Floats, *, typical: bool = False
     wanted = inputs.sample @ weight  # (rows, N)
     sizes = [inputs.largest]
     if typical:
-        sizes.append(np.sqrt(np.square(inputs.sample).mean(axis=0)))
+        sizes.append(_in_steps(np.sqrt(np.square(inputs.sample).mean(axis=0))))
     candidates = [smoothing_factors(size, weight, exponent) for size in sizes for exponent in EXPONENTS]
     return min(candidates, key=lambda factors: _error(inputs.sample, weight, factors, wanted))
 
@@ -43,6 +43,11 @@ def smoothing_factors(size: Floats, weight: Floats, exponent: float) -> Floats:
     factors = exponent * activation - (1 - exponent) * width
     factors = np.exp(factors - factors.mean())
     return np.asarray(factors, np.float32)
+
+
+def _in_steps(sizes: Floats) -> Floats:
+    """Each to the nearest of steps of 2 %: the last digits of means depend on the threads that torch computed with."""
+    return np.asarray(np.exp(np.round(np.log(np.maximum(sizes, 1e-5)) * 50) / 50), np.float32)
 
 
 def _error(rows: Floats, weight: Floats, factors: Floats, wanted: Floats) -> float:

@@ -25,7 +25,7 @@ _WIDTHS = {"fp32": 4, "fp16": 2, "int8": 1}  # bytes of a weight
 
 # What a process holds before weights: 43 MiB of mapped libraries, 16 of interpreter and numpy, and what loading takes.
 _PROCESS = 66 * _MEBIBYTE
-_LAYER = int(1.3 * _MEBIBYTE)  # a layer's nodes, as onnxruntime holds them
+_LAYER = int(2.6 * _MEBIBYTE)  # a layer's nodes, as onnxruntime holds them
 _TOKENIZER = 12  # bytes that the tokenizers package takes for one of tokenizer.json
 _SELF_TEST = 30  # tokens that run while loading
 
@@ -38,6 +38,7 @@ _DIFFERENT = 0.86
 # normalised copy, Q, K and V together and apart, the context, by heads and joined.
 _TOKEN = 6.5
 _ROW = 4.0  # the same, for what texts side by side repeat for padding: Q, K, V and the context
+_HEADS = 5.0  # the same, where texts come one after the other: also Q, K and V by heads
 _SCORE = 1.5  # floats a pair of tokens and head of dense attention: the biases, and scores while threads compute them
 _WINDOWED = 3.0  # floats a token and channel of the longest text in windows: Q, K and V by heads
 _BOUNDS = 2.5  # floats a token and block of 64 keys in the certificate of the windows: gaps and bounds
@@ -107,7 +108,7 @@ class MemoryModel:
         pairs = places * longest if dense else max((n * n for n in lengths if n <= _DENSE), default=0)
         windowed = 0 if longest <= _DENSE else longest
         inside = (
-            (_TOKEN * tokens + _ROW * (places if dense else tokens) + _WINDOWED * windowed) * self.hidden_size
+            (_TOKEN * tokens + (_ROW * places if dense else _HEADS * tokens) + _WINDOWED * windowed) * self.hidden_size
             + _SCORE * self.heads * pairs
             + _BOUNDS * windowed**2 / _KEY_BLOCK
         )

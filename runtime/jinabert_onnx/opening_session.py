@@ -28,7 +28,7 @@ def open_session(
 ) -> Any:
     """An `InferenceSession` on the first of `candidates`, as `providers.choose` gives them, that can be had.
 
-    `meanwhile` is called once in this thread; onnxruntime leaves the interpreter alone while it loads.
+    `meanwhile` is called once in this thread, which onnxruntime leaves free while it loads (1.23 does not: it waits).
 
     Raises:
         ProviderError: the only candidate is CUDA, and it cannot be had or cannot run the file.
@@ -127,7 +127,7 @@ def _optimisation(onnxruntime: Any, provider: str, precision: str) -> tuple[Any,
 def _in_other_thread(make: Callable[[], Any], meanwhile: Callable[[], None]) -> Any:
     """What `make` returns or raises, called in a thread that ends with it, while `meanwhile` is called in this one.
 
-    An interrupt waits for that end too: a process that ends while onnxruntime loads is aborted by it.
+    An interrupt waits for that end too, and a second one: a process that ends while onnxruntime loads is aborted by it.
     """
     results: list[Any] = []
     errors: list[BaseException] = []
@@ -141,16 +141,31 @@ def _in_other_thread(make: Callable[[], Any], meanwhile: Callable[[], None]) -> 
         finally:
             ended.set()
 
-    threading.Thread(target=call).start()
     try:
+        _start(call, ended)
         meanwhile()
         ended.wait()
     except BaseException:
-        ended.wait()
+        _wait_in_any_case(ended)
+        results.clear()  # else the session lives as long as the error does
         raise
     if errors:
         raise errors[0]
     return results[0]
+
+
+def _start(call: Callable[[], None], ended: threading.Event) -> None:
+    try:
+        threading.Thread(target=call).start()
+    except RuntimeError:  # the system has no thread to give
+        ended.set()
+        raise
+
+
+def _wait_in_any_case(ended: threading.Event) -> None:
+    while not ended.is_set():
+        with contextlib.suppress(KeyboardInterrupt):
+            ended.wait()
 
 
 def _load_error(path: Path, name: str, reason: str) -> Exception:

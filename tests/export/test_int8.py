@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from conftest import GOLDENS
+from conftest import GOLDENS, nested
 from jinabert_onnx import Embedder
 from jinabert_onnx.session import Session
 from jinabert_onnx_export import export, graph
@@ -28,6 +28,7 @@ TINY = GOLDENS.parent / "tiny-de-en"
 SMALL = GOLDENS / "plain-4h"
 OWN_TEXTS = ["t7 t8 t9 t10", "t300 t301 " * 40, "t55"]
 MIN_COSINE = 0.9995
+MEAN_ERROR = 5.8e-5  # of 1 - cosine: 5.2e-5, and 6.7e-5 where tokens count without regard to who reads them
 MOST_OF_FP32 = 0.26
 MOST_OF_A_PAIR = 128  # 255 * 128 is below 2^15
 
@@ -81,7 +82,9 @@ def test_int8_vectors_point_where_fp32_ones_do(trained: Trained) -> None:
     lengths = [len(ids) for ids in trained.ids]
     assert min(lengths) <= 3
     assert max(lengths) > 1000
-    assert cosines(trained.vectors["int8"], trained.vectors["fp32"]).min() >= MIN_COSINE
+    found = cosines(trained.vectors["int8"], trained.vectors["fp32"])
+    assert found.min() >= MIN_COSINE
+    assert 1 - found.mean() <= MEAN_ERROR
 
 
 @pytest.mark.parametrize("length", [3, 4, 16, 127, 128, 129, 511, 512, 513, 640])
@@ -172,7 +175,9 @@ def test_the_int8_file_keeps_names_types_and_axes(trained: Trained) -> None:
     onnx.checker.check_model(models[0])
     bodies = {function.name for function in models[0].functions}
     used = {node.op_type for node in models[0].graph.node if node.domain}
-    assert used <= bodies
+    assert used == bodies
+    for function in models[0].functions:
+        assert "jinabert" not in {node.domain for node in nested(function.node)}, function.name
 
 
 def quantised(source: Path, texts: Sequence[str]) -> bytes:

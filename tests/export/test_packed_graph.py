@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from conftest import GOLDENS
+from conftest import GOLDENS, nested
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinabert_onnx_export import graph
@@ -301,15 +301,6 @@ def test_the_padded_form_in_half_precision_keeps_its_version() -> None:
     assert {entry.domain: entry.version for entry in model.opset_import} == {"": 23, "jinabert": 1}
     assert [(function.domain, function.name) for function in model.functions] == [("jinabert", "AlibiAttention")]
     assert {node.op_type for node in model.graph.node if node.domain} == {"AlibiAttention"}
-
-
-def nested(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
-    """The nodes and those of the graphs within them."""
-    for node in nodes:
-        yield node
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                yield from nested(inner.node)
 
 
 def test_the_batches_above_run_in_both_forms() -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
-from jinabert_onnx import Embedder, InputError, InputTypeError, SharedThreads, StateError
+from jinabert_onnx import Embedder, InputError, InputTypeError, SharedThreads, StateError, opening_session
 from jinabert_onnx.opening_session import open_session
 from jinabert_onnx.session import Session
 
@@ -180,18 +183,60 @@ def test_a_loaded_model_is_a_quiet_guest_in_its_process(trained: Path) -> None:
     assert result.stdout.split() == ["1", "True"]
 
 
-def test_what_is_done_while_a_session_is_made_is_done_once_in_the_callers_thread(trained: Path) -> None:
-    threads: list[int] = []
-    session = Session(
-        trained / "onnx" / "model.onnx", "fp32", "cpu", 1, meanwhile=lambda: threads.append(threading.get_ident())
-    )
+def delay_sessions(monkeypatch: pytest.MonkeyPatch, wait: Callable[[], object]) -> None:
+    """Let every session wait before it is made."""
+    make = opening_session._create
+
+    def create(*arguments: object) -> object:
+        wait()
+        return make(*arguments)
+
+    monkeypatch.setattr(opening_session, "_create", create)
+
+
+def test_what_is_done_while_a_session_is_made_is_done_once_in_the_callers_thread(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, threads = threading.Event(), []
+    delay_sessions(monkeypatch, lambda: begun.wait(60) or pytest.fail("was not done meanwhile"))
+
+    def meanwhile() -> None:
+        threads.append(threading.get_ident())
+        begun.set()
+
+    session = Session(trained / "onnx" / "model.onnx", "fp32", "cpu", 1, meanwhile=meanwhile)
     assert threads == [threading.get_ident()]
     session.require_usable()
 
 
-def test_an_error_while_a_session_is_made_is_raised(trained: Path) -> None:
-    with pytest.raises(IndexError):
-        Session(trained / "onnx" / "model.onnx", "fp32", "cpu", 1, meanwhile=lambda: [].pop())
+@pytest.mark.parametrize("error", [IndexError, KeyboardInterrupt])
+def test_an_error_while_a_session_is_made_is_raised_once_that_has_ended(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    delay_sessions(monkeypatch, lambda: time.sleep(0.3))
+    threads = threading.active_count()
+
+    def meanwhile() -> None:
+        raise error
+
+    with pytest.raises(error):
+        Session(trained / "onnx" / "model.onnx", "fp32", "cpu", 1, meanwhile=meanwhile)
+    assert threading.active_count() == threads
+
+
+def test_two_interrupts_wait_until_a_session_is_made(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = threading.Event()
+
+    def interrupt_twice() -> None:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.2)
+        made.set()
+
+    delay_sessions(monkeypatch, interrupt_twice)
+    with pytest.raises(KeyboardInterrupt):
+        Session(trained / "onnx" / "model.onnx", "fp32", "cpu", 1)
+    assert made.is_set()
 
 
 def test_idle_threads_soon_sleep(trained: Path) -> None:

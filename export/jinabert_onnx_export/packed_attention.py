@@ -55,16 +55,16 @@ def TextAttention(query, key, value, positions, begin, end, slopes: list[float],
 
 
 @script(domain, default_opset=op)
-def AttentionByText(query, key, value, positions, texts, slopes: list[float], num_heads: int, scale: float):  # type: ignore[no-untyped-def]  # noqa: N802
+def AttentionByText(query, key, value, positions, texts, slopes: list[float], scale: float):  # type: ignore[no-untyped-def]  # noqa: N802
     """Packed (P, H) each, one text after the other; (P, H), with zeros for padding."""
     zero = op.Constant(value_ints=[0])
     rest = op.Constant(value_ints=[-1])
-    heads = op.Constant(value_int=num_heads)
-    by_head = op.Concat(zero, op.Unsqueeze(heads, zero), rest, axis=0)
-    one_row = op.Constant(value_ints=[0, 0, 1, 0])
+    by_head = op.Concat(zero, op.Shape(op.Constant(value_floats=slopes)), rest, axis=0)
+    size = op.Shape(query, start=1, end=2)
+    no_row = op.ConstantOfShape(op.Concat(op.Constant(value_ints=[1]), size, axis=0))  # (1, H)
     queries = op.Transpose(op.Reshape(query, by_head), perm=[1, 0, 2])  # (n, P, d)
-    keys = op.Transpose(op.Reshape(op.Pad(key, one_row), by_head), perm=[1, 0, 2])  # (n, P + 1, d)
-    values = op.Transpose(op.Reshape(op.Pad(value, one_row), by_head), perm=[1, 0, 2])
+    keys = op.Transpose(op.Reshape(op.Concat(key, no_row, axis=0), by_head), perm=[1, 0, 2])  # (n, P + 1, d)
+    values = op.Transpose(op.Reshape(op.Concat(value, no_row, axis=0), by_head), perm=[1, 0, 2])
     contexts = op.SequenceEmpty(dtype=1)
     for number in range(op.Squeeze(op.Shape(texts, start=0, end=1))):
         begin, end = op.Split(op.Gather(texts, number), num_outputs=2)  # (1)
@@ -72,7 +72,7 @@ def AttentionByText(query, key, value, positions, texts, slopes: list[float], nu
         context = domain.TextAttention(queries, keys, values, places, begin, end, slopes=slopes, scale=scale)
         contexts = op.SequenceInsert(contexts, context)
     padding = op.Sub(op.Shape(query, start=0, end=1), op.Shape(positions))
-    nothing = op.ConstantOfShape(op.Concat(padding, op.Shape(query, start=1, end=2), axis=0))
+    nothing = op.ConstantOfShape(op.Concat(padding, size, axis=0))
     return op.ConcatFromSequence(op.SequenceInsert(contexts, nothing), axis=0)
 
 
@@ -119,9 +119,7 @@ def AlibiAttention(  # type: ignore[no-untyped-def]  # noqa: N802
             )
             context = op.Gather(by_row, back)
         else:
-            context = domain.AttentionByText(
-                query, key, value, positions, texts, slopes=slopes, num_heads=num_heads, scale=scale
-            )
+            context = domain.AttentionByText(query, key, value, positions, texts, slopes=slopes, scale=scale)
     return context
 
 

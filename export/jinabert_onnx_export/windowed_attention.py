@@ -87,6 +87,7 @@ def WindowedAttention(query, key, value, positions, begin, slopes: list[float], 
     zero = op.Constant(value_ints=[0])
     one = op.Constant(value_ints=[1])
     two = op.Constant(value_ints=[2])
+    rest = op.Constant(value_ints=[-1])
 
     # Blocks of queries, of one even length; the last repeats the last token.
     total = op.Shape(positions)
@@ -105,15 +106,18 @@ def WindowedAttention(query, key, value, positions, begin, slopes: list[float], 
     at = op.Unsqueeze(row_positions, two)  # (I, L, 1)
     apart = op.Abs(op.Sub(at, op.Unsqueeze(row_positions, one)))  # (I, L, L)
     distances = op.Where(op.Unsqueeze(real, one), apart, op.Constant(value_float=float("inf")))
-    by_half = op.Concat(pairs, half_width, op.Constant(value_ints=[-1]), axis=0)
+    by_half = op.Concat(pairs, half_width, rest, axis=0)
     mean_weights, log_counts, reach, gap, key_begins, key_ends = domain.KeyBlocks(
         tokens, op.Cast(real, to=1), at, origins, by_half
     )
-    starts, _ = op.Split(tokens, op.Concat(one, op.Sub(width, one), axis=0), axis=1)  # (I, 1)
+    starts = op.Gather(tokens, zero, axis=1)  # (I, 1)
     others, key_channels = domain.OtherBlocks(positions, starts, origins, width, begin, op.Shape(query, start=1, end=2))
     minus_one = op.Expand(op.Constant(value_float=-1.0), op.Shape(at))
     query_channels = op.Concat(op.Sub(at, op.Unsqueeze(origins, two)), minus_one, axis=2)  # (I, L, 2)
     rows = op.Add(tokens, begin)
+    # Shapes with which the outputs of inner graphs get ranks that onnxruntime 1.23 does not find for itself.
+    in_blocks = op.Concat(by_block, rest, axis=0)
+    flat = op.Concat(width, rest, axis=0)
     queries = op.Mul(op.Gather(query, rows, axis=1), factor)  # (n, I, L, d)
 
     @graph()
@@ -134,15 +138,15 @@ def WindowedAttention(query, key, value, positions, begin, slopes: list[float], 
             window = op.Slice(block_others, range_begin, range_end)  # (K); gathering is parallel, slicing is not
             keys = op.Concat(op.Gather(k_head, window), op.Slice(channels, range_begin, range_end), axis=1)
             weights = op.Softmax(op.Gemm(q_block, keys, transB=1), axis=-1)  # (L, K)
-            return op.Gather(weights, own_place, axis=1), op.MatMul(weights, op.Gather(v_head, window))
+            own_share = op.Reshape(op.Gather(weights, own_place, axis=1), flat)  # (L, 1)
+            return own_share, op.Reshape(op.MatMul(weights, op.Gather(v_head, window)), flat)  # (L, d)
 
         extended = op.Concat(q_blocks, op.Mul(query_channels, m), own_weight, axis=-1)  # (I, L, d + 3)
-        own_share, context = op.Scan(
+        own_shares, context = op.Scan(
             extended, others, key_channels, begins, ends, own_places, body=attend_block, num_scan_inputs=6
         )
-        return op.Add(context, op.Mul(own_share, own_context))
+        return op.Reshape(op.Add(context, op.Mul(own_shares, own_context)), in_blocks)
 
     contexts = op.Scan(queries, key, value, slope, body=attend_head, num_scan_inputs=4)  # (n, I, L, d)
-    flat = op.Concat(op.Mul(blocks, width), op.Constant(value_ints=[-1]), axis=0)
-    joined = op.Reshape(op.Transpose(contexts, perm=[1, 2, 0, 3]), flat)  # (I * L, n * d)
-    return op.Slice(joined, zero, total, zero)
+    joined = op.Reshape(op.Transpose(contexts, perm=[1, 2, 0, 3]), op.Concat(op.Mul(blocks, width), rest, axis=0))
+    return op.Slice(joined, zero, total, zero)  # of (I * L, n * d)

@@ -25,7 +25,9 @@ _WIDTHS = {"fp32": 4, "fp16": 2, "int8": 1}  # bytes of a weight
 
 # What a process holds before weights: 43 MiB of mapped libraries, 16 of interpreter and numpy, and what loading takes.
 _PROCESS = 66 * _MEBIBYTE
-_LAYER = int(2.6 * _MEBIBYTE)  # a layer's nodes, as onnxruntime holds them
+# A layer's nodes, as onnxruntime holds them: of the packed graphs and of fp16's.
+_LAYER = int(2.6 * _MEBIBYTE)
+_HALF_LAYER = int(1.3 * _MEBIBYTE)
 _TOKENIZER = 12  # bytes that the tokenizers package takes for one of tokenizer.json
 _SELF_TEST = 30  # tokens that run while loading
 
@@ -40,7 +42,7 @@ _TOKEN = 6.5
 _ROW = 4.0  # the same, for what texts side by side repeat for padding: Q, K, V and the context
 _HEADS = 5.0  # the same, where texts come one after the other: also Q, K and V by heads
 _SCORE = 1.5  # floats a pair of tokens and head of dense attention: the biases, and scores while threads compute them
-_WINDOWED = 3.0  # floats a token and channel of the longest text in windows: Q, K and V by heads
+_WINDOWED = 2.0  # floats a token and channel of the longest text in windows: scaled queries and contexts, by heads
 _BOUNDS = 2.5  # floats a token and block of 64 keys in the certificate of the windows: gaps and bounds
 _KEY_BLOCK = 64
 _DENSE = 512  # longest text of dense attention; its square, most scores of a head of texts side by side
@@ -135,13 +137,14 @@ def memory_model(manifest: Manifest, precision: str) -> MemoryModel:
     inner = max(hidden, (parameters - 4 * hidden**2) // (3 * hidden))
     apart = len(names) > 1  # weights in a file of their own are mapped, others are read and copied
     casts = parameters * layers * _FLOAT if precision == "fp16" else 0
+    nodes = _HALF_LAYER if precision == "fp16" else _LAYER
     tokenizer = _TOKENIZER * manifest.files[TOKENIZER].bytes
     return MemoryModel(
         hidden_size=hidden,
         inner_size=inner,
         heads=model.num_attention_heads,
         padded=precision == "fp16",
-        held=_PROCESS + tokenizer + layers * _LAYER + weights - (table if apart else 0) + casts,
+        held=_PROCESS + tokenizer + layers * nodes + weights - (table if apart else 0) + casts,
         # The matrices of a feed-forward are mapped until their packed copies are made; a table read is held twice.
         opening=3 * hidden * inner * width if apart else table,
         mapped=table if apart else 0,

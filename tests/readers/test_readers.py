@@ -37,17 +37,16 @@ READERS = {
 }
 PRECISIONS = ("fp32", "int8")
 # Where each version that the page names is locked.
-PEERS = ROOT / "benchmarks" / "peers"
 LOCKS = {
-    ("sentence-transformers", "sentence-transformers"): "constraints-transformers.txt",
-    ("sentence-transformers", "optimum-onnx"): "constraints-transformers.txt",
-    ("optimum", "optimum"): "constraints-transformers.txt",
-    ("optimum", "optimum-onnx"): "constraints-transformers.txt",
-    ("fastembed", "fastembed"): "constraints-fastembed.txt",
-    ("onnxruntime and tokenizers", "onnxruntime"): "constraints-fastembed.txt",
-    ("onnxruntime and tokenizers", "tokenizers"): "constraints-fastembed.txt",
-    ("transformers.js", "@huggingface/transformers"): "node/package-lock.json",
-    ("onnxruntime on Node", "onnxruntime-node"): "node/package-lock.json",
+    ("sentence-transformers", "sentence-transformers"): "requirements/peers-transformers.txt",
+    ("sentence-transformers", "optimum-onnx"): "requirements/peers-transformers.txt",
+    ("optimum", "optimum"): "requirements/peers-transformers.txt",
+    ("optimum", "optimum-onnx"): "requirements/peers-transformers.txt",
+    ("fastembed", "fastembed"): "requirements/peers-fastembed.txt",
+    ("onnxruntime and tokenizers", "onnxruntime"): "requirements/peers-fastembed.txt",
+    ("onnxruntime and tokenizers", "tokenizers"): "requirements/peers-fastembed.txt",
+    ("transformers.js", "@huggingface/transformers"): "benchmarks/peers/node/package-lock.json",
+    ("onnxruntime on Node", "onnxruntime-node"): "benchmarks/peers/node/package-lock.json",
 }
 
 Read = Callable[[str], dict[tuple[str, str], Vectors]]
@@ -98,7 +97,7 @@ def test_every_snippet_of_the_page_is_run() -> None:
 
 @pytest.mark.parametrize(("row", "package"), LOCKS)
 def test_versions_of_the_page_are_the_locked_ones(row: str, package: str) -> None:
-    text = (PEERS / LOCKS[row, package]).read_text("utf-8")
+    text = (ROOT / LOCKS[row, package]).read_text("utf-8")
     if LOCKS[row, package].endswith(".json"):
         version = json.loads(text)["packages"][f"node_modules/{package}"]["version"]
     else:

@@ -24,9 +24,9 @@ from typing import Any
 
 import numpy as np
 from jinabert_onnx import Embedder
-from jinabert_onnx.bundle import open_bundle
-from jinabert_onnx.cpus import available_threads, cpu_features
-from jinabert_onnx.probes import Probes, compare, read_probes
+from jinabert_onnx.bundle.manifest import open_bundle
+from jinabert_onnx.bundle.probes import Probes, compare, read_probes
+from jinabert_onnx.engine.cpu import available_threads, cpu_features
 from timing import finish
 
 PRECISIONS = ("fp32", "int8")

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from jinabert_onnx.batching import pad, plan_batches
-from jinabert_onnx.bundle import open_bundle
-from jinabert_onnx.session import Session
+from jinabert_onnx.bundle.manifest import open_bundle
+from jinabert_onnx.engine.batching import pad, plan_batches
+from jinabert_onnx.engine.session import Session
 from timing import finish, interleaved
 
 BUDGETS = (128, 256, 512, 1024, 2048, 4096, 8192)

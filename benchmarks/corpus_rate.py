@@ -26,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from jinabert_onnx.bench.texts import TextMaker
-from jinabert_onnx.cpus import available_threads
+from jinabert_onnx.engine.cpu import available_threads
 from timing import machine
 
 HELD_OUT = Path(__file__).resolve().parent.parent / "tests" / "data" / "tiny-de-en" / "heldout.json"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinabert_onnx.providers import provider_arguments
+from jinabert_onnx.engine.providers import provider_arguments
 
 _ROWS, _TOKENS = 2, 300  # long enough for more than one block of queries
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from jinabert_onnx.bundle import open_bundle
-from jinabert_onnx.opening_session import open_session
+from jinabert_onnx.bundle.manifest import open_bundle
+from jinabert_onnx.engine.session_options import open_session
 from timing import finish
 
 WAIT_SECONDS = 0.1

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from jinabert_onnx_eval.stock_forms import (
+from jinabert_onnx_eval.baselines.stock_forms import (
     Change,
     change_weights,
     save_again,

@@ -19,14 +19,14 @@ from pathlib import Path
 import numpy as np
 from held_out import DATA
 from int8_forms import make_forms
-from jinabert_onnx import pooling
-from jinabert_onnx.batching import pad
-from jinabert_onnx.bundle import TOKENIZER, Bundle, open_bundle
-from jinabert_onnx.pooling import Vectors
-from jinabert_onnx.session import Session
-from jinabert_onnx.tokenizer import Tokenizer
-from jinabert_onnx_eval.groups import runs
+from jinabert_onnx.bundle.manifest import TOKENIZER, Bundle, open_bundle
+from jinabert_onnx.encoding import pooling
+from jinabert_onnx.encoding.pooling import Vectors
+from jinabert_onnx.engine.batching import pad
+from jinabert_onnx.engine.session import Session
+from jinabert_onnx.text.tokenizer import Tokenizer
 from jinabert_onnx_eval.scores import cosines, fidelity
+from jinabert_onnx_eval.texts.groups import runs
 from numpy.typing import NDArray
 from peers import plain
 from peers.worker import Run

@@ -24,7 +24,7 @@ def main(directory: str) -> None:
     """Import what the handler imports, then the handler, which loads the model, and call it."""
     clock = {"interpreter": time.monotonic()}
     sys.path.insert(0, directory)
-    from jinabert_onnx.providers import import_onnxruntime
+    from jinabert_onnx.engine.providers import import_onnxruntime
 
     import_onnxruntime()
     import jinabert_onnx.serverless.function  # noqa: F401

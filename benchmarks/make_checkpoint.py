@@ -15,8 +15,8 @@ import shutil
 from pathlib import Path
 
 import torch
-from jinabert_onnx_export.config import JinaBertConfig, read_config
-from jinabert_onnx_export.model import JinaBertEncoder, Variant
+from jinabert_onnx_export.encoder.config import JinaBertConfig, read_config
+from jinabert_onnx_export.encoder.model import JinaBertEncoder, Variant
 from safetensors.torch import save_file
 
 REFERENCE = Path(__file__).resolve().parent.parent / "tests" / "data" / "reference" / "base-en"

@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jinabert_onnx.batching import pad
-from jinabert_onnx.bundle import PRECISIONS, TOKENIZER, Bundle, open_bundle
-from jinabert_onnx.loading import Asked, open_model
-from jinabert_onnx.memory import MemoryModel, memory_model
-from jinabert_onnx.tokenizer import Tokenizer
+from jinabert_onnx.bundle.manifest import PRECISIONS, TOKENIZER, Bundle, open_bundle
+from jinabert_onnx.encoding.loading import Asked, open_model
+from jinabert_onnx.engine.batching import pad
+from jinabert_onnx.engine.memory_model import MemoryModel, memory_model
+from jinabert_onnx.text.tokenizer import Tokenizer
 from numpy.typing import NDArray
 from timing import finish
 

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 import torch
 from gpu_nodes import nodes_by_provider
-from jinabert_onnx.batching import pad
-from jinabert_onnx.bundle import Bundle, open_bundle
+from jinabert_onnx.bundle.manifest import Bundle, open_bundle
+from jinabert_onnx.encoding.pooling import pool
+from jinabert_onnx.engine.batching import pad
+from jinabert_onnx.engine.session import Session
 from jinabert_onnx.errors import RunError
-from jinabert_onnx.pooling import pool
-from jinabert_onnx.session import Session
 from numpy.typing import NDArray
 from peers.plain_model import SdpaEncoder, open_encoder
 from timing import finish, interleaved

@@ -23,9 +23,9 @@ from pathlib import Path
 
 import numpy as np
 from jinabert_onnx import Embedder
-from jinabert_onnx.bundle import open_bundle
-from jinabert_onnx.pooling import Vectors
-from jinabert_onnx.probes import compare, read_probes
+from jinabert_onnx.bundle.manifest import open_bundle
+from jinabert_onnx.bundle.probes import compare, read_probes
+from jinabert_onnx.encoding.pooling import Vectors
 from timing import finish
 
 QEMU = "qemu-x86_64"

@@ -2,7 +2,7 @@
 
     python benchmarks/session_options.py BUNDLE [--precision fp32 int8]
 
-The runtime's choice (`jinabert_onnx.session`) follows from this table.
+The runtime's choice (`jinabert_onnx.engine.session`) follows from this table.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from jinabert_onnx.bundle import open_bundle
+from jinabert_onnx.bundle.manifest import open_bundle
 from timing import finish, interleaved
 
 SHAPES = ((1, 16, 25), (1, 128, 15), (8, 128, 5), (1, 512, 5), (1, 2048, 2))  # batch, tokens, repeats

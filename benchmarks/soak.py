@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 from jinabert_onnx import DeadlineError, Embedder
-from jinabert_onnx.vector_types import AnyVectors
+from jinabert_onnx.encoding.vector_types import AnyVectors
 from timing import finish
 
 HELD_OUT = Path(__file__).resolve().parent.parent / "tests" / "data" / "tiny-de-en" / "heldout.json"

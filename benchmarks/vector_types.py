@@ -21,11 +21,11 @@ from held_out import DATA
 from int8_quality import Figures
 from int8_quality import compare as compare_vectors
 from jinabert_onnx import Embedder
-from jinabert_onnx.bundle import open_bundle
-from jinabert_onnx.pooling import Vectors, normalize
-from jinabert_onnx.vector_types import OUTPUT_DTYPES, convert, limit_for, similarity
+from jinabert_onnx.bundle.manifest import open_bundle
+from jinabert_onnx.encoding.pooling import Vectors, normalize
+from jinabert_onnx.encoding.vector_types import OUTPUT_DTYPES, convert, limit_for, similarity
 from jinabert_onnx_eval.scores import cosines
-from jinabert_onnx_export.calibration import read_calibration_texts
+from jinabert_onnx_export.int8.calibration import read_calibration_texts
 from numpy.typing import NDArray
 from timing import finish
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from jinabert_onnx.bundle import PRECISIONS
+from jinabert_onnx.bundle.manifest import PRECISIONS
 from jinabert_onnx_export import export
 
 DATA = Path(__file__).resolve().parent / "data"

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from jinabert_onnx.bench import ceiling
+from jinabert_onnx.bench import roofline
 
 
 @dataclass(frozen=True)
-class Sizes(ceiling.Sizes):
+class Sizes(roofline.Sizes):
     """What the cost of an encoder depends on, and the size of its vocabulary."""
 
     vocabulary: int
@@ -30,13 +30,13 @@ class Sizes(ceiling.Sizes):
 
 def ceiling_milliseconds(sizes: Sizes, lengths: Sequence[int], rates: Mapping[str, float]) -> dict[str, float]:
     """The least time of the texts' products at the measured `rates` (operations a second), by kind of peer."""
-    known = ceiling.Rates(**rates)
+    known = roofline.Rates(**rates)
     return {kind: round(1000 * known.seconds(sizes, lengths, kind), 2) for kind in ("fp32", "int8")}
 
 
 def measure(threads: int) -> dict[str, float]:
     """Operations a second of float32 and of u8 x s8 products, each the best of its shapes and runs."""
-    return asdict(ceiling.Ceiling(threads).measure(first=True))
+    return asdict(roofline.Ceiling(threads).measure(first=True))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 import onnx
-from jinabert_onnx_export.checkpoint import open_checkpoint
+from jinabert_onnx_export.checkpoint.read import open_checkpoint
 from jinabert_onnx_export.package import write_metadata
 
 MODEL = Path("onnx") / "model.onnx"

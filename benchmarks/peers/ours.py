@@ -10,8 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from jinabert_onnx import Embedder
-from jinabert_onnx.bundle import open_bundle
-from jinabert_onnx.session import Session
+from jinabert_onnx.bundle.manifest import open_bundle
+from jinabert_onnx.engine.session import Session
 
 from .worker import About, Encode, Run, Vectors, serve, serve_texts
 

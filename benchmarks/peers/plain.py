@@ -16,7 +16,7 @@ from .worker import About, Ids, Run, Vectors, serve
 
 def make(checkpoint: str, output: Path) -> None:
     """Trace the plain encoder of `checkpoint` and write it to `output`."""
-    from jinabert_onnx_eval.plain import write_plain
+    from jinabert_onnx_eval.baselines.plain import write_plain
 
     from .plain_model import open_encoder
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from jinabert_onnx_eval.plain_model import PlainEncoder, open_encoder
-from jinabert_onnx_export.model import JinaBertEncoder
+from jinabert_onnx_eval.baselines.plain_model import PlainEncoder, open_encoder
+from jinabert_onnx_export.encoder.model import JinaBertEncoder
 from torch import Tensor
 from torch.nn import functional
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jinabert_onnx.batching import TOKEN_BUDGETS, pad, plan_batches
+from jinabert_onnx.engine.batching import TOKEN_BUDGETS, pad, plan_batches
 from numpy.typing import NDArray
 
 from .texts import Words

@@ -2,8 +2,8 @@
 
     .venv/bin/python docs/pictures/windows.py
 
-writes docs/pictures/windows.svg. The bound is that of `jinabert_onnx_export.windowed_attention`, in numpy; what is
-drawn beside it, the weight that keys really have, is computed in full. Knows nothing of graphs.
+writes docs/pictures/windows.svg. The bound is that of `jinabert_onnx_export.operators.windowed_attention`, in numpy;
+what is drawn beside it, the weight that keys really have, is computed in full. Knows nothing of graphs.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import torch
-from jinabert_onnx.tokenizer import Tokenizer
-from jinabert_onnx_export.alibi import alibi_slopes
-from jinabert_onnx_export.checkpoint import open_checkpoint
-from jinabert_onnx_export.key_ranges import ALLOWED, EPSILON, MARGIN
-from jinabert_onnx_export.windowed_attention import QUERY_BLOCK
+from jinabert_onnx.text.tokenizer import Tokenizer
+from jinabert_onnx_export.checkpoint.read import open_checkpoint
+from jinabert_onnx_export.encoder.alibi import alibi_slopes
+from jinabert_onnx_export.operators.key_ranges import ALLOWED, EPSILON, MARGIN
+from jinabert_onnx_export.operators.windowed_attention import QUERY_BLOCK
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 

@@ -10,14 +10,14 @@ from types import ModuleType
 
 from jinabert_onnx.cli.command import Command
 
-from . import languages_command, long_command, mteb_command, precisions_command, retrieval_command
+from .commands import languages, long, mteb, precisions, retrieval
 
 _REPORTS: dict[str, ModuleType] = {
-    "mteb": mteb_command,
-    "precisions": precisions_command,
-    "languages": languages_command,
-    "retrieval": retrieval_command,
-    "long": long_command,
+    "mteb": mteb,
+    "precisions": precisions,
+    "languages": languages,
+    "retrieval": retrieval,
+    "long": long,
 }
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from jinabert_onnx.bundle import Bundle
-from jinabert_onnx_export.checkpoint import Checkpoint, open_checkpoint
+from jinabert_onnx.bundle.manifest import Bundle
+from jinabert_onnx_export.checkpoint.read import Checkpoint, open_checkpoint
+from jinabert_onnx_export.encoder.model import JinaBertEncoder
 from jinabert_onnx_export.errors import VerificationError
-from jinabert_onnx_export.model import JinaBertEncoder
-from jinabert_onnx_export.vector_space import weights_sha256
+from jinabert_onnx_export.verify.vector_space import weights_sha256
 
 
 def open_origin(bundle: Bundle, source: str) -> tuple[Checkpoint, JinaBertEncoder]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 from jinabert_onnx import Embedder
-from jinabert_onnx.bundle import PRECISIONS, Manifest
+from jinabert_onnx.bundle.manifest import PRECISIONS, Manifest
 from jinabert_onnx.cli.command import Command
 from jinabert_onnx.errors import MissingDependencyError
 
@@ -128,7 +128,7 @@ def _similarities(model: Embedder) -> str:
 
 def verify_against(arguments: argparse.Namespace) -> int:
     """`jinabert-onnx verify BUNDLE --against CHECKPOINT`."""
-    return int(import_needing_torch("jinabert_onnx_export.against").verify_against(arguments, _say))
+    return int(import_needing_torch("jinabert_onnx_export.verify.verify_checkpoint").verify_against(arguments, _say))
 
 
 EXPORT = Command("turn a JinaBERT checkpoint into a bundle, verified against torch", _add_export, _run_export)

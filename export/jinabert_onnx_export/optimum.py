@@ -17,14 +17,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from jinabert_onnx.bundle.probes import FP32_MAX_DIFFERENCE
 from jinabert_onnx.errors import MissingDependencyError
-from jinabert_onnx.probes import FP32_MAX_DIFFERENCE
 from torch import Tensor
 
-from .checkpoint import Checkpoint, open_checkpoint
+from .checkpoint.read import Checkpoint, open_checkpoint
+from .encoder.model import JinaBertEncoder
+from .encoder.trace import INPUTS, OPSET, OUTPUT
 from .errors import VerificationError
-from .graph import INPUTS, OPSET, OUTPUT
-from .model import JinaBertEncoder
 
 try:
     from optimum.exporters.onnx import validate_model_outputs

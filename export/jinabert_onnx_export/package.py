@@ -14,12 +14,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from jinabert_onnx.bundle import MANIFEST, PROBES, TOKENIZER, FileRecord, Manifest, record_file
-from jinabert_onnx.permissions import give_usual_permissions
-from jinabert_onnx.probes import Probes
+from jinabert_onnx.bundle.manifest import MANIFEST, PROBES, TOKENIZER, FileRecord, Manifest, record_file
+from jinabert_onnx.bundle.probes import Probes
+from jinabert_onnx.files.permissions import give_usual_permissions
 
-from .checkpoint import Checkpoint
-from .config import read_object
+from .checkpoint.read import Checkpoint
+from .encoder.config import read_object
 from .errors import OutputError
 
 # Keys that make other programs look for code in the hub.

@@ -15,22 +15,23 @@ import onnxruntime
 import onnxscript
 import torch
 from jinabert_onnx import __version__
-from jinabert_onnx.bundle import PRECISIONS, Manifest, ModelRecord, PoolingRecord
+from jinabert_onnx.bundle.manifest import PRECISIONS, Manifest, ModelRecord, PoolingRecord
+from jinabert_onnx.bundle.probes import Probes, SelfTest
 from jinabert_onnx.errors import InputError
-from jinabert_onnx.probes import Probes, SelfTest
 
-from . import graph, package
-from .activations import record_activations
-from .calibration import read_calibration_texts
-from .checkpoint import Checkpoint, open_checkpoint
-from .known_vectors import check_known_vectors, claimed_name, read_known
-from .model import JinaBertEncoder
-from .optimize import optimize
-from .probe_texts import PROBE_TEXTS, SELF_TEST_TEXTS
-from .reference import Case, calibration_ids, embed, make_cases
-from .steps import Say, Steps
-from .vector_space import vector_limits, weights_sha256
-from .verify import verify_precision
+from . import package
+from .checkpoint.known_vectors import check_known_vectors, claimed_name, read_known
+from .checkpoint.read import Checkpoint, open_checkpoint
+from .encoder import trace
+from .encoder.model import JinaBertEncoder
+from .int8.activations import record_activations
+from .int8.calibration import read_calibration_texts
+from .passes.optimize import optimize
+from .step_log import Say, Steps
+from .verify.probe_texts import PROBE_TEXTS, SELF_TEST_TEXTS
+from .verify.reference import Case, calibration_ids, embed, make_cases
+from .verify.vector_space import vector_limits, weights_sha256
+from .verify.verify import verify_precision
 
 _ONNX_NAMES = {"fp32": "model.onnx", "fp16": "model_fp16.onnx", "int8": "model_int8.onnx"}
 _TOOLS = (torch, onnx, onnxscript, onnxruntime)
@@ -121,18 +122,18 @@ def _write_graphs(
     files = {}
     if {"fp32", "int8"} & set(precisions):
         with steps("tracing fp32"):
-            traced = graph.trace(encoder)
+            traced = trace.trace(encoder)
         if "fp32" in precisions:
             with steps("writing fp32"):
-                files["fp32"] = graph.save(optimize(traced), directory / _ONNX_NAMES["fp32"])
+                files["fp32"] = trace.save(optimize(traced), directory / _ONNX_NAMES["fp32"])
         if "int8" in precisions:
             with steps("quantising to int8"):
                 layers = record_activations(encoder, calibration_ids(checkpoint, calibration_texts))
-                files["int8"] = graph.save(optimize(traced, layers), directory / _ONNX_NAMES["int8"])
+                files["int8"] = trace.save(optimize(traced, layers), directory / _ONNX_NAMES["int8"])
         del traced
     if "fp16" in precisions:
         with steps("tracing fp16"):
-            files["fp16"] = graph.save(graph.trace(graph.halve(encoder)), directory / _ONNX_NAMES["fp16"])
+            files["fp16"] = trace.save(trace.trace(trace.halve(encoder)), directory / _ONNX_NAMES["fp16"])
     with steps("checking the graphs"):
         for paths in files.values():
             onnx.checker.check_model(paths[0])
@@ -157,7 +158,7 @@ def _manifest(
             max_tokens=config.max_position_embeddings,
         ),
         pooling=PoolingRecord(settings.pooling, settings.normalize),
-        opset=graph.OPSET,
+        opset=trace.OPSET,
         default_max_length=checkpoint.max_length,
         precisions={
             name: tuple(path.relative_to(directory).as_posix() for path in paths) for name, paths in files.items()

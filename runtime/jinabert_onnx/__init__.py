@@ -6,7 +6,11 @@ model = Embedder.load("bundle")
 vectors = model.encode(["How is the weather today?", "Wie ist das Wetter heute?"])
 """
 
+from .bundle.fingerprint import Fingerprint, compatible
 from .embedder import Embedder
+from .encoding.results import Chunks, Embeddings, TextReport
+from .engine.cancellation import Cancellation
+from .engine.threads import SharedThreads
 from .errors import (
     BundleError,
     BundleNotFoundError,
@@ -26,10 +30,6 @@ from .errors import (
     TruncationError,
     TruncationWarning,
 )
-from .fingerprint import Fingerprint, compatible
-from .reports import Chunks, Embeddings, TextReport
-from .stopping import Cancellation
-from .threads import SharedThreads
 from .version import __version__
 
 __all__ = [

@@ -11,17 +11,17 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Literal, overload
 
-from . import chunking, encoding, loading, streaming, vector_types
-from .bundle import Bundle
+from .bundle.fingerprint import Fingerprint, fingerprint_of
+from .bundle.manifest import Bundle
+from .encoding import late_chunking, loading, steps, streaming, vector_types
+from .encoding.pooling import Vectors
+from .encoding.results import Chunks, Embeddings
+from .encoding.vector_types import AnyVectors
+from .engine.cancellation import Cancellation, Limits
+from .engine.threads import SharedThreads
 from .errors import InputError
-from .fingerprint import Fingerprint, fingerprint_of
-from .inputs import as_stream, as_texts, choose_prompt, require_range
-from .pooling import Vectors
 from .progress import Progress
-from .reports import Chunks, Embeddings
-from .stopping import Cancellation, Limits
-from .threads import SharedThreads
-from .vector_types import AnyVectors
+from .text.inputs import as_stream, as_texts, choose_prompt, require_range
 
 Spans = Iterable[tuple[int, int]] | Callable[[str], Iterable[tuple[int, int]]] | str
 
@@ -33,7 +33,7 @@ class Embedder:
     statement, to give its memory back before Python does.
     """
 
-    def __init__(self, model: encoding.LoadedModel, precision_reason: str) -> None:
+    def __init__(self, model: steps.LoadedModel, precision_reason: str) -> None:
         self._model = model
         self._precision_reason = precision_reason
         self._max_seq_length = model.bundle.manifest.default_max_length
@@ -99,7 +99,7 @@ class Embedder:
         self._model.session.close()
 
     @property
-    def loaded(self) -> encoding.LoadedModel:
+    def loaded(self) -> steps.LoadedModel:
         """What runs, for code of this package that composes the steps of `encoding` by itself."""
         return self._model
 
@@ -274,12 +274,12 @@ class Embedder:
             _require_rows_of_tokens(settings)
         elif output_value != "sentence_embedding":
             raise InputError(f"output_value {output_value!r} is neither 'sentence_embedding' nor 'token_embeddings'")
-        reading = encoding.read(self._model, as_texts(sentences), settings, count_dropped=False)
+        reading = steps.read(self._model, as_texts(sentences), settings, count_dropped=False)
         with Progress(len(reading.reports), "texts", show_progress_bar) as progress:
             if output_value == "token_embeddings":
-                rows = encoding.token_rows(self._model, reading, settings, progress)
+                rows = steps.token_rows(self._model, reading, settings, progress)
                 return rows[0] if isinstance(sentences, str) else rows
-            vectors = encoding.vectors_of(self._model, reading, settings, progress)
+            vectors = steps.vectors_of(self._model, reading, settings, progress)
         return vectors[0] if isinstance(sentences, str) else vectors
 
     def encode_with_report(
@@ -307,9 +307,9 @@ class Embedder:
             batch_size, normalize_embeddings, max_length, truncate_dim, truncation, output_dtype, timeout, cancellation
         )
         settings = replace(settings, prefix=self._prefix(prompt_name, prompt))
-        reading = encoding.read(self._model, as_texts(sentences), settings, count_dropped=True)
+        reading = steps.read(self._model, as_texts(sentences), settings, count_dropped=True)
         with Progress(len(reading.reports), "texts", show_progress_bar) as progress:
-            vectors = encoding.vectors_of(self._model, reading, settings, progress)
+            vectors = steps.vectors_of(self._model, reading, settings, progress)
         return Embeddings(vectors, reading.reports, self._fingerprint_of(settings))
 
     def encode_stream(
@@ -394,7 +394,7 @@ class Embedder:
             1, normalize_embeddings, None, truncate_dim, "error", output_dtype, timeout, cancellation
         )
         settings = replace(settings, prefix=self._prefix(prompt_name, prompt))
-        vectors, found = chunking.encode_chunks(self._model, text, spans, overlap, settings)
+        vectors, found = late_chunking.encode_chunks(self._model, text, spans, overlap, settings)
         return Chunks(vectors, found, self.fingerprint)
 
     def encode_query(
@@ -480,15 +480,15 @@ class Embedder:
         output_dtype: str,
         timeout: float | None,
         cancellation: Cancellation | None,
-    ) -> encoding.Settings:
+    ) -> steps.Settings:
         """What a call asks for, checked; refuses before anything is tokenized."""
         self._model.session.require_usable()
         hidden = self.get_sentence_embedding_dimension()
         dimensions = hidden if truncate_dim is None else require_range("truncate_dim", truncate_dim, 1, hidden)
         vector_types.require_convertible(output_dtype, dimensions)
-        if truncation not in encoding.TRUNCATIONS:
-            raise InputError(f"truncation {truncation!r} is unknown; use one of {', '.join(encoding.TRUNCATIONS)}")
-        return encoding.Settings(
+        if truncation not in steps.TRUNCATIONS:
+            raise InputError(f"truncation {truncation!r} is unknown; use one of {', '.join(steps.TRUNCATIONS)}")
+        return steps.Settings(
             max_length=self._max_seq_length if max_length is None else self._checked_length("max_length", max_length),
             dimensions=dimensions,
             limits=Limits(timeout, cancellation),
@@ -502,7 +502,7 @@ class Embedder:
         manifest = self._model.bundle.manifest
         return choose_prompt(manifest.prompts, manifest.default_prompt, prompt_name, prompt)
 
-    def _fingerprint_of(self, settings: encoding.Settings) -> Fingerprint:
+    def _fingerprint_of(self, settings: steps.Settings) -> Fingerprint:
         return fingerprint_of(self._model.bundle.manifest, self.precision, settings.max_length)
 
     def _first_prompt(self, *names: str) -> str | None:
@@ -514,7 +514,7 @@ class Embedder:
         return require_range(name, value, model.tokenizer.special_tokens + 1, model.bundle.manifest.model.max_tokens)
 
 
-def _require_rows_of_tokens(settings: encoding.Settings) -> None:
+def _require_rows_of_tokens(settings: steps.Settings) -> None:
     if settings.truncation == "mean":
         raise InputError("truncation 'mean' averages windows, and token embeddings are not averaged; use another")
     if settings.output_dtype not in ("float32", "float16"):

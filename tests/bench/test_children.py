@@ -10,8 +10,8 @@ from jinabert_onnx import Embedder
 from jinabert_onnx.bench.children import FIRST_VECTOR, PEAK_MEMORY, Place, run_child
 from jinabert_onnx.bench.memory import measure_memory
 from jinabert_onnx.bench.plan import Configuration, Skipped
+from jinabert_onnx.engine.memory_model import memory_model
 from jinabert_onnx.errors import RunError
-from jinabert_onnx.memory import memory_model
 
 ONE = Configuration("int8", "cpu", 1)
 TEXT = "How is the weather today?"

@@ -15,8 +15,8 @@ from xml.etree import ElementTree
 
 import pytest
 from jinabert_onnx.bench import Record, plots, read_record
+from jinabert_onnx.bench.csv_export import rows, to_csv
 from jinabert_onnx.bench.output import require_free
-from jinabert_onnx.bench.sheet import rows, to_csv
 from jinabert_onnx.bench.workloads import WORKLOADS
 from jinabert_onnx.cli import bench, main
 from jinabert_onnx.errors import InputError

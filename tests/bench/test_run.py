@@ -9,7 +9,7 @@ from statistics import median
 import pytest
 from jinabert_onnx import Embedder, InputError
 from jinabert_onnx.bench import Record, Wanted, run_bench
-from jinabert_onnx.bench.ceiling import Rates
+from jinabert_onnx.bench.roofline import Rates
 from jinabert_onnx.bench.table import lines_of
 from jinabert_onnx.bench.texts import TextMaker
 

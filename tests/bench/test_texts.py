@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinabert_onnx import InputError
-from jinabert_onnx.bench.ceiling import _float_product, _integer_product
+from jinabert_onnx.bench.roofline import _float_product, _integer_product
 from jinabert_onnx.bench.texts import TextMaker
-from jinabert_onnx.providers import import_onnxruntime
+from jinabert_onnx.engine.providers import import_onnxruntime
 
 ROOT = Path(__file__).resolve().parents[2]
 MAKERS = {name: TextMaker(ROOT / "build" / "bundles" / name) for name in ("tiny-de-en", "plain-12h")}

@@ -16,7 +16,7 @@ from jinabert_onnx.bench.plan import Cell, Configuration
 from jinabert_onnx.bench.schedule import Turns, is_turn, share_out
 from jinabert_onnx.bench.subject import load
 from jinabert_onnx.bench.timing import Job, time_rounds, warm_up
-from jinabert_onnx.stopping import Cancellation
+from jinabert_onnx.engine.cancellation import Cancellation
 
 ONE = Configuration("int8", "cpu", 1)
 

@@ -19,7 +19,7 @@ import schemathesis
 from conftest import KEY, NAMES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from jinabert_onnx.api.schema import ProblemResponse
+from jinabert_onnx.http.schema import ProblemResponse
 from schemathesis.schemas import BaseSchema
 
 PATIENCE = 20  # seconds for one answer

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import TEXTS, embed, rejected, write
 from jinabert_onnx import Embedder
-from jinabert_onnx.vector_types import OUTPUT_DTYPES
+from jinabert_onnx.encoding.vector_types import OUTPUT_DTYPES
 
 ENDINGS = (".parquet", ".feather", ".arrow", ".jsonl", ".csv", ".tsv")
 

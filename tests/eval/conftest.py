@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from jinabert_onnx import Embedder
-from jinabert_onnx_eval.texts import EvalTexts, read_texts
+from jinabert_onnx_eval.texts.read import EvalTexts, read_texts
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECKPOINT = ROOT / "tests" / "data" / "tiny-de-en"

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from jinabert_onnx.bundle import open_bundle
+from jinabert_onnx.bundle.manifest import open_bundle
 from jinabert_onnx.cli import main
 
 Capture = pytest.CaptureFixture[str]

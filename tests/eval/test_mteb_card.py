@@ -8,9 +8,9 @@ import json
 from dataclasses import replace
 
 import pytest
-from jinabert_onnx_eval import mteb_report
-from jinabert_onnx_eval.mteb_card import MEASURES, CardRow, read_card
-from jinabert_onnx_eval.mteb_compare import (
+from jinabert_onnx_eval.mteb import report
+from jinabert_onnx_eval.mteb.card import MEASURES, CardRow, read_card
+from jinabert_onnx_eval.mteb.compare import (
     AGREES,
     DIFFERS,
     NOT_COMPARABLE,
@@ -21,7 +21,7 @@ from jinabert_onnx_eval.mteb_compare import (
     compare,
     why_not_comparable,
 )
-from jinabert_onnx_eval.mteb_tasks import pins_of
+from jinabert_onnx_eval.mteb.tasks import pins_of
 
 ROWS = {row.name: row for row in read_card()}
 PIN = Pin("abc", ("test",), ("default",))
@@ -116,15 +116,13 @@ def test_the_report_has_each_row_in_each_form(pins):
         "BIOSSES": Result("BIOSSES", ROWS["BIOSSES"].revision, "2", {"test": {"default": {"cosine_spearman": 0.769}}})
     }
     found = [compare(row, pins.get(row.task), results.get(row.task)) for row in ROWS.values()]
-    (line,) = [line for line in mteb_report.lines_of(found, [], True) if line.startswith("BIOSSES")]
+    (line,) = [line for line in report.lines_of(found, [], True) if line.startswith("BIOSSES")]
     assert line.split() == ["BIOSSES", "cos_sim_spearman", "76.91", "76.90", "-0.01", "0.20", "agrees"]
-    assert mteb_report.summary(found).startswith(
-        "29 of 88 rows of the card can be compared: 1 agree, 0 differ, 28 not run."
-    )
-    rows = list(csv.DictReader(io.StringIO(mteb_report.csv_of(found))))
-    assert len(rows) == len(mteb_report.data_of(found, [])["rows"]) == 88
+    assert report.summary(found).startswith("29 of 88 rows of the card can be compared: 1 agree, 0 differ, 28 not run.")
+    rows = list(csv.DictReader(io.StringIO(report.csv_of(found))))
+    assert len(rows) == len(report.data_of(found, [])["rows"]) == 88
     (row,) = [row for row in rows if row["verdict"] == "agrees"]
     assert float(row["difference"]) == pytest.approx(-0.006, abs=1e-3)
-    assert "| BIOSSES | cos_sim_spearman | 76.91 | 76.90 |" in mteb_report.markdown_of("title", found, [], True)
-    assert mteb_report.not_on_card(ROWS.values(), results) == []
-    json.dumps(mteb_report.data_of(found, []), allow_nan=False)
+    assert "| BIOSSES | cos_sim_spearman | 76.91 | 76.90 |" in report.markdown_of("title", found, [], True)
+    assert report.not_on_card(ROWS.values(), results) == []
+    json.dumps(report.data_of(found, []), allow_nan=False)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from jinabert_onnx.cli import main
 from jinabert_onnx.errors import InputError
-from jinabert_onnx_eval.mteb_card import read_card
-from jinabert_onnx_eval.mteb_tasks import Choice, choose_tasks, pins_of, read_own_tasks
+from jinabert_onnx_eval.mteb.card import read_card
+from jinabert_onnx_eval.mteb.tasks import Choice, choose_tasks, pins_of, read_own_tasks
 
 BUNDLE = Path(__file__).resolve().parents[2] / "build" / "bundles" / "tiny-de-en"
 OWN = Path(__file__).with_name("own_tasks.py")

@@ -12,7 +12,7 @@ import pytest
 from datasets import Dataset
 from jinabert_onnx import Embedder
 from jinabert_onnx.errors import InputError
-from jinabert_onnx_eval.mteb_model import BundleEncoder, prompt_name
+from jinabert_onnx_eval.mteb.model import BundleEncoder, prompt_name
 from mteb.abstasks.task_metadata import TaskMetadata
 from mteb.models import EncoderProtocol
 from mteb.types import PromptType

@@ -18,7 +18,7 @@ import pytest
 from datasets.packaged_modules.json.json import Json
 from jinabert_onnx import Embedder
 from jinabert_onnx.cli import main
-from jinabert_onnx_eval.mteb_card import MEASURES, mteb_metric, read_card
+from jinabert_onnx_eval.mteb.card import MEASURES, mteb_metric, read_card
 from own_tasks import english, german
 from scipy.stats import spearmanr
 

@@ -9,19 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from jinabert_onnx import Embedder
-from jinabert_onnx.bundle import open_bundle
+from jinabert_onnx.bundle.manifest import open_bundle
 from jinabert_onnx.errors import InputError
-from jinabert_onnx.sentences import sentence_spans
-from jinabert_onnx_eval.cloze import Corpus, Query, make_corpus
-from jinabert_onnx_eval.groups import group_by_length
-from jinabert_onnx_eval.languages import measure_languages
-from jinabert_onnx_eval.long_agreement import compare_with_torch
-from jinabert_onnx_eval.precisions import compare_forms, encode_groups, essence
-from jinabert_onnx_eval.retrieval import RetrievalReport, chunk_spans, measure_retrieval, relevant_chunks
+from jinabert_onnx.text.sentences import sentence_spans
+from jinabert_onnx_eval.baselines.stock import load_stock
+from jinabert_onnx_eval.metrics.languages import measure_languages
+from jinabert_onnx_eval.metrics.long_agreement import compare_with_torch
+from jinabert_onnx_eval.metrics.precisions import compare_forms, encode_groups, essence
+from jinabert_onnx_eval.metrics.retrieval import RetrievalReport, chunk_spans, measure_retrieval, relevant_chunks
+from jinabert_onnx_eval.metrics.truncation import CUT, measure_truncation
 from jinabert_onnx_eval.scores import Vectors
-from jinabert_onnx_eval.stock import load_stock
-from jinabert_onnx_eval.texts import EvalTexts, Pair
-from jinabert_onnx_eval.truncation import CUT, measure_truncation
+from jinabert_onnx_eval.texts.cloze import Corpus, Query, make_corpus
+from jinabert_onnx_eval.texts.groups import group_by_length
+from jinabert_onnx_eval.texts.read import EvalTexts, Pair
 from jinabert_onnx_export.errors import VerificationError
 
 

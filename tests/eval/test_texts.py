@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from jinabert_onnx.errors import InputError
-from jinabert_onnx_eval.cloze import EVERY, make_corpus, take_out
-from jinabert_onnx_eval.groups import group_by_length
-from jinabert_onnx_eval.texts import EvalTexts, Pair, read_texts
+from jinabert_onnx_eval.texts.cloze import EVERY, make_corpus, take_out
+from jinabert_onnx_eval.texts.groups import group_by_length
+from jinabert_onnx_eval.texts.read import EvalTexts, Pair, read_texts
 
 Write = Callable[[object], Path]
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from conftest import GOLDENS
-from jinabert_onnx_export.activations import SAMPLE_ROWS, Activations, record_activations
-from jinabert_onnx_export.alibi import alibi_attention, alibi_slopes, received_attention
-from jinabert_onnx_export.checkpoint import open_checkpoint
-from jinabert_onnx_export.rounding import Floats, quantize_rows, quantize_weight
-from jinabert_onnx_export.smoothing import best_smoothing
+from jinabert_onnx_export.checkpoint.read import open_checkpoint
+from jinabert_onnx_export.encoder.alibi import alibi_attention, alibi_slopes, received_attention
+from jinabert_onnx_export.int8.activations import SAMPLE_ROWS, Activations, record_activations
+from jinabert_onnx_export.int8.rounding import Floats, quantize_rows, quantize_weight
+from jinabert_onnx_export.int8.smoothing import best_smoothing
 
 
 @pytest.mark.parametrize("length", [1, 7, 128, 129, 300])

@@ -19,9 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinabert_onnx.errors import BundleNotFoundError, InputError, JinaBertError
 from jinabert_onnx_export import CheckpointError, UnsupportedCheckpointError
-from jinabert_onnx_export.checkpoint import open_checkpoint
-from jinabert_onnx_export.reference import embed
-from jinabert_onnx_export.sentence_transformer import SentenceSettings, read_sentence_settings
+from jinabert_onnx_export.checkpoint.read import open_checkpoint
+from jinabert_onnx_export.checkpoint.sentence_transformer import SentenceSettings, read_sentence_settings
+from jinabert_onnx_export.verify.reference import embed
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 

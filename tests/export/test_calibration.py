@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from jinabert_onnx import InputError
-from jinabert_onnx_export.calibration import read_calibration_texts
+from jinabert_onnx_export.int8.calibration import read_calibration_texts
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from jinabert_onnx_export.alibi import alibi_attention, alibi_slopes
-from jinabert_onnx_export.alibi_operator import QUERY_BLOCK
-from jinabert_onnx_export.checkpoint import open_checkpoint
-from jinabert_onnx_export.model import JinaBertEncoder
-from jinabert_onnx_export.reference import embed, run_torch
+from jinabert_onnx_export.checkpoint.read import open_checkpoint
+from jinabert_onnx_export.encoder.alibi import alibi_attention, alibi_slopes
+from jinabert_onnx_export.encoder.model import JinaBertEncoder
+from jinabert_onnx_export.operators.padded_attention import QUERY_BLOCK
+from jinabert_onnx_export.verify.reference import embed, run_torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 

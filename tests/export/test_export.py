@@ -19,10 +19,11 @@ import pytest
 import torch
 from conftest import GOLDENS, Golden
 from jinabert_onnx import Embedder, JinaBertError
-from jinabert_onnx.bundle import check_files, open_bundle
-from jinabert_onnx_export import OutputError, VerificationError, export, graph
-from jinabert_onnx_export.checkpoint import open_checkpoint
-from jinabert_onnx_export.reference import make_cases
+from jinabert_onnx.bundle.manifest import check_files, open_bundle
+from jinabert_onnx_export import OutputError, VerificationError, export
+from jinabert_onnx_export.checkpoint.read import open_checkpoint
+from jinabert_onnx_export.encoder import trace
+from jinabert_onnx_export.verify.reference import make_cases
 from safetensors.torch import load_file, save_file
 
 TINY = GOLDENS.parent / "tiny-de-en"
@@ -100,7 +101,7 @@ def test_what_was_measured_stands_in_the_manifest(bundle: Path) -> None:
     lengths = verification["fp32"]["lengths"]
     assert [2048] in lengths
     assert any(len(batch) > 1 and len(set(batch)) > 1 for batch in lengths)
-    assert all(graph.TRACED_SHAPE[1] not in batch for batch in lengths)
+    assert all(trace.TRACED_SHAPE[1] not in batch for batch in lengths)
 
 
 def test_the_metadata_is_true_and_points_to_no_code(bundle: Path) -> None:
@@ -169,14 +170,14 @@ def test_a_failed_export_leaves_an_old_bundle_as_it_was(bundle: Path, tmp_path: 
 
 
 def test_what_comes_to_the_output_during_the_export_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trace = graph.trace
+    original = trace.trace
 
     def trace_meanwhile(encoder: torch.nn.Module) -> object:
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / "letter.txt").write_text("dear")
-        return trace(encoder)
+        return original(encoder)
 
-    monkeypatch.setattr(graph, "trace", trace_meanwhile)
+    monkeypatch.setattr(trace, "trace", trace_meanwhile)
     with pytest.raises(OutputError, match="exists already"):
         export(GOLDENS / "plain-4h", tmp_path / "out")
     assert files_of(tmp_path) == ["out/letter.txt"]
@@ -227,14 +228,14 @@ def test_an_interrupted_export_leaves_nothing(tmp_path: Path, number: signal.Sig
 
 def test_a_graph_that_differs_from_torch_is_never_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The encoder is changed between what torch computes for reference and what is traced."""
-    trace = graph.trace
+    original = trace.trace
 
     def trace_changed(encoder: torch.nn.Module) -> object:
         with torch.no_grad():
             encoder.embeddings.LayerNorm.bias += 0.001
-        return trace(encoder)
+        return original(encoder)
 
-    monkeypatch.setattr(graph, "trace", trace_changed)
+    monkeypatch.setattr(trace, "trace", trace_changed)
     with pytest.raises(VerificationError, match=r"fp32 at lengths \[1\]: differs from torch by .* at most 0\.0001"):
         export(GOLDENS / "plain-4h", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
@@ -257,7 +258,7 @@ def test_a_step_that_fails_is_named_with_those_before_it(tmp_path: Path, monkeyp
     def broken(encoder: object) -> None:
         raise KeyError("of the tracer")
 
-    monkeypatch.setattr(graph, "trace", broken)
+    monkeypatch.setattr(trace, "trace", broken)
     words = "tracing fp32 failed .*KeyError.*after: reading the checkpoint, running torch for reference"
     with pytest.raises(RuntimeError, match=words):
         export(GOLDENS / "plain-4h", tmp_path / "out")
@@ -277,7 +278,7 @@ def test_an_output_below_a_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_large_weights_lie_beside_the_graph_in_every_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph, "INLINE_LIMIT", 0)
+    monkeypatch.setattr(trace, "INLINE_LIMIT", 0)
     manifest = export(GOLDENS / "qk-post-norm-12h", tmp_path / "out", ("fp32", "fp16", "int8"))
     for precision, files in manifest.precisions.items():
         assert [Path(name).name for name in files][1:] == [f"{Path(files[0]).name}_data"]

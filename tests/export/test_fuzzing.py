@@ -15,7 +15,7 @@ from random import Random
 import pytest
 import torch
 from conftest import GOLDENS
-from jinabert_onnx_export.checkpoint import Checkpoint, open_checkpoint
+from jinabert_onnx_export.checkpoint.read import Checkpoint, open_checkpoint
 from safetensors.torch import load_file
 
 sys.path.append(str(Path(__file__).parents[1]))

@@ -11,11 +11,11 @@ import onnxruntime
 import pytest
 import torch
 from conftest import GOLDENS
-from jinabert_onnx_export import graph
-from jinabert_onnx_export.alibi import alibi_attention, alibi_slopes
-from jinabert_onnx_export.alibi_operator import DOMAIN, DOMAIN_VERSION, attention_function
-from jinabert_onnx_export.checkpoint import open_checkpoint
-from jinabert_onnx_export.model import JinaBertEncoder
+from jinabert_onnx_export.checkpoint.read import open_checkpoint
+from jinabert_onnx_export.encoder import trace
+from jinabert_onnx_export.encoder.alibi import alibi_attention, alibi_slopes
+from jinabert_onnx_export.encoder.model import JinaBertEncoder
+from jinabert_onnx_export.operators.padded_attention import DOMAIN, DOMAIN_VERSION, attention_function
 from onnx import TensorProto, helper
 
 VARIANTS = ("plain-12h", "plain-6h-reglu", "qk-post-norm-12h")
@@ -24,7 +24,7 @@ VARIANTS = ("plain-12h", "plain-6h-reglu", "qk-post-norm-12h")
 @pytest.fixture(scope="module", params=VARIANTS)
 def traced(request: pytest.FixtureRequest) -> tuple[JinaBertEncoder, onnx.ModelProto]:
     encoder = open_checkpoint(GOLDENS / request.param).load_encoder()
-    return encoder, graph.trace(encoder)
+    return encoder, trace.trace(encoder)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_no_table_of_positions_is_stored(traced: tuple) -> None:
 
 def test_nothing_in_the_file_tells_of_the_machine_it_was_made_on(traced: tuple) -> None:
     content = traced[1].SerializeToString()
-    assert str(Path(graph.__file__).parent).encode() not in content
+    assert str(Path(trace.__file__).parent).encode() not in content
     assert b"stack_trace" not in content
 
 
@@ -173,7 +173,7 @@ def operator_model(slopes: list[float], element_type: int) -> onnx.ModelProto:
     return helper.make_model(
         helper.make_graph([node], "attention", [*tensor[:3], mask], tensor[3:]),
         functions=[attention_function()],
-        opset_imports=[helper.make_opsetid("", graph.OPSET), helper.make_opsetid(DOMAIN, DOMAIN_VERSION)],
+        opset_imports=[helper.make_opsetid("", trace.OPSET), helper.make_opsetid(DOMAIN, DOMAIN_VERSION)],
         ir_version=10,
     )
 
@@ -181,11 +181,11 @@ def operator_model(slopes: list[float], element_type: int) -> onnx.ModelProto:
 def test_large_weights_go_beside_the_file_and_small_ones_stay_inside(
     traced: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    inside = graph.save(traced[1], tmp_path / "inside.onnx")
+    inside = trace.save(traced[1], tmp_path / "inside.onnx")
     assert inside == [tmp_path / "inside.onnx"]
-    monkeypatch.setattr(graph, "INLINE_LIMIT", 0)
+    monkeypatch.setattr(trace, "INLINE_LIMIT", 0)
     for _ in range(2):  # writing again must not append
-        outside = graph.save(onnx.ModelProto.FromString(traced[1].SerializeToString()), tmp_path / "outside.onnx")
+        outside = trace.save(onnx.ModelProto.FromString(traced[1].SerializeToString()), tmp_path / "outside.onnx")
     assert outside == [tmp_path / "outside.onnx", tmp_path / "outside.onnx_data"]
     assert outside[1].stat().st_size < 1.1 * inside[0].stat().st_size
     ids, mask = random_batch((5, 3))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from jinabert_onnx import Embedder
-from jinabert_onnx.bundle import check_files, open_bundle
+from jinabert_onnx.bundle.manifest import check_files, open_bundle
 from safetensors.torch import load_file
 
 sys.path.append(str(Path(__file__).parents[1] / "runtime"))  # the runtime's tests talk to the same hub

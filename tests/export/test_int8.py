@@ -15,13 +15,14 @@ import onnxruntime
 import pytest
 from conftest import GOLDENS, nested
 from jinabert_onnx import Embedder
-from jinabert_onnx.session import Session
-from jinabert_onnx_export import export, graph
-from jinabert_onnx_export.activations import LayerActivations, record_activations
-from jinabert_onnx_export.calibration import read_calibration_texts
-from jinabert_onnx_export.checkpoint import open_checkpoint
-from jinabert_onnx_export.optimize import optimize
-from jinabert_onnx_export.reference import calibration_ids, tokenize
+from jinabert_onnx.engine.session import Session
+from jinabert_onnx_export import export
+from jinabert_onnx_export.checkpoint.read import open_checkpoint
+from jinabert_onnx_export.encoder import trace
+from jinabert_onnx_export.int8.activations import LayerActivations, record_activations
+from jinabert_onnx_export.int8.calibration import read_calibration_texts
+from jinabert_onnx_export.passes.optimize import optimize
+from jinabert_onnx_export.verify.reference import calibration_ids, tokenize
 from onnx import TensorProto, numpy_helper
 
 TINY = GOLDENS.parent / "tiny-de-en"
@@ -61,14 +62,14 @@ def layers_of(source: Path, texts: Sequence[str]) -> list[LayerActivations]:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     directory = tmp_path_factory.mktemp("int8")
     checkpoint = open_checkpoint(TINY)
-    traced = graph.trace(checkpoint.load_encoder())
+    traced = trace.trace(checkpoint.load_encoder())
     layers = layers_of(TINY, read_calibration_texts())
     texts = json.loads((TINY / "golden.json").read_text("utf-8"))["texts"]
     held_out = json.loads((TINY / "heldout.json").read_text("utf-8"))
     texts += ["a", *(pair["de"] for pair in held_out["pairs"][:20]), *sorted(held_out["long"], key=len)[:2]]
     paths = {"fp32": directory / "model.onnx", "int8": directory / "model_int8.onnx"}
-    graph.save(optimize(traced), paths["fp32"])
-    graph.save(optimize(traced, layers), paths["int8"])
+    trace.save(optimize(traced), paths["fp32"])
+    trace.save(optimize(traced, layers), paths["int8"])
     ids = tokenize(checkpoint, texts)
     return Trained(paths, ids, {precision: stock_vectors(path, ids) for precision, path in paths.items()})
 
@@ -182,7 +183,7 @@ def test_the_int8_file_keeps_names_types_and_axes(trained: Trained) -> None:
 
 def quantised(source: Path, texts: Sequence[str]) -> bytes:
     """The int8 graph, from the checkpoint on."""
-    return optimize(graph.trace(open_checkpoint(source).load_encoder()), layers_of(source, texts)).SerializeToString()
+    return optimize(trace.trace(open_checkpoint(source).load_encoder()), layers_of(source, texts)).SerializeToString()
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import GOLDENS
 from jinabert_onnx_export import VerificationError, export
-from jinabert_onnx_export.known_vectors import Known, check_known_vectors, claimed_name, read_known
+from jinabert_onnx_export.checkpoint.known_vectors import Known, check_known_vectors, claimed_name, read_known
 
 TEXTS = ("What is Deep Learning?", "Deep Learning is...")
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from jinabert_onnx_export.checkpoint import open_checkpoint
+from jinabert_onnx_export.checkpoint.read import open_checkpoint
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "make_checkpoint.py"
 

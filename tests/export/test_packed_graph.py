@@ -13,12 +13,12 @@ import torch
 from conftest import GOLDENS, nested
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jinabert_onnx_export import graph
-from jinabert_onnx_export.attention_plan import DENSE_TOKENS
-from jinabert_onnx_export.checkpoint import open_checkpoint
-from jinabert_onnx_export.config import JinaBertConfig
-from jinabert_onnx_export.model import JinaBertEncoder, Variant
-from jinabert_onnx_export.optimize import optimize
+from jinabert_onnx_export.checkpoint.read import open_checkpoint
+from jinabert_onnx_export.encoder import trace
+from jinabert_onnx_export.encoder.config import JinaBertConfig
+from jinabert_onnx_export.encoder.model import JinaBertEncoder, Variant
+from jinabert_onnx_export.operators.attention_plan import DENSE_TOKENS
+from jinabert_onnx_export.passes.optimize import optimize
 from onnx import TensorProto, numpy_helper
 
 NAMES = ("plain-4h", "plain-12h", "plain-6h-reglu", "qk-post-norm-12h")
@@ -49,7 +49,7 @@ class Packed:
 
 
 def pack(encoder: JinaBertEncoder) -> Packed:
-    traced = graph.trace(encoder)
+    traced = trace.trace(encoder)
     model = optimize(traced)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return Packed(
@@ -296,8 +296,8 @@ def test_the_traced_graph_is_left_as_it_was(packed: Packed) -> None:
 
 
 def test_the_padded_form_in_half_precision_keeps_its_version() -> None:
-    encoder = graph.halve(open_checkpoint(GOLDENS / "plain-4h").load_encoder())
-    model = graph.trace(encoder)
+    encoder = trace.halve(open_checkpoint(GOLDENS / "plain-4h").load_encoder())
+    model = trace.trace(encoder)
     assert {entry.domain: entry.version for entry in model.opset_import} == {"": 23, "jinabert": 1}
     assert [(function.domain, function.name) for function in model.functions] == [("jinabert", "AlibiAttention")]
     assert {node.op_type for node in model.graph.node if node.domain} == {"AlibiAttention"}

@@ -9,12 +9,12 @@ import onnxruntime
 import pytest
 import torch
 from conftest import GOLDENS
-from jinabert_onnx_export import graph
-from jinabert_onnx_export.activations import record_activations
-from jinabert_onnx_export.checkpoint import open_checkpoint
+from jinabert_onnx_export.checkpoint.read import open_checkpoint
+from jinabert_onnx_export.encoder import trace
+from jinabert_onnx_export.encoder.model import JinaBertEncoder
 from jinabert_onnx_export.errors import ExportError
-from jinabert_onnx_export.model import JinaBertEncoder
-from jinabert_onnx_export.optimize import optimize
+from jinabert_onnx_export.int8.activations import record_activations
+from jinabert_onnx_export.passes.optimize import optimize
 
 NAMES = ("plain-4h", "qk-post-norm-12h")
 
@@ -30,7 +30,7 @@ def encoder_of(name: str, change: Callable[[torch.nn.Module], None]) -> JinaBert
 
 def assert_is_torchs(encoder: JinaBertEncoder, tolerance: float) -> None:
     session = onnxruntime.InferenceSession(
-        optimize(graph.trace(encoder)).SerializeToString(), providers=["CPUExecutionProvider"]
+        optimize(trace.trace(encoder)).SerializeToString(), providers=["CPUExecutionProvider"]
     )
     for length in (40, 600):
         ids = np.random.default_rng(length).integers(400, size=(1, length))
@@ -77,7 +77,7 @@ def test_equal_projections_are_torchs(parts: tuple[str, str]) -> None:
 
 def test_one_product_for_two_parts_is_refused_and_never_wrong() -> None:
     """What the trace would be if equal parts were one: a value that is the key, bias included."""
-    traced = graph.trace(encoder_of("plain-4h", lambda attention: None))
+    traced = trace.trace(encoder_of("plain-4h", lambda attention: None))
     for node in traced.graph.node:
         if node.op_type == "AlibiAttention":
             node.input[2] = node.input[1]

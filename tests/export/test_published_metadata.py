@@ -11,8 +11,8 @@ import torch
 from conftest import GOLDENS
 from jinabert_onnx import Embedder
 from jinabert_onnx_export import export
-from jinabert_onnx_export.config import read_config
-from jinabert_onnx_export.model import JinaBertEncoder
+from jinabert_onnx_export.encoder.config import read_config
+from jinabert_onnx_export.encoder.model import JinaBertEncoder
 from safetensors.torch import save_file
 
 REFERENCE = GOLDENS.parent / "reference"

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from jinabert_onnx_export.int8_operators import int8_functions
-from jinabert_onnx_export.operators import DOMAIN, DOMAIN_VERSION
-from jinabert_onnx_export.rounding import TABLE_BLOCK, quantize_rows, quantize_table, quantize_weight
-from jinabert_onnx_export.smoothing import FLOOR, smoothing_factors
+from jinabert_onnx_export.int8.rounding import TABLE_BLOCK, quantize_rows, quantize_table, quantize_weight
+from jinabert_onnx_export.int8.smoothing import FLOOR, smoothing_factors
+from jinabert_onnx_export.operators.domain import DOMAIN, DOMAIN_VERSION
+from jinabert_onnx_export.operators.int8 import int8_functions
 from onnx import TensorProto, helper, numpy_helper
 
 MOST = 128  # of two neighbouring weights of one sign: 255 * 128 is below 2^15

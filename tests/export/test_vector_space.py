@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from jinabert_onnx.pooling import normalize
-from jinabert_onnx.vector_types import convert, limit_for
-from jinabert_onnx_export.calibration import read_calibration_texts
-from jinabert_onnx_export.checkpoint import open_checkpoint
-from jinabert_onnx_export.reference import embed
-from jinabert_onnx_export.vector_space import vector_limits, weights_sha256
+from jinabert_onnx.encoding.pooling import normalize
+from jinabert_onnx.encoding.vector_types import convert, limit_for
+from jinabert_onnx_export.checkpoint.read import open_checkpoint
+from jinabert_onnx_export.int8.calibration import read_calibration_texts
+from jinabert_onnx_export.verify.reference import embed
+from jinabert_onnx_export.verify.vector_space import vector_limits, weights_sha256
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 

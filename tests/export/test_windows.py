@@ -13,11 +13,11 @@ import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jinabert_onnx_export.alibi import alibi_slopes
-from jinabert_onnx_export.attention_plan import TOKEN_BLOCK
-from jinabert_onnx_export.operators import DOMAIN, DOMAIN_VERSION
-from jinabert_onnx_export.packed_attention import packed_functions
-from jinabert_onnx_export.packing import ATTENTION_INPUTS, PLAN_OUTPUTS
+from jinabert_onnx_export.encoder.alibi import alibi_slopes
+from jinabert_onnx_export.operators.attention_plan import TOKEN_BLOCK
+from jinabert_onnx_export.operators.domain import DOMAIN, DOMAIN_VERSION
+from jinabert_onnx_export.operators.packed_attention import packed_functions
+from jinabert_onnx_export.passes.packing import ATTENTION_INPUTS, PLAN_OUTPUTS
 from onnx import TensorProto, helper
 
 HEAD_SIZE = 64

@@ -13,20 +13,14 @@ import numpy as np
 import onnx
 import pytest
 from jinabert_onnx import Embedder
-from jinabert_onnx.batching import pad
-from jinabert_onnx.bundle import open_bundle
+from jinabert_onnx.bundle.manifest import open_bundle
+from jinabert_onnx.encoding.pooling import normalize, pool
+from jinabert_onnx.engine.batching import pad
 from jinabert_onnx.errors import MissingDependencyError
-from jinabert_onnx.pooling import normalize, pool
-from jinabert_onnx_export import (
-    CheckpointError,
-    ExportError,
-    UnsupportedCheckpointError,
-    VerificationError,
-    export,
-    graph,
-)
+from jinabert_onnx_export import CheckpointError, ExportError, UnsupportedCheckpointError, VerificationError, export
+from jinabert_onnx_export.encoder import trace
 from jinabert_onnx_export.optimum import JinaBertModel, JinaBertOnnxConfig, validate_export
-from jinabert_onnx_export.reference import run_torch
+from jinabert_onnx_export.verify.reference import run_torch
 from numpy.typing import NDArray
 from onnxruntime import InferenceSession
 from optimum.exporters.onnx import export as optimum_export
@@ -237,7 +231,7 @@ def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     directory = tmp_path_factory.mktemp("bundle") / "tiny-de-en"
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "external data":
-            patch.setattr(graph, "INLINE_LIMIT", 0)
+            patch.setattr(trace, "INLINE_LIMIT", 0)
         export(TRAINED, directory)
     assert len(open_bundle(directory).files_of("fp32")) == (2 if request.param == "external data" else 1)
     return directory

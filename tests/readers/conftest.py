@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from jinabert_onnx_export import export, graph
+from jinabert_onnx_export import export
+from jinabert_onnx_export.encoder import trace
 from snippets import ROOT
 
 TRAINED = "tiny-de-en"
@@ -31,7 +32,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Each bundle's directory by name."""
     outside = tmp_path_factory.mktemp("exported") / OUTSIDE
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(graph, "INLINE_LIMIT", 0)
+        patch.setattr(trace, "INLINE_LIMIT", 0)
         export(ROOT / "tests" / "data" / "goldens" / "plain-4h", outside, ("fp32", "int8"))
     assert (outside / "onnx" / "model.onnx_data").is_file()
     made = ROOT / "build" / "bundles"

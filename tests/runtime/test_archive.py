@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from conftest import BUNDLES
 from jinabert_onnx import BundleError, BundleNotFoundError, Embedder, InputError
-from jinabert_onnx.archive import pack, unpack
+from jinabert_onnx.bundle.archive import pack, unpack
 
 Content = dict[str, bytes]
 

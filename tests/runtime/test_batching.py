@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jinabert_onnx.batching import pad, plan_batches
+from jinabert_onnx.engine.batching import pad, plan_batches
 from jinabert_onnx.errors import MemoryLimitError
 
 LENGTHS = st.lists(st.integers(1, 9000), max_size=60)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinabert_onnx import InputError, InputTypeError
-from jinabert_onnx.chunks import Window, add_window, mean_of_spans, plan_windows, resolve_spans, token_ranges
-from jinabert_onnx.sentences import sentence_spans
+from jinabert_onnx.encoding.spans import Window, add_window, mean_of_spans, plan_windows, resolve_spans, token_ranges
+from jinabert_onnx.text.sentences import sentence_spans
 
 PIECES = st.one_of(
     st.text(max_size=6),

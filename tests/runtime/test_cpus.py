@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jinabert_onnx import InputError
-from jinabert_onnx.cpus import CpuFeatures, ThreadCount, available_threads, cpu_features
+from jinabert_onnx.engine.cpu import CpuFeatures, ThreadCount, available_threads, cpu_features
 
 CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 V2_MOUNT = "30 23 0:26 {mounted} /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n"

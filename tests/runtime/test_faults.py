@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from conftest import BUNDLES
 from jinabert_onnx import Embedder, JinaBertError
-from jinabert_onnx.archive import pack
+from jinabert_onnx.bundle.archive import pack
 
 BUNDLE = BUNDLES / "plain-4h"  # a megabyte
 ROOM = 100_000  # bytes: enough to begin with, and not for the whole of anything that is written here

@@ -10,8 +10,8 @@ from conftest import BUNDLES, GOLDENS
 from hypothesis import given
 from hypothesis import strategies as st
 from jinabert_onnx import BundleError, InputError, InputTypeError
-from jinabert_onnx.bundle import PRECISIONS, FileRecord, Manifest, PoolingRecord, open_bundle
-from jinabert_onnx.fingerprint import Fingerprint, compatible, fingerprint_of
+from jinabert_onnx.bundle.fingerprint import Fingerprint, compatible, fingerprint_of
+from jinabert_onnx.bundle.manifest import PRECISIONS, FileRecord, Manifest, PoolingRecord, open_bundle
 
 Change = Callable[[Manifest], Manifest]
 

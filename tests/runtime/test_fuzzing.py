@@ -21,11 +21,11 @@ import pytest
 import tokenizers
 from conftest import BUNDLES
 from jinabert_onnx import Embedder
-from jinabert_onnx.archive import pack, unpack
-from jinabert_onnx.bundle import open_bundle, record_file
+from jinabert_onnx.bundle.archive import pack, unpack
+from jinabert_onnx.bundle.manifest import open_bundle, record_file
+from jinabert_onnx.bundle.probes import compare, read_probes
 from jinabert_onnx.cli import info
-from jinabert_onnx.probes import compare, read_probes
-from jinabert_onnx.tokenizer import Tokenizer
+from jinabert_onnx.text.tokenizer import Tokenizer
 
 sys.path.append(str(Path(__file__).parents[1]))
 from fuzzing import TIMES, Case, Kinds, fuzz, mutate_bytes, mutate_text, run_child

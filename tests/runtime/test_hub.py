@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import BUNDLES
 from hub_server import NOWHERE, Hub, environment, serve
-from jinabert_onnx.bundle import check_files, open_bundle
+from jinabert_onnx.bundle.manifest import check_files, open_bundle
 
 WEIGHTS = "onnx/model_int8.onnx"
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from jinabert_onnx import BundleError, InputError
-from jinabert_onnx.bundle import Bundle, open_bundle
-from jinabert_onnx.integrity import cache_directory, check_files
+from jinabert_onnx.bundle.integrity import cache_directory, check_files
+from jinabert_onnx.bundle.manifest import Bundle, open_bundle
 
 NAME = "onnx/model.onnx"
 READ: deque[str] = deque(maxlen=100)

@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from jinabert_onnx import Embedder, InputError, InputTypeError, SharedThreads, StateError, opening_session
-from jinabert_onnx.opening_session import open_session
-from jinabert_onnx.session import Session
+from jinabert_onnx import Embedder, InputError, InputTypeError, SharedThreads, StateError
+from jinabert_onnx.engine import session_options
+from jinabert_onnx.engine.session import Session
+from jinabert_onnx.engine.session_options import open_session
 
 TEXTS = [
     "a",
@@ -185,13 +186,13 @@ def test_a_loaded_model_is_a_quiet_guest_in_its_process(trained: Path) -> None:
 
 def delay_sessions(monkeypatch: pytest.MonkeyPatch, wait: Callable[[], object]) -> None:
     """Let every session wait before it is made."""
-    make = opening_session._create
+    make = session_options._create
 
     def create(*arguments: object) -> object:
         wait()
         return make(*arguments)
 
-    monkeypatch.setattr(opening_session, "_create", create)
+    monkeypatch.setattr(session_options, "_create", create)
 
 
 def test_what_is_done_while_a_session_is_made_is_done_once_in_the_callers_thread(

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jinabert_onnx import Embedder
-from jinabert_onnx.bundle import FileRecord, Manifest, open_bundle
+from jinabert_onnx.bundle.manifest import FileRecord, Manifest, open_bundle
+from jinabert_onnx.engine.memory_model import MemoryModel, in_megabytes, memory_model, parse_memory, require_room
 from jinabert_onnx.errors import InputError, InputTypeError, MemoryLimitError
-from jinabert_onnx.memory import MemoryModel, in_megabytes, memory_model, parse_memory, require_room
 
 linux_only = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")
 both_precisions = pytest.mark.parametrize("precision", ["fp32", "int8"])

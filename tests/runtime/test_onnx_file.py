@@ -13,10 +13,10 @@ from conftest import BUNDLES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jinabert_onnx import BundleError
-from jinabert_onnx.bundle import record_file
-from jinabert_onnx.onnx_file import MAX_DEPTH, check_onnx_file
-from jinabert_onnx.opening import open_files
-from jinabert_onnx.providers import import_onnxruntime
+from jinabert_onnx.bundle.locate import open_files
+from jinabert_onnx.bundle.manifest import record_file
+from jinabert_onnx.bundle.onnx_check import MAX_DEPTH, check_onnx_file
+from jinabert_onnx.engine.providers import import_onnxruntime
 
 WEIGHTS = {"weights": 100}
 FLOAT, INT4, STRING, SPARSE = 1, 22, 8, 15

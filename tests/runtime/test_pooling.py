@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from jinabert_onnx.pooling import normalize, pool
+from jinabert_onnx.encoding.pooling import normalize, pool
 
 
 @pytest.fixture

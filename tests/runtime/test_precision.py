@@ -6,9 +6,9 @@ from itertools import combinations
 
 import pytest
 from jinabert_onnx import InputError
-from jinabert_onnx.bundle import PRECISIONS
-from jinabert_onnx.cpus import CpuFeatures, cpu_features
-from jinabert_onnx.precision import PrecisionChoice, choose_precision
+from jinabert_onnx.bundle.manifest import PRECISIONS
+from jinabert_onnx.engine.cpu import CpuFeatures, cpu_features
+from jinabert_onnx.engine.precision import PrecisionChoice, choose_precision
 
 FAST = CpuFeatures("x86_64", "avx512_vnni", "x86_64 with avx512_vnni")
 SLOW = CpuFeatures("x86_64", None, "x86_64 without avx2")

@@ -7,8 +7,8 @@ from pathlib import Path
 import onnxruntime
 import pytest
 from jinabert_onnx import Embedder, InputError, ProviderError
-from jinabert_onnx.cpus import available_threads
-from jinabert_onnx.providers import choose, reason_of
+from jinabert_onnx.engine.cpu import available_threads
+from jinabert_onnx.engine.providers import choose, reason_of
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 

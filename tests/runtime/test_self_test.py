@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import BUNDLES, DATA
 from jinabert_onnx import BundleError, Embedder, SelfTestError
-from jinabert_onnx.bundle import PRECISIONS, record_file
+from jinabert_onnx.bundle.manifest import PRECISIONS, record_file
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

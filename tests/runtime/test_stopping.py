@@ -18,9 +18,9 @@ from jinabert_onnx import (
     JinaBertError,
     SharedThreads,
 )
-from jinabert_onnx.bundle import open_bundle
-from jinabert_onnx.memory import memory_model
-from jinabert_onnx.stopping import Limits
+from jinabert_onnx.bundle.manifest import open_bundle
+from jinabert_onnx.engine.cancellation import Limits
+from jinabert_onnx.engine.memory_model import memory_model
 
 LONG = "Der Zug nach Berlin hat Verspätung. " * 600  # thousands of tokens: seconds of work
 SHORT = "How is the weather today?"

@@ -12,7 +12,7 @@ from conftest import DATA
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinabert_onnx import BundleError
-from jinabert_onnx.tokenizer import Tokenizer
+from jinabert_onnx.text.tokenizer import Tokenizer
 
 # A byte-level BPE of this project's, and the WordPiece of the published English models.
 FILES = {

@@ -16,8 +16,8 @@ from conftest import DATA
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from jinabert_onnx import BundleError, InputError
-from jinabert_onnx.prefix import WORD_ENDS, find_boundaries, prefix_length
-from jinabert_onnx.tokenizer import Tokenizer
+from jinabert_onnx.text.boundaries import WORD_ENDS, find_boundaries, prefix_length
+from jinabert_onnx.text.tokenizer import Tokenizer
 from tokenizers import AddedToken, models, normalizers, pre_tokenizers, processors, trainers
 
 SENTENCES = [

@@ -11,10 +11,10 @@ from conftest import BUNDLES, DATA
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from jinabert_onnx.bundle import open_bundle
+from jinabert_onnx.bundle.manifest import open_bundle
+from jinabert_onnx.encoding.pooling import normalize
+from jinabert_onnx.encoding.vector_types import OUTPUT_DTYPES, convert, limit_for, require_convertible, similarity
 from jinabert_onnx.errors import InputError, InputTypeError
-from jinabert_onnx.pooling import normalize
-from jinabert_onnx.vector_types import OUTPUT_DTYPES, convert, limit_for, require_convertible, similarity
 
 STEPPED = ("int8", "uint8")
 PACKED = ("binary", "ubinary")

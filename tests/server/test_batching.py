@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from conftest import LiveServer, Start, wait_for
 from jinabert_onnx import Embedder
-from jinabert_onnx.api.answering import Work
+from jinabert_onnx.engine.cancellation import Limits
+from jinabert_onnx.http.embeddings import Work
 from jinabert_onnx.server.scheduler import Scheduler
-from jinabert_onnx.stopping import Limits
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 HELD_OUT = json.loads((ROOT / "tests" / "data" / "tiny-de-en" / "heldout.json").read_text("utf-8"))

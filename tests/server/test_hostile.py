@@ -22,7 +22,7 @@ from conftest import LiveServer, Start, wait_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinabert_onnx import Embedder
-from jinabert_onnx.api.reading import count_tokens
+from jinabert_onnx.http.reading import count_tokens
 
 MEGABYTE = 1_000_000
 REQUEST = b'POST /v1/embeddings HTTP/1.1\r\nHost: a\r\n%sContent-Length: 14\r\n\r\n{"input": "a"}'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from jinabert_onnx.server.lane import Lane, Row
+from jinabert_onnx.server.fair_queue import Lane, Row
 
 BUDGET = 512
 LENGTHS = st.lists(st.integers(1, BUDGET), min_size=1, max_size=60)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from jinabert_onnx.errors import InputError
 
-from .doubts import doubts
+from .noise_checks import doubts
 from .plan import Configuration
 from .record import ColdStart, Memory, Record
 from .statistics import CONFIDENCE, Interval, Rounds, estimate, ratio_interval

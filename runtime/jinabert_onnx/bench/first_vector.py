@@ -14,17 +14,17 @@ import time
 def main() -> None:
     """Answer one request."""
     clock = {"interpreter": time.monotonic()}
-    from jinabert_onnx.providers import import_onnxruntime
+    from jinabert_onnx.engine.providers import import_onnxruntime
 
     import_onnxruntime()
-    from jinabert_onnx import loading
-    from jinabert_onnx.bundle import TOKENIZER
+    from jinabert_onnx.bundle.locate import open_files
+    from jinabert_onnx.bundle.manifest import TOKENIZER
     from jinabert_onnx.embedder import Embedder
-    from jinabert_onnx.encoding import LoadedModel
-    from jinabert_onnx.fitting import require_fitting
-    from jinabert_onnx.opening import open_files
-    from jinabert_onnx.session import Session
-    from jinabert_onnx.tokenizer import Tokenizer
+    from jinabert_onnx.encoding import loading
+    from jinabert_onnx.encoding.consistency import require_fitting
+    from jinabert_onnx.encoding.steps import LoadedModel
+    from jinabert_onnx.engine.session import Session
+    from jinabert_onnx.text.tokenizer import Tokenizer
 
     clock["import"] = time.monotonic()
     import json  # which the runtime has loaded by now

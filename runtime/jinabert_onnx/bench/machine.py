@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from jinabert_onnx import cpus
+from jinabert_onnx.engine import cpu
 from jinabert_onnx.version import __version__
 
 _PACKAGES = ("onnxruntime", "onnxruntime-gpu", "numpy", "tokenizers")
@@ -44,10 +44,10 @@ def describe() -> Machine:
     Raises:
         InputError: `JINABERT_ONNX_THREADS` is no number.
     """
-    threads = cpus.available_threads()
+    threads = cpu.available_threads()
     return Machine(
         cpu=_cpu_name(),
-        features=cpus.cpu_features().description,
+        features=cpu.cpu_features().description,
         cpus=threads.threads,
         cpus_reason=threads.reason,
         memory=_least(_meminfo("MemTotal"), _container_memory()[0]),

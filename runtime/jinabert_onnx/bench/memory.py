@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from jinabert_onnx.engine.memory_model import MemoryModel
 from jinabert_onnx.errors import RunError
-from jinabert_onnx.memory import MemoryModel
 
 from .children import PEAK_MEMORY, Place, run_child
 from .plan import Configuration, Skipped

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from jinabert_onnx.errors import InputError
-from jinabert_onnx.permissions import give_usual_permissions
+from jinabert_onnx.files.permissions import give_usual_permissions
 
+from .csv_export import to_csv
 from .record import Record
-from .sheet import to_csv
 
 JSON, CSV, PNG, SVG = "bench.json", "bench.csv", "bench.png", "bench.svg"
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from jinabert_onnx import Embedder
-from jinabert_onnx.memory_limit import resident_memory
+from jinabert_onnx.engine.memory_limit import resident_memory
 
 
 def main() -> None:

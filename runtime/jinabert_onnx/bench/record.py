@@ -15,10 +15,10 @@ from typing import Any
 from jinabert_onnx.errors import InputError
 
 from . import statistics
-from .ceiling import Rates, Sizes
 from .codec import DecodingError, decode
 from .machine import Machine
 from .plan import Cell, Skipped, Wanted
+from .roofline import Rates, Sizes
 from .statistics import Estimate
 
 SCHEMA = 1
@@ -200,7 +200,7 @@ class Record:
 
     def to_json(self) -> str:
         """The text of `bench.json`; its `summary` repeats the rows of `bench.csv` for other programs."""
-        from .sheet import rows  # which needs this class
+        from .csv_export import rows  # which needs this class
 
         content = {"schema": self.schema, "summary": rows(self)} | asdict(self)
         return "{\n" + ",\n".join(f"{_json(name)}: {_lines(value)}" for name, value in content.items()) + "\n}\n"

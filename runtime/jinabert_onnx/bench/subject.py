@@ -8,21 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from jinabert_onnx import providers
-from jinabert_onnx.bundle import Bundle
+from jinabert_onnx.bundle.fingerprint import fingerprint_of
+from jinabert_onnx.bundle.hub import is_hub_id
+from jinabert_onnx.bundle.locate import open_files, open_source
+from jinabert_onnx.bundle.manifest import Bundle
 from jinabert_onnx.embedder import Embedder
+from jinabert_onnx.engine import providers
+from jinabert_onnx.engine.memory_model import MemoryModel, memory_model
+from jinabert_onnx.engine.threads import count_threads
 from jinabert_onnx.errors import InputError
-from jinabert_onnx.fingerprint import fingerprint_of
-from jinabert_onnx.hub import is_hub_id
-from jinabert_onnx.inputs import require_range
-from jinabert_onnx.memory import MemoryModel, memory_model
-from jinabert_onnx.opening import open_files, open_source
-from jinabert_onnx.threads import count_threads
+from jinabert_onnx.text.inputs import require_range
 
-from .ceiling import Ceiling, Rates, sizes_of
 from .children import Place
 from .plan import Configuration, Wanted
 from .record import Model
+from .roofline import Ceiling, Rates, sizes_of
 from .texts import TextMaker
 from .workloads import WORKLOADS
 

@@ -11,18 +11,18 @@ from typing import TypeVar
 
 import numpy as np
 
-from jinabert_onnx.batching import TOKEN_BUDGETS, plan_batches
 from jinabert_onnx.embedder import Embedder
+from jinabert_onnx.engine.batching import TOKEN_BUDGETS, plan_batches
+from jinabert_onnx.engine.cancellation import Cancellation
 from jinabert_onnx.errors import InputError
 from jinabert_onnx.progress import Progress
-from jinabert_onnx.stopping import Cancellation
 
 from . import machine
-from .ceiling import sizes_of
 from .cold_start import TOKENS, measure_cold_starts
 from .memory import measure_memory
 from .plan import Cell, Configuration, Cost, Skipped, Wanted, calls_of, choose, shapes
 from .record import CeilingRates, CellTimes, ColdStart, Memory, Record
+from .roofline import sizes_of
 from .schedule import share_out
 from .subject import Subject, describe_model, load, open_subject
 from .timing import Job, time_rounds, warm_up

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from .doubts import doubts
+from .noise_checks import doubts
 from .plan import Configuration
 from .record import CellTimes, ColdStart, Memory, Record
 from .statistics import CONFIDENCE, Estimate, Interval

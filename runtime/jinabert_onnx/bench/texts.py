@@ -13,9 +13,9 @@ import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 
-from jinabert_onnx.bundle import TOKENIZER
+from jinabert_onnx.bundle.manifest import TOKENIZER
 from jinabert_onnx.errors import BundleError, InputError
-from jinabert_onnx.tokenizer import Tokenizer
+from jinabert_onnx.text.tokenizer import Tokenizer
 
 _WORDS = 4000  # most words to draw from
 _CANDIDATES = 12_000  # entries of the vocabulary that are looked at for them

@@ -13,11 +13,11 @@ from functools import partial
 import numpy as np
 
 from jinabert_onnx.embedder import Embedder
-from jinabert_onnx.stopping import Cancellation
+from jinabert_onnx.engine.cancellation import Cancellation
 
-from .ceiling import Ceiling, Rates
 from .plan import Cell
 from .record import CeilingRates, CellTimes
+from .roofline import Ceiling, Rates
 from .schedule import Turns, is_turn
 
 _WARM_SECONDS, _MOST_WARM = 0.1, 5  # passes before the first that counts: until it took so long, or so many

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from jinabert_onnx.bundle import PRECISIONS
+from jinabert_onnx.bundle.manifest import PRECISIONS
+from jinabert_onnx.engine.providers import PROVIDERS
+from jinabert_onnx.engine.threads import count_threads
 from jinabert_onnx.errors import InputError, printable
-from jinabert_onnx.providers import PROVIDERS
-from jinabert_onnx.threads import count_threads
 
 from .command import Command, add_model_argument
 

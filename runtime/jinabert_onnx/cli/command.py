@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
-from jinabert_onnx.bundle import PRECISIONS
+from jinabert_onnx.bundle.integrity import INTEGRITY
+from jinabert_onnx.bundle.manifest import PRECISIONS
 from jinabert_onnx.embedder import Embedder
+from jinabert_onnx.engine.providers import PROVIDERS
 from jinabert_onnx.errors import MissingDependencyError
-from jinabert_onnx.integrity import INTEGRITY
-from jinabert_onnx.providers import PROVIDERS
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ from typing import BinaryIO
 
 import numpy as np
 
-from jinabert_onnx.appearing import appearing
-from jinabert_onnx.encoding import TRUNCATIONS
+from jinabert_onnx.bundle.fingerprint import Fingerprint
+from jinabert_onnx.encoding.results import Embeddings
+from jinabert_onnx.encoding.steps import TRUNCATIONS
+from jinabert_onnx.encoding.vector_types import OUTPUT_DTYPES
 from jinabert_onnx.errors import InputError, printable
-from jinabert_onnx.fingerprint import Fingerprint
-from jinabert_onnx.reports import Embeddings
-from jinabert_onnx.vector_types import OUTPUT_DTYPES
+from jinabert_onnx.files.atomic import appearing
 
 from .command import Command, add_model_argument, add_runtime_options, load_embedder
 

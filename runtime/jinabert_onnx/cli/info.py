@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
-from jinabert_onnx.bundle import Bundle, Manifest
+from jinabert_onnx.bundle.fingerprint import fingerprint_of
+from jinabert_onnx.bundle.locate import open_source
+from jinabert_onnx.bundle.manifest import Bundle, Manifest
 from jinabert_onnx.embedder import Embedder
 from jinabert_onnx.errors import printable
-from jinabert_onnx.fingerprint import fingerprint_of
-from jinabert_onnx.opening import open_source
 
 from .command import Command, add_model_argument, add_runtime_options, load_embedder
 

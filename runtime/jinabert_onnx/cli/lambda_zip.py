@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from jinabert_onnx.bundle import PRECISIONS
-from jinabert_onnx.opening import open_files
+from jinabert_onnx.bundle.locate import open_files
+from jinabert_onnx.bundle.manifest import PRECISIONS
 from jinabert_onnx.serverless.lambda_zip import HANDLER, LARGEST, LARGEST_UPLOAD, architecture, write_zip
 
 from .command import Command, add_model_argument

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from jinabert_onnx.archive import pack
-from jinabert_onnx.bundle import ALL_FILES
-from jinabert_onnx.hub import resolve
+from jinabert_onnx.bundle.archive import pack
+from jinabert_onnx.bundle.hub import resolve
+from jinabert_onnx.bundle.manifest import ALL_FILES
 
 from .command import Command, add_model_argument
 

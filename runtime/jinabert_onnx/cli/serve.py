@@ -6,9 +6,9 @@ import argparse
 import os
 import signal
 
+from jinabert_onnx.engine.memory_model import parse_memory
 from jinabert_onnx.errors import InputError, MissingDependencyError
-from jinabert_onnx.inputs import require_range
-from jinabert_onnx.memory import parse_memory
+from jinabert_onnx.text.inputs import require_range
 
 from .command import Command, add_model_argument, add_runtime_options, load_embedder
 

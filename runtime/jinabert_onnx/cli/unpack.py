@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from jinabert_onnx.archive import unpack
+from jinabert_onnx.bundle.archive import unpack
 
 from .command import Command
 

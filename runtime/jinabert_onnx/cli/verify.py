@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from jinabert_onnx import probes
-from jinabert_onnx.bundle import ALL_FILES, PRECISIONS, Bundle, open_bundle
+from jinabert_onnx.bundle import probes
+from jinabert_onnx.bundle.hub import resolve
+from jinabert_onnx.bundle.integrity import check_files
+from jinabert_onnx.bundle.manifest import ALL_FILES, PRECISIONS, Bundle, open_bundle
 from jinabert_onnx.embedder import Embedder
 from jinabert_onnx.errors import BundleError, InputError
-from jinabert_onnx.hub import resolve
-from jinabert_onnx.integrity import check_files
 
 from .command import Command, add_model_argument, add_provider_options, load_exporter
 

@@ -10,9 +10,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from jinabert_onnx.appearing import appearing
 from jinabert_onnx.errors import InputError
-from jinabert_onnx.permissions import give_usual_permissions
+from jinabert_onnx.files.atomic import appearing
+from jinabert_onnx.files.permissions import give_usual_permissions
 
 from .plan import Plan, Shard
 from .shards import REJECTED, ShardResult, discard, result_of

@@ -11,8 +11,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from jinabert_onnx.encoding.vector_types import AnyVectors
 from jinabert_onnx.errors import InputError, first_line
-from jinabert_onnx.vector_types import AnyVectors
 
 from . import tables
 from .plan import Plan

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from jinabert_onnx.appearing import appearing
 from jinabert_onnx.errors import InputError, StateError
+from jinabert_onnx.files.atomic import appearing
 
 from .plan import Plan, Shard, differences, from_json, to_json
 

@@ -20,9 +20,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jinabert_onnx.bundle.fingerprint import Fingerprint
 from jinabert_onnx.embedder import Embedder
 from jinabert_onnx.errors import ClusterError, InputError, JinaBertError, MissingDependencyError, first_line
-from jinabert_onnx.fingerprint import Fingerprint
 from jinabert_onnx.progress import Progress
 from jinabert_onnx.version import __version__
 

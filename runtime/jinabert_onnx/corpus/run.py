@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 
+from jinabert_onnx.bundle.fingerprint import fingerprint_of
 from jinabert_onnx.embedder import Embedder
 from jinabert_onnx.errors import ClusterError, InputError
-from jinabert_onnx.fingerprint import fingerprint_of
-from jinabert_onnx.inputs import require_range
 from jinabert_onnx.progress import Progress
+from jinabert_onnx.text.inputs import require_range
 
 from . import local_engine, parts, planning
 from .joining import join, rejected_of

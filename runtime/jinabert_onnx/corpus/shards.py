@@ -16,14 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-from jinabert_onnx import encoding
-from jinabert_onnx.appearing import appearing
+from jinabert_onnx.bundle.fingerprint import fingerprint_of
 from jinabert_onnx.embedder import Embedder
+from jinabert_onnx.encoding import steps
+from jinabert_onnx.encoding.vector_types import AnyVectors
+from jinabert_onnx.engine.cancellation import Limits
 from jinabert_onnx.errors import InputError, MemoryLimitError
-from jinabert_onnx.fingerprint import fingerprint_of
+from jinabert_onnx.files.atomic import appearing
 from jinabert_onnx.progress import Progress
-from jinabert_onnx.stopping import Limits
-from jinabert_onnx.vector_types import AnyVectors
 
 from . import lines
 from .plan import Plan, Shard, Source
@@ -222,8 +222,8 @@ def _encode(plan: Plan, rows: list[Row], embedder: Embedder) -> tuple[list[Row],
     texts, settings = [row.text for row in rows], _settings(plan, embedder)
     try:
         # Texts that are too long are cut before they are tokenized, which `encode_with_report` would count whole.
-        reading = encoding.read(embedder.loaded, texts, settings, count_dropped=False)
-        vectors = encoding.vectors_of(embedder.loaded, reading, settings, Progress(None, "texts", False))
+        reading = steps.read(embedder.loaded, texts, settings, count_dropped=False)
+        vectors = steps.vectors_of(embedder.loaded, reading, settings, Progress(None, "texts", False))
     except (InputError, MemoryLimitError) as error:
         if not rows:
             raise
@@ -235,10 +235,10 @@ def _encode(plan: Plan, rows: list[Row], embedder: Embedder) -> tuple[list[Row],
     return rows, vectors, [], sum(report.cut is not None for report in reading.reports)
 
 
-def _settings(plan: Plan, embedder: Embedder) -> encoding.Settings:
+def _settings(plan: Plan, embedder: Embedder) -> steps.Settings:
     """What a call asks for; that the model can do it was checked when the plan was made."""
     asked = plan.settings
-    return encoding.Settings(
+    return steps.Settings(
         max_length=asked.max_length,
         dimensions=asked.truncate_dim or embedder.get_sentence_embedding_dimension(),
         limits=Limits(None, None),

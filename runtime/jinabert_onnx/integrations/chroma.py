@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from jinabert_onnx.bundle.fingerprint import Fingerprint, compatible
 from jinabert_onnx.embedder import Embedder
 from jinabert_onnx.errors import InputError, InputTypeError, MissingDependencyError
-from jinabert_onnx.fingerprint import Fingerprint, compatible
 
 from .encoder import Asking, Encoder, Loading, Source, open_encoder
 

@@ -14,14 +14,14 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from jinabert_onnx.bundle import MANIFEST
+from jinabert_onnx.bundle.fingerprint import compatible
+from jinabert_onnx.bundle.hub import is_hub_id
+from jinabert_onnx.bundle.manifest import MANIFEST
 from jinabert_onnx.embedder import Embedder, Spans
+from jinabert_onnx.encoding.results import Chunks
+from jinabert_onnx.encoding.vector_types import AnyVectors
+from jinabert_onnx.engine.cancellation import Cancellation
 from jinabert_onnx.errors import InputError, InputTypeError, StateError
-from jinabert_onnx.fingerprint import compatible
-from jinabert_onnx.hub import is_hub_id
-from jinabert_onnx.reports import Chunks
-from jinabert_onnx.stopping import Cancellation
-from jinabert_onnx.vector_types import AnyVectors
 
 _Result = TypeVar("_Result")
 

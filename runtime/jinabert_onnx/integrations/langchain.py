@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
+from jinabert_onnx.bundle.fingerprint import Fingerprint
 from jinabert_onnx.embedder import Embedder
 from jinabert_onnx.errors import MissingDependencyError
-from jinabert_onnx.fingerprint import Fingerprint
 
 from .encoder import Asking, Loading, as_lists, in_thread, open_encoder
 

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from uuid import uuid4
 
-from jinabert_onnx.chunks import Span, resolve_spans
 from jinabert_onnx.embedder import Embedder
+from jinabert_onnx.encoding.spans import Span, resolve_spans
+from jinabert_onnx.engine.cancellation import Cancellation
 from jinabert_onnx.errors import MissingDependencyError
-from jinabert_onnx.stopping import Cancellation
 
 from .encoder import Asking, Encoder, Loading, as_lists, in_thread, open_encoder
 from .function_identity import identity

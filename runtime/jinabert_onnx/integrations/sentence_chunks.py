@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from jinabert_onnx.chunks import Span
-from jinabert_onnx.sentences import sentence_spans
-from jinabert_onnx.tokenizer import PlacedTokens
+from jinabert_onnx.encoding.spans import Span
+from jinabert_onnx.text.sentences import sentence_spans
+from jinabert_onnx.text.tokenizer import PlacedTokens
 
 
 def sentence_chunks(text: str, tokens: PlacedTokens, most: int) -> list[Span]:

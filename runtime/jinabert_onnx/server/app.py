@@ -13,16 +13,16 @@ from fastapi.security import HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
-from jinabert_onnx.api.answering import Policy
-from jinabert_onnx.api.naming import policy_for
-from jinabert_onnx.api.problems import Problem, problem_of
-from jinabert_onnx.api.schema import EmbeddingsRequest, EmbeddingsResponse, ProblemResponse
 from jinabert_onnx.embedder import Embedder
 from jinabert_onnx.errors import JinaBertError
+from jinabert_onnx.http.embeddings import Policy
+from jinabert_onnx.http.policy import policy_for
+from jinabert_onnx.http.problems import Problem, problem_of
+from jinabert_onnx.http.schema import EmbeddingsRequest, EmbeddingsResponse, ProblemResponse
 from jinabert_onnx.version import __version__
 
-from .guard import FIELDS, Guard
 from .metrics import Metrics
+from .middleware import FIELDS, Guard
 from .options import Options
 from .scheduler import Scheduler, warm_up
 from .service import Service

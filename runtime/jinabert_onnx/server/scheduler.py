@@ -16,15 +16,15 @@ from typing import Protocol
 
 import numpy as np
 
-from jinabert_onnx.api.answering import Work
-from jinabert_onnx.api.problems import Problem, RequestError, trace_of
-from jinabert_onnx.batching import TOKEN_BUDGETS
-from jinabert_onnx.encoding import LoadedModel, batches_of, running
+from jinabert_onnx.encoding.pooling import Vectors
+from jinabert_onnx.encoding.steps import LoadedModel, batches_of, running
+from jinabert_onnx.engine.batching import TOKEN_BUDGETS
+from jinabert_onnx.engine.cancellation import Limits
 from jinabert_onnx.errors import CancelledError, DeadlineError, StateError
-from jinabert_onnx.pooling import Vectors
-from jinabert_onnx.stopping import Limits
+from jinabert_onnx.http.embeddings import Work
+from jinabert_onnx.http.problems import Problem, RequestError, trace_of
 
-from .lane import Lane, Row
+from .fair_queue import Lane, Row
 
 _SMOOTHING = 0.1  # weight of the newest batch in the rate
 

@@ -12,13 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from jinabert_onnx.api import answering, schema
-from jinabert_onnx.api.answering import Policy, Work
-from jinabert_onnx.api.schema import EmbeddingsRequest
-from jinabert_onnx.encoding import LoadedModel
+from jinabert_onnx.encoding.steps import LoadedModel
+from jinabert_onnx.engine.cancellation import Cancellation, Limits
+from jinabert_onnx.engine.memory_model import give_back_freed
 from jinabert_onnx.errors import DeadlineError
-from jinabert_onnx.memory import give_back_freed
-from jinabert_onnx.stopping import Cancellation, Limits
+from jinabert_onnx.http import embeddings, schema
+from jinabert_onnx.http.embeddings import Policy, Work
+from jinabert_onnx.http.schema import EmbeddingsRequest
 
 from .scheduler import Scheduler
 
@@ -59,7 +59,7 @@ class Service:
                 request, work = await self._in_thread(len(body), lambda: self._read(body))
                 await self._run(work)
                 size = len(body) if len(request.input) < _MANY else _LARGE
-                content = await self._in_thread(size, lambda: answering.response_body(work, request, self._policy))
+                content = await self._in_thread(size, lambda: embeddings.response_body(work, request, self._policy))
         except TimeoutError:
             raise DeadlineError(f"not done within {self._timeout:g} seconds") from None
         return Answer(content, len(request.input), work.tokens)
@@ -72,7 +72,7 @@ class Service:
     def _read(self, body: bytes) -> tuple[EmbeddingsRequest, Work]:
         try:
             request = schema.parse_request(body)
-            return request, answering.plan(self._model, request, self._policy)
+            return request, embeddings.plan(self._model, request, self._policy)
         finally:
             if len(body) > _LARGE:
                 give_back_freed()

@@ -11,8 +11,8 @@ import os
 from pathlib import Path
 from typing import Protocol
 
-from jinabert_onnx.cpus import THREADS_VARIABLE, available_threads
 from jinabert_onnx.embedder import Embedder
+from jinabert_onnx.engine.cpu import THREADS_VARIABLE, available_threads
 from jinabert_onnx.errors import MissingDependencyError
 
 try:

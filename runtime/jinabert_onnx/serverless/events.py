@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from jinabert_onnx.api.problems import Problem, refuse
+from jinabert_onnx.http.problems import Problem, refuse
 
 EMBEDDINGS = "/v1/embeddings"
 MOST_BYTES = 6_291_556  # of what a function returns

@@ -8,14 +8,14 @@ from collections.abc import Callable
 
 import orjson
 
-from jinabert_onnx.api.answering import plan, response_body
-from jinabert_onnx.api.naming import policy_for
-from jinabert_onnx.api.problems import Problem, problem_of, trace_of
-from jinabert_onnx.api.running import run_alone
-from jinabert_onnx.api.schema import parse_request
 from jinabert_onnx.embedder import Embedder
+from jinabert_onnx.engine.cancellation import Limits
 from jinabert_onnx.errors import DeadlineError
-from jinabert_onnx.stopping import Limits
+from jinabert_onnx.http.embeddings import plan, response_body
+from jinabert_onnx.http.policy import policy_for
+from jinabert_onnx.http.problems import Problem, problem_of, trace_of
+from jinabert_onnx.http.running import run_alone
+from jinabert_onnx.http.schema import parse_request
 from jinabert_onnx.version import __version__
 
 from .events import EMBEDDINGS, Answer, Call, problem_answer

@@ -16,8 +16,8 @@ import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from jinabert_onnx.archive import appearing_file
-from jinabert_onnx.bundle import MANIFEST, Bundle, Manifest, damage_error, find_damage
+from jinabert_onnx.bundle.archive import appearing_file
+from jinabert_onnx.bundle.manifest import MANIFEST, Bundle, Manifest, damage_error, find_damage
 from jinabert_onnx.errors import BundleError, InputError, MissingDependencyError, RunError
 
 from .installed import files_to_run, is_shared_object

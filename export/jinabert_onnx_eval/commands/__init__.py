@@ -1,0 +1,1 @@
+"""One module a report: its options, and how it is printed."""

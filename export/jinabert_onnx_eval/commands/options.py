@@ -1,0 +1,102 @@
+"""What the reports' command lines share: texts, the model, and where results go.
+
+Knows nothing of what a report measures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType
+
+from jinabert_onnx.errors import InputError, printable
+from jinabert_onnx.files.atomic import appearing
+from jinabert_onnx_export.cli import import_needing_torch
+
+from jinabert_onnx_eval.texts.read import EvalTexts
+
+
+def add_texts_and_output(parser: argparse.ArgumentParser) -> None:
+    """--texts and --json."""
+    parser.add_argument(
+        "--texts",
+        metavar="FILE",
+        required=True,
+        type=Path,
+        help="JSON file of texts like yours that the model was not trained on, of the form described in "
+        "docs/quality.md; this repository has tests/data/tiny-de-en/heldout.json",
+    )
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write all figures, machine and versions there too")
+
+
+def require_writable(path: Path | None) -> None:
+    """Return if a file can come to stand at `path`, so that what would fail after the work fails before it.
+
+    Raises:
+        InputError: it is a directory, or would lie in none, or in one that cannot be written to.
+    """
+    if path is None:
+        return
+    if path.is_dir():
+        raise InputError(f"{path}: is a directory; give --json the name of a file")
+    directory = path.resolve().parent
+    if not directory.is_dir():
+        raise InputError(f"{path}: there is no directory {directory}")
+    if not os.access(directory, os.W_OK):
+        raise InputError(f"{path}: the directory {directory} cannot be written to")
+
+
+def say(line: str) -> None:
+    """Tell of progress, on stderr."""
+    print(f"jinabert-onnx: {printable(line)}", file=sys.stderr, flush=True)
+
+
+def show(lines: Iterable[str]) -> None:
+    """Print a report."""
+    print("\n".join(printable(line) for line in lines), flush=True)
+
+
+def write_report(path: Path | None, report: str, model: str, texts: EvalTexts, results: object) -> None:
+    """Write the figures of `report` as JSON to `path`, which appears whole or not at all; None: nowhere.
+
+    `model` is the fingerprint, or what else names the vectors.
+    """
+    if path is None:
+        return
+    from jinabert_onnx.bench.machine import describe, versions
+
+    content = {
+        "report": report,
+        "model": model,
+        "texts": texts.describe(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": asdict(describe()),
+        "versions": versions(),
+        "results": results,
+    }
+    write_whole(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a UTF-8 file that appears, or replaces the former, at once.
+
+    Raises:
+        OSError: it cannot be written; nothing is left, and the former stands.
+    """
+    with appearing(path.resolve()) as stream:  # a link is followed, not replaced
+        stream.write(text.encode())
+
+
+def import_with_exporter(name: str) -> ModuleType:
+    """A module of this package that needs torch and the exporter, only when it runs.
+
+    Raises:
+        MissingDependencyError: they are not installed.
+    """
+    return import_needing_torch(f"{__package__}.{name}", "running the checkpoint")

@@ -1,0 +1,1 @@
+"""What is measured, as arithmetic on vectors and texts."""

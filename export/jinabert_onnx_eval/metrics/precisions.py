@@ -1,0 +1,113 @@
+"""What each form of a model costs in quality: its vectors beside those of fp32, by length of text.
+
+A form is anything that turns texts into vectors. Knows nothing of bundles or sessions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from jinabert_onnx_eval.scores import Fidelity, Found, Vectors, fidelity, found_of, ranks_of, similarities
+from jinabert_onnx_eval.texts.groups import Group
+
+Encode = Callable[[Sequence[str]], Vectors]  # texts to vectors (texts, hidden)
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class FormReport:
+    """One form in one group: agreement with the reference, and how texts find their translation.
+
+    `fidelity` is None for the reference itself, the others for a group without two pairs.
+    """
+
+    fidelity: Fidelity | None
+    german_finds_english: Found | None
+    english_finds_german: Found | None
+
+
+@dataclass(frozen=True)
+class GroupReport:
+    """One group of texts, by form; the reference is the first."""
+
+    name: str
+    texts: int
+    pairs: int
+    forms: Mapping[str, FormReport]
+
+
+def encode_groups(encode: Encode, groups: Sequence[Group], say: Say) -> dict[str, Vectors]:
+    """The vectors of each group's texts, by its name; holds one form's model in memory at a time."""
+    vectors = {}
+    for group in groups:
+        say(f"{group.name}, {len(group.texts)} texts")
+        vectors[group.name] = encode(group.texts)
+    return vectors
+
+
+def compare_forms(groups: Sequence[Group], vectors: Mapping[str, Mapping[str, Vectors]]) -> list[GroupReport]:
+    """The report on each group.
+
+    Args:
+        groups: whose `texts` the vectors are of.
+        vectors: by form and group, (texts, hidden); the first form is the reference, others may lack groups.
+
+    Raises:
+        InputError: a vector is not finite.
+    """
+    reference = next(iter(vectors.values()))
+    reports = []
+    for group in groups:
+        forms = {
+            name: FormReport(
+                None if rows is reference else fidelity(rows[group.name], reference[group.name]),
+                *_retrieval(group, rows[group.name]),
+            )
+            for name, rows in vectors.items()
+            if group.name in rows
+        }
+        reports.append(GroupReport(group.name, len(group.texts), len(group.pairs), forms))
+    return reports
+
+
+def essence(reports: Sequence[GroupReport]) -> dict[str, dict[str, float]]:
+    """A line a form, for the manifest, over the groups that every form has.
+
+    Means over these groups, but the smallest cosine of all; retrieval in the one with the most pairs, the hardest.
+    """
+    most = max(len(report.forms) for report in reports)
+    shared = [report for report in reports if len(report.forms) == most]
+    largest = max(shared, key=lambda report: report.pairs)
+    return {name: _essence(name, shared, largest) for name in largest.forms}
+
+
+def _essence(name: str, reports: Sequence[GroupReport], largest: GroupReport) -> dict[str, float]:
+    found = [form for report in reports if (form := report.forms[name].fidelity) is not None]
+    correlations = [form.rank_correlation for form in found if form.rank_correlation is not None]
+    line = {}
+    if found:
+        line["mean_cosine"] = float(np.mean([form.mean_cosine for form in found]))
+        line["min_cosine"] = min(form.min_cosine for form in found)
+        line["top_10_overlap"] = float(np.mean([form.top_overlap for form in found]))
+    if correlations:
+        line["rank_correlation"] = float(np.mean(correlations))
+    german, english = largest.forms[name].german_finds_english, largest.forms[name].english_finds_german
+    if german is not None and english is not None:
+        line |= {"german_finds_english": german.hit_1, "english_finds_german": english.hit_1}
+    return line
+
+
+def _retrieval(group: Group, vectors: Vectors) -> tuple[Found | None, Found | None]:
+    """German texts find their English ones among all, and the reverse."""
+    count = len(group.pairs)
+    if count < 2:
+        return None, None
+    english, german = vectors[:count], vectors[count : 2 * count]
+    similarity, relevant = similarities(german, english), np.eye(count, dtype=bool)
+    return (
+        found_of(ranks_of(similarity, relevant), count),
+        found_of(ranks_of(similarity.T, relevant), count),
+    )

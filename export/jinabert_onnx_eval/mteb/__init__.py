@@ -1,0 +1,1 @@
+"""Tasks of mteb, and their scores beside the model card's."""

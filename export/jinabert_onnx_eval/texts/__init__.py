@@ -1,0 +1,1 @@
+"""The user's texts, and what is made of them."""

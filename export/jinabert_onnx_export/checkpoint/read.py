@@ -1,0 +1,191 @@
+"""A directory or a hub id to a checked checkpoint: configuration, variant, every tensor the encoder needs.
+
+Strict: a missing, extra or misshapen tensor is an error, nothing is ever initialised, no code of the
+checkpoint is run. Knows nothing of ONNX.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jinabert_onnx.bundle.hub import is_hub_id, resolve
+from jinabert_onnx.bundle.manifest import TOKENIZER
+from jinabert_onnx.errors import BundleError
+from jinabert_onnx.text.tokenizer import Tokenizer
+
+from jinabert_onnx_export.encoder.config import JinaBertConfig, read_config
+from jinabert_onnx_export.encoder.model import JinaBertEncoder, Variant
+from jinabert_onnx_export.errors import CheckpointError, UnsupportedCheckpointError, name_some
+
+from .sentence_transformer import SentenceSettings, read_sentence_settings
+from .weights import StoredTensor, open_weights
+
+_METADATA = ("*.json",)
+_SAFETENSORS = (*_METADATA, "*.safetensors")
+_PICKLES = (*_METADATA, "pytorch_model*.bin")
+_IGNORE = ("onnx/*", "openvino/*")
+
+# Parts of other heads that play no role for embeddings.
+_IGNORED_HEADS = ("cls.", "pooler.")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that has been found complete.
+
+    `source` is the hub id, or the name of the directory; `path` is where its files lie.
+    """
+
+    source: str
+    path: Path
+    config: JinaBertConfig
+    variant: Variant
+    settings: SentenceSettings
+    tensors: Mapping[str, StoredTensor]
+
+    @property
+    def max_length(self) -> int:
+        """Tokens that a text is cut to by default: the folder's own limit, or the model's."""
+        limit = self.config.max_position_embeddings
+        return min(self.settings.max_length or limit, limit)
+
+    def load_encoder(self) -> JinaBertEncoder:
+        """The encoder in float32 with the checkpoint's weights, ready for inference.
+
+        Raises:
+            CheckpointError: a tensor holds NaN or infinity, or cannot be read.
+        """
+        with torch.device("meta"):
+            encoder = JinaBertEncoder(self.config, self.variant)
+        values = {name: _read_finite(name, stored, self.path) for name, stored in self.tensors.items()}
+        encoder.load_state_dict(values, strict=True, assign=True)
+        return encoder.eval().requires_grad_(False)
+
+
+def open_checkpoint(source: str | os.PathLike[str], revision: str | None = None) -> Checkpoint:
+    """Open the checkpoint in a local directory, or of a hub id (owner/name).
+
+    Raises:
+        BundleNotFoundError: no such directory.
+        DownloadError: the hub id cannot be fetched.
+        CheckpointError: damaged, incomplete, or tensors too many.
+        UnsupportedCheckpointError: another architecture, or a part that cannot be carried over.
+    """
+    path = _fetch(source, revision)
+    config = read_config(path / "config.json")
+    settings = read_sentence_settings(path)
+    _check_tokenizer(path, config, settings)
+    tensors = _without_prefix(open_weights(path))
+    _refuse_classifier(tensors, path)
+    tensors = {name: stored for name, stored in tensors.items() if not name.startswith(_IGNORED_HEADS)}
+    variant = _variant_of(tensors, path)
+    _require_exact(tensors, config, variant, path)
+    name = str(source) if is_hub_id(source) else path.resolve().name
+    return Checkpoint(name, path, config, variant, settings, tensors)
+
+
+def _fetch(source: str | os.PathLike[str], revision: str | None) -> Path:
+    path = resolve(source, revision, _SAFETENSORS, _IGNORE)
+    if is_hub_id(source) and not any(path.glob("*.safetensors")):
+        return resolve(source, revision, _PICKLES, _IGNORE)
+    return path
+
+
+def _check_tokenizer(path: Path, config: JinaBertConfig, settings: SentenceSettings) -> None:
+    if not (path / TOKENIZER).is_file():
+        raise CheckpointError(
+            f"{path}: there is no {TOKENIZER}; make one with transformers: "
+            "AutoTokenizer.from_pretrained(DIR, use_fast=True).save_pretrained(DIR)"
+        )
+    try:
+        tokenizer = Tokenizer(path / TOKENIZER)
+    except BundleError as error:
+        raise CheckpointError(str(error)) from error
+    largest = tokenizer.largest_id
+    if largest >= config.vocab_size:
+        raise CheckpointError(
+            f"{path / TOKENIZER}: token id {largest} lies outside the model's vocab_size {config.vocab_size}; "
+            "this is another model's tokenizer"
+        )
+    if settings.max_length is not None and settings.max_length <= tokenizer.special_tokens:
+        raise CheckpointError(
+            f"{path}: max_seq_length {settings.max_length} leaves no room beside the tokenizer's "
+            f"{tokenizer.special_tokens} special tokens"
+        )
+
+
+def _without_prefix(tensors: dict[str, StoredTensor]) -> dict[str, StoredTensor]:
+    """Names without the `bert.` that saves of a model with a head put before them."""
+    if not any(name.startswith("bert.") for name in tensors):
+        return tensors
+    stripped = {name.removeprefix("bert."): stored for name, stored in tensors.items()}
+    if len(stripped) != len(tensors):
+        twice = sorted(name for name in tensors if f"bert.{name}" in tensors)
+        raise CheckpointError(f"tensors stand in the checkpoint with and without 'bert.': {name_some(twice)}")
+    return stripped
+
+
+def _refuse_classifier(tensors: Iterable[str], path: Path) -> None:
+    if any(name.startswith("classifier.") for name in tensors):
+        raise UnsupportedCheckpointError(
+            f"{path}: it holds classifier.*, so it is a reranker or classifier and not an embedding model"
+        )
+
+
+def _variant_of(tensors: Iterable[str], path: Path) -> Variant:
+    names = list(tensors)
+    plain = any(".mlp.gated_layers." in name for name in names)
+    qk_post_norm = any(".mlp.up_gated_layer." in name for name in names)
+    if plain == qk_post_norm:
+        found = "both" if plain else "neither"
+        raise UnsupportedCheckpointError(
+            f"{path}: not a JinaBERT checkpoint, it holds {found} of mlp.gated_layers (plain) and "
+            "mlp.up_gated_layer (qk-post-norm)"
+        )
+    return "plain" if plain else "qk-post-norm"
+
+
+def _require_exact(tensors: Mapping[str, StoredTensor], config: JinaBertConfig, variant: Variant, path: Path) -> None:
+    if config.num_hidden_layers > len(tensors):
+        raise CheckpointError(
+            f"{path}: config.json says {config.num_hidden_layers} layers, and there are {len(tensors)} tensors"
+        )
+    _require_width(tensors.get("embeddings.word_embeddings.weight"), config.hidden_size, path)
+    with torch.device("meta"):
+        encoder = JinaBertEncoder(config, variant)
+    expected = {name: tuple(tensor.shape) for name, tensor in encoder.state_dict().items()}
+    missing = sorted(expected.keys() - tensors.keys())
+    if missing:
+        raise CheckpointError(f"{path}: missing tensors: {name_some(missing)}")
+    extra = sorted(tensors.keys() - expected.keys())
+    if extra:
+        raise CheckpointError(
+            f"{path}: unexpected tensors, which a {variant} JinaBERT does not use: {', '.join(extra)}"
+        )
+    for name, shape in expected.items():
+        if tensors[name].shape != shape:
+            raise CheckpointError(
+                f"{path}: tensor {name} has shape {list(tensors[name].shape)}, config.json asks for {list(shape)}"
+            )
+
+
+def _require_width(words: StoredTensor | None, hidden_size: int, path: Path) -> None:
+    """Refuse an absurd hidden_size before anything of that size is built."""
+    if words is not None and words.shape[-1:] != (hidden_size,):
+        raise CheckpointError(
+            f"{path}: word embeddings of shape {list(words.shape)}, where config.json says hidden_size {hidden_size}"
+        )
+
+
+def _read_finite(name: str, stored: StoredTensor, path: Path) -> torch.Tensor:
+    try:
+        value = stored.read()
+    except Exception as error:  # safetensors raises its own class, torch RuntimeError
+        raise CheckpointError(f"{path}: tensor {name} cannot be read ({error})") from error
+    if not torch.isfinite(value).all():
+        raise CheckpointError(f"{path}: tensor {name} holds NaN or infinity")
+    return value

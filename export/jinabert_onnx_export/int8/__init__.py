@@ -1,0 +1,1 @@
+"""What int8 is fitted to, and its bytes."""

@@ -1,0 +1,1 @@
+"""The operators of the `jinabert` domain, written in standard ones."""

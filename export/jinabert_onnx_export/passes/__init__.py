@@ -1,0 +1,1 @@
+"""The passes that turn a trace into the graph for CPUs."""

@@ -1,0 +1,93 @@
+"""What torch computes, in float32: the truth that every exported precision is measured against.
+
+Knows nothing of ONNX.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jinabert_onnx.bundle.manifest import TOKENIZER
+from jinabert_onnx.encoding import pooling
+from jinabert_onnx.engine.batching import pad
+from jinabert_onnx.text.inputs import choose_prompt
+from jinabert_onnx.text.tokenizer import Tokenizer
+from numpy.typing import NDArray
+
+from jinabert_onnx_export.checkpoint.read import Checkpoint
+from jinabert_onnx_export.encoder.model import JinaBertEncoder
+from jinabert_onnx_export.step_log import Say
+
+# Lengths of the batches below: unlike the traced one, and on both sides of a block of queries.
+LENGTHS: tuple[tuple[int, ...], ...] = ((1,), (2,), (5,), (127,), (129,), (300,), (2048,), (1, 7, 130, 600))
+THOROUGH_LENGTHS = (*LENGTHS, (8192,), (4096, 3))
+
+RANDOM_LENGTHS = (256, 256, 256, 256)  # of the random token sequences that int8 is calibrated with
+
+
+@dataclass(frozen=True)
+class Case:
+    """One batch of random tokens and torch's output, float32 (batch, sequence, hidden)."""
+
+    lengths: tuple[int, ...]
+    input_ids: NDArray[np.int64]
+    attention_mask: NDArray[np.int64]
+    last_hidden_state: NDArray[np.float32]
+
+
+def run_torch(
+    encoder: JinaBertEncoder, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """The encoder's `last_hidden_state`, (batch, sequence, hidden)."""
+    with torch.inference_mode():
+        output: NDArray[np.float32] = encoder(torch.from_numpy(input_ids), torch.from_numpy(attention_mask)).numpy()
+    return output
+
+
+def make_cases(
+    checkpoint: Checkpoint,
+    encoder: JinaBertEncoder,
+    thorough: bool,
+    say: Say = lambda line: None,
+) -> list[Case]:
+    """Batches of seeded random tokens at every length of `LENGTHS`, or `THOROUGH_LENGTHS`, as the model allows."""
+    generator = np.random.default_rng(0)
+    limit = checkpoint.config.max_position_embeddings
+    cases = []
+    for wanted in THOROUGH_LENGTHS if thorough else LENGTHS:
+        lengths = tuple(min(length, limit) for length in wanted)
+        say(f"{' + '.join(map(str, lengths))} tokens")
+        ids = [generator.integers(checkpoint.config.vocab_size, size=length) for length in lengths]
+        input_ids, attention_mask = pad(ids)
+        output = run_torch(encoder, input_ids, attention_mask)
+        cases.append(Case(lengths, input_ids, attention_mask, output))
+    return cases
+
+
+def tokenize(checkpoint: Checkpoint, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+    """Token ids of each text as `encode(texts)` would feed them, the checkpoint's own prompt included."""
+    settings = checkpoint.settings
+    prompt = choose_prompt(settings.prompts or {}, settings.default_prompt, None, None)
+    tokens = Tokenizer(checkpoint.path / TOKENIZER)([prompt + text for text in texts], checkpoint.max_length)
+    return list(tokens.input_ids)
+
+
+def calibration_ids(checkpoint: Checkpoint, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+    """Token ids of the texts, and seeded random ones: they use channels that no calibration text may use."""
+    generator = np.random.default_rng(0)
+    random = [generator.integers(checkpoint.config.vocab_size, size=length) for length in RANDOM_LENGTHS]
+    return [*tokenize(checkpoint, texts), *random]
+
+
+def embed(checkpoint: Checkpoint, encoder: JinaBertEncoder, texts: Sequence[str]) -> NDArray[np.float32]:
+    """The vectors that the checkpoint means by `encode(texts)`: (texts, hidden) float32, each text alone."""
+    settings = checkpoint.settings
+    rows = []
+    for ids in tokenize(checkpoint, texts):
+        input_ids, attention_mask = pad([ids])
+        pooled = pooling.pool(run_torch(encoder, input_ids, attention_mask), attention_mask, settings.pooling)
+        rows.append(pooling.normalize(pooled) if settings.normalize else pooled)
+    return np.concatenate(rows)

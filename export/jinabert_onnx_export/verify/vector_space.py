@@ -1,0 +1,39 @@
+"""What marks a checkpoint's vectors: the hash of its weights, and the range of values of its vectors.
+
+Knows nothing of texts, of precisions, or of how the runtime rounds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from jinabert_onnx.encoding import pooling
+from numpy.typing import NDArray
+
+from jinabert_onnx_export.encoder.model import JinaBertEncoder
+
+# Unseen texts go a little further, and a value cut costs its vector more than coarser steps do; but raw vectors differ
+# in length, and wide steps leave too few for the short ones (`benchmarks/vector_types.py`).
+_HEADROOM = 1.1
+
+
+def weights_sha256(encoder: JinaBertEncoder) -> str:
+    """SHA-256 (hex) of every weight in float32, with its name and shape, in the order of the names.
+
+    The type and the files in which a checkpoint stores the weights do not change it.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(encoder.state_dict().items()):
+        digest.update(f"{name} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.float().contiguous().numpy().astype("<f4", copy=False).data)
+    return digest.hexdigest()
+
+
+def vector_limits(vectors: NDArray[np.float32]) -> dict[str, float]:
+    """The largest values that int8 and uint8 tell apart, of "raw" and "normalized" float32 (texts, hidden).
+
+    A little more than the largest value of all; of normalised vectors at most 1, which no value exceeds.
+    """
+    raw, normalized = (_HEADROOM * float(np.abs(values).max()) for values in (vectors, pooling.normalize(vectors)))
+    return {"raw": raw, "normalized": min(1.0, normalized)}

@@ -1,0 +1,1 @@
+"""A bundle on disk: where it is, what it holds, whether it is whole."""

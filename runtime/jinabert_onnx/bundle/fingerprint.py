@@ -1,0 +1,104 @@
+"""Which vector space a vector lies in, so that an index of mixed vectors is found before it is searched.
+
+A space is what weights, tokenizer, pooling and maximum length make of a text. Prompts are no part of it: they are text
+before the text, chosen call by call, and queries and documents that differ in theirs are meant to be compared. Nor are
+unit length by request, `truncate_dim` and the type of the numbers, which leave a vector's direction or show in its
+shape. Knows nothing of files or texts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from typing import Protocol
+
+from jinabert_onnx.errors import BundleError, InputError, InputTypeError
+
+from .manifest import PRECISIONS, TOKENIZER, Manifest
+
+_TEXT = re.compile(rf"([0-9a-f]{{16}}):({'|'.join(PRECISIONS)})")
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """A vector space, 16 hexadecimal digits, and the precision of the arithmetic: "3f9c2a07d15be846:int8" as text.
+
+    Equal fingerprints are of vectors made alike; `compatible` tells whether two may be compared.
+    """
+
+    space: str
+    precision: str
+
+    def __str__(self) -> str:
+        return f"{self.space}:{self.precision}"
+
+    @classmethod
+    def parse(cls, text: str) -> Fingerprint:
+        """The fingerprint whose text this is.
+
+        Raises:
+            InputError: it is no fingerprint's text.
+        """
+        found = _TEXT.fullmatch(text)
+        if found is None:
+            raise InputError(
+                f"{text[:80]!r} is no fingerprint; one is 16 hexadecimal digits, a colon, and "
+                f"{', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}"
+            )
+        return cls(found[1], found[2])
+
+
+class HasFingerprint(Protocol):
+    """Anything that tells its fingerprint, as an Embedder does."""
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """What made its vectors."""
+
+
+def fingerprint_of(manifest: Manifest, precision: str, max_length: int) -> Fingerprint:
+    """The fingerprint of vectors of texts that are cut to `max_length` tokens.
+
+    Raises:
+        BundleError: the manifest does not list the tokenizer.
+    """
+    if TOKENIZER not in manifest.files:
+        raise BundleError(f"the manifest has no entry for {TOKENIZER}; export the bundle again")
+    parts = {
+        "weights": manifest.weights_sha256,
+        "heads": manifest.model.num_attention_heads,  # the only size that no weight's shape shows
+        "tokenizer": manifest.files[TOKENIZER].sha256,
+        "pooling": manifest.pooling.mode,
+        "normalize": manifest.pooling.normalize,
+        "max_length": max_length,
+    }
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode("utf-8")).hexdigest()
+    return Fingerprint(digest[:16], precision)
+
+
+def compatible(first: Fingerprint | HasFingerprint | str, second: Fingerprint | HasFingerprint | str) -> bool:
+    """Whether vectors of the two may be compared: the same space, in whatever precision.
+
+    int8 vectors of a trained model have a mean cosine of 0.9999 to its fp32 ones, so that queries in int8 may search
+    an index in fp32. For vectors of one precision, compare fingerprints with `==`.
+
+    Args:
+        first: a Fingerprint, its text, or anything with a `fingerprint`, such as an Embedder.
+        second: likewise.
+
+    Raises:
+        InputError: a text is no fingerprint.
+        InputTypeError: an argument is neither text nor has a fingerprint.
+    """
+    return _as_fingerprint(first).space == _as_fingerprint(second).space
+
+
+def _as_fingerprint(value: object) -> Fingerprint:
+    found = Fingerprint.parse(value) if isinstance(value, str) else getattr(value, "fingerprint", value)
+    if not isinstance(found, Fingerprint):
+        raise InputTypeError(
+            f"a {type(value).__name__} has no fingerprint; give a Fingerprint, its text, or an object that has one"
+        )
+    return found

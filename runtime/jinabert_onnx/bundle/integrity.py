@@ -1,0 +1,148 @@
+"""Are the files of a bundle the ones that its manifest lists, and must they be read through to know?
+
+A check of the SHA-256 is remembered beside what identifies the file, so that the next load need not read it. The memory
+is only that: where it is absent, damaged or cannot be written, files are checked again. Knows nothing of where files
+come from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from jinabert_onnx.errors import BundleError, InputError
+
+from .manifest import Bundle, damage_error, find_damage
+
+INTEGRITY = ("fast", "full", "off")
+CACHE_VARIABLE = "JINABERT_ONNX_CACHE"
+CLOCK_TICK = 2_000_000_000  # nanoseconds; the coarsest times that file systems keep, those of FAT
+
+
+def require_integrity(integrity: str) -> None:
+    """Refuse words that are not in `INTEGRITY`.
+
+    Raises:
+        InputError: an unknown word.
+    """
+    if integrity not in INTEGRITY:
+        raise InputError(f"integrity {integrity!r} is unknown; use {', '.join(INTEGRITY)}")
+
+
+def check_files(bundle: Bundle, names: Iterable[str], integrity: str) -> None:
+    """Compare the named files with the manifest.
+
+    "full" reads each through and compares its SHA-256, and remembers those that are right; "fast" does so only for
+    files that are not remembered as they are now; "off" looks whether they are there.
+
+    Raises:
+        BundleError: a file is missing, cut short or altered, or is a link out of the bundle.
+        InputError: `integrity` is unknown.
+    """
+    for name in names:
+        damage = inspect_file(bundle, name, integrity)
+        if damage is not None:
+            raise damage_error(bundle, name, damage)
+
+
+def inspect_file(bundle: Bundle, name: str, integrity: str) -> str | None:
+    """What is wrong with the file `name`, in words; None if nothing is. Raises what `check_files` raises."""
+    require_integrity(integrity)
+    path, record = bundle.path / name, bundle.record_of(name)
+    if integrity == "off":
+        return None if path.is_file() else "missing from the bundle"
+    _require_inside(bundle.path, path)
+    identity = _identify(path, record.sha256)
+    if integrity == "fast" and identity is not None and _recall(path) == identity:
+        return None
+    damage = find_damage(bundle, name)
+    if damage is None and identity is not None and _identify(path, record.sha256) == identity:
+        _remember(path, identity)
+    return damage
+
+
+def cache_directory() -> Path | None:
+    """Where checks are remembered: `verified` in JINABERT_ONNX_CACHE, or in the user's cache; None if there is none."""
+    if own := os.environ.get(CACHE_VARIABLE):
+        return Path(own).absolute() / "verified"
+    try:
+        return _user_cache() / "jinabert-onnx" / "verified"
+    except RuntimeError:  # nobody's home
+        return None
+
+
+def _user_cache() -> Path:
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if named.is_absolute():
+        return named
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
+
+
+def _require_inside(directory: Path, path: Path) -> None:
+    """Links may lead into the bundle and, from a snapshot of the hub's cache, to where that keeps contents."""
+    inside, target = Path(os.path.realpath(directory)), Path(os.path.realpath(path))
+    places = [inside]
+    if inside.parent.name == "snapshots":  # CACHE/models--OWNER--NAME/snapshots/COMMIT; blobs of one repository, of all
+        places += [place / "blobs" for place in inside.parents[1:3]]
+    if not any(target.is_relative_to(place) for place in places):
+        raise BundleError(f"{path}: a link out of the bundle, to {target}; put the file itself in its place")
+
+
+def _identify(path: Path, sha256: str) -> str | None:
+    """What changes when the file does, and the hash it should have; None if it cannot be had."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    facts = {
+        "path": str(path.absolute()),
+        "bytes": found.st_size,
+        "modified": found.st_mtime_ns,
+        "changed": found.st_ctime_ns,  # other programs can set the time of modification back, not this one
+        "inode": found.st_ino,
+        "sha256": sha256,
+    }
+    return json.dumps(facts)
+
+
+def _entry(path: Path) -> Path | None:
+    """Where the last check of the file at `path` is remembered: one entry a path, so that the cache stays small."""
+    directory = cache_directory()
+    name = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()
+    return None if directory is None else directory / name
+
+
+def _recall(path: Path) -> str | None:
+    entry = _entry(path)
+    try:
+        return None if entry is None else entry.read_text("utf-8")
+    except (OSError, ValueError):
+        return None
+
+
+def _remember(path: Path, identity: str) -> None:
+    """Write the entry at once or not at all."""
+    entry = _entry(path)
+    if entry is None:
+        return
+    with contextlib.suppress(OSError):
+        if time.time_ns() - path.stat().st_mtime_ns < CLOCK_TICK:
+            return  # another change within the tick would not show
+        entry.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        number, temporary = tempfile.mkstemp(dir=entry.parent)
+        try:
+            with open(number, "w", encoding="utf-8") as stream:  # noqa: PTH123 - a number, not a path
+                stream.write(identity)
+            os.replace(temporary, entry)
+        except BaseException:
+            os.unlink(temporary)
+            raise

@@ -1,0 +1,295 @@
+"""The bundle on disk: what `manifest.json` says, and whether the files agree with it.
+
+Reading and checking for the runtime, and the one definition of the format that the exporter writes.
+Knows nothing of onnxruntime, tokenizers or how the files were made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+from jinabert_onnx.errors import BundleError, BundleNotFoundError
+
+SCHEMA = 2
+MANIFEST = "manifest.json"
+TOKENIZER = "tokenizer.json"
+PROBES = "probes.json"
+PRECISIONS = ("fp32", "fp16", "int8")
+METADATA_FILES = ("*.json",)  # what to fetch from a hub to know a bundle
+ALL_FILES = (*METADATA_FILES, "onnx/*")
+VECTOR_KINDS = ("raw", "normalized")
+POOLING_MODES = ("mean", "cls", "max")
+
+_LARGEST_NUMBER = 1 << 53
+
+_Kind = TypeVar("_Kind")
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """Size in bytes and SHA-256 (hex) of one file of the bundle."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """The encoder's shape; `max_tokens` is the longest text it takes, special tokens included."""
+
+    variant: str
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    vocab_size: int
+    max_tokens: int
+
+
+@dataclass(frozen=True)
+class PoolingRecord:
+    """How token embeddings become one vector; `normalize` if the checkpoint itself ends in unit length."""
+
+    mode: str
+    normalize: bool
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All of `manifest.json`.
+
+    `precisions` maps a precision to its files, the ONNX file first, then what it refers to.
+    `default_max_length` is what `encode` cuts to when not told otherwise. `prompts` maps a name to the
+    text put before an input; `default_prompt` names the one used when none is asked for.
+    `verification` holds, per precision, what the exporter measured against torch. `weights_sha256` is the hash of the
+    checkpoint's weights, the same for every precision made of them. `vector_limits` are the largest values that int8
+    and uint8 vectors tell apart, by "raw" and "normalized" vectors, fitted to the calibration texts. `quality` is what
+    `jinabert-onnx eval precisions --record` measured on a user's texts, or empty.
+    """
+
+    model: ModelRecord
+    pooling: PoolingRecord
+    opset: int
+    default_max_length: int
+    precisions: Mapping[str, tuple[str, ...]]
+    files: Mapping[str, FileRecord]
+    weights_sha256: str
+    vector_limits: Mapping[str, float]
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    default_prompt: str | None = None
+    source: str | None = None
+    created_with: Mapping[str, str] = field(default_factory=dict)
+    verification: Mapping[str, Any] = field(default_factory=dict)
+    quality: Mapping[str, Any] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+    def to_json(self) -> str:
+        """The text of `manifest.json`."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A directory and its manifest, read and found well-formed; files are checked by `check_files`."""
+
+    path: Path
+    manifest: Manifest
+
+    def files_of(self, precision: str) -> tuple[str, ...]:
+        """Names of the ONNX file of `precision` and its weight files.
+
+        Raises:
+            BundleError: the bundle holds no such precision.
+        """
+        if precision not in self.manifest.precisions:
+            held = ", ".join(self.manifest.precisions)
+            raise BundleError(f"{self.path}: no {precision} in this bundle, it holds {held}")
+        return self.manifest.precisions[precision]
+
+    def record_of(self, name: str) -> FileRecord:
+        """What the manifest says of the file `name`.
+
+        Raises:
+            BundleError: it has no entry.
+        """
+        if name not in self.manifest.files:
+            raise BundleError(f"{self.path / MANIFEST}: no entry for {name}; export the bundle again")
+        return self.manifest.files[name]
+
+
+def open_bundle(path: Path) -> Bundle:
+    """Read the manifest of the bundle at `path`.
+
+    Raises:
+        BundleNotFoundError: no such directory, or no manifest in it.
+        BundleError: the manifest is damaged or of another schema.
+    """
+    if not path.is_dir():
+        raise BundleNotFoundError(f"{path}: no such directory")
+    manifest = path / MANIFEST
+    if not manifest.is_file():
+        raise BundleNotFoundError(
+            f"{path}: not a bundle, there is no {MANIFEST} (make one with: jinabert-onnx export CHECKPOINT OUTPUT)"
+        )
+    try:
+        content = json.loads(manifest.read_bytes())
+    except OSError as error:
+        raise BundleError(f"{manifest}: cannot be read ({error.strerror}); check its permissions") from error
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{manifest}: not valid JSON ({error}); export the bundle again") from error
+    return Bundle(path, parse_manifest(content, str(manifest)))
+
+
+def parse_manifest(content: Any, where: str) -> Manifest:
+    """Turn decoded JSON into a Manifest; `where` begins the error messages.
+
+    Raises:
+        BundleError: a field is missing, of the wrong type, or the schema is not `SCHEMA`.
+    """
+    schema = _take(content, "schema", int, where)
+    if schema > SCHEMA:
+        raise BundleError(
+            f"{where}: schema {schema} is newer than this version reads ({SCHEMA}); upgrade jinabert-onnx"
+        )
+    if schema < SCHEMA:
+        raise BundleError(f"{where}: schema {schema} is of an older version; export the bundle again")
+    files = {name: _file_record(record, name, where) for name, record in _take(content, "files", dict, where).items()}
+    manifest = Manifest(
+        model=_model_record(_take(content, "model", dict, where), where),
+        pooling=_pooling_record(_take(content, "pooling", dict, where), where),
+        opset=_take(content, "opset", int, where),
+        default_max_length=_take(content, "default_max_length", int, where),
+        precisions=_precisions(_take(content, "precisions", dict, where), files, where),
+        files=files,
+        weights_sha256=_take(content, "weights_sha256", str, where),
+        vector_limits=_vector_limits(_take(content, "vector_limits", dict, where), where),
+        prompts=_strings(_take(content, "prompts", dict, where), "prompts", where),
+        default_prompt=_optional_string(content, "default_prompt", where),
+        source=_optional_string(content, "source", where),
+        created_with=_strings(_take(content, "created_with", dict, where), "created_with", where),
+        verification=_take(content, "verification", dict, where),
+        quality=_take(content, "quality", dict, where) if "quality" in content else {},
+        schema=schema,
+    )
+    _require_consistent(manifest, where)
+    return manifest
+
+
+def check_files(bundle: Bundle, names: Iterable[str]) -> None:
+    """Compare size and SHA-256 of the named files with the manifest.
+
+    Raises:
+        BundleError: a file is missing, cut short or altered.
+    """
+    for name in names:
+        damage = find_damage(bundle, name)
+        if damage is not None:
+            raise damage_error(bundle, name, damage)
+
+
+def find_damage(bundle: Bundle, name: str) -> str | None:
+    """What is wrong with the file `name` by its size and SHA-256, in words; None if it is whole.
+
+    Raises:
+        BundleError: the manifest has no entry for it.
+    """
+    path, record = bundle.path / name, bundle.record_of(name)
+    if not path.is_file():
+        return "missing from the bundle"
+    try:
+        size = path.stat().st_size
+        if size != record.bytes:
+            return f"{size} bytes where the manifest says {record.bytes}"
+        altered = record_file(path).sha256 != record.sha256
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    return "altered, its SHA-256 is not the manifest's" if altered else None
+
+
+def damage_error(bundle: Bundle, name: str, damage: str) -> BundleError:
+    """The error for a file that cannot be made whole here."""
+    return BundleError(f"{bundle.path / name}: {damage}; export or download the bundle again")
+
+
+def record_file(path: Path) -> FileRecord:
+    """Size and SHA-256 of the file at `path`."""
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return FileRecord(path.stat().st_size, digest)
+
+
+def _require_consistent(manifest: Manifest, where: str) -> None:
+    if not 1 <= manifest.default_max_length <= manifest.model.max_tokens:
+        raise BundleError(
+            f"{where}: default_max_length {manifest.default_max_length} is not from 1 to {manifest.model.max_tokens}; "
+            "export the bundle again"
+        )
+    if manifest.default_prompt is not None and manifest.default_prompt not in manifest.prompts:
+        raise BundleError(
+            f"{where}: default_prompt {manifest.default_prompt!r} is not among the prompts; export it again"
+        )
+
+
+def _take(content: Any, name: str, kind: type[_Kind], where: str) -> _Kind:
+    value = content.get(name) if isinstance(content, dict) else None
+    if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):
+        raise BundleError(f"{where}: field {name!r} is missing or not a {kind.__name__}; export the bundle again")
+    if isinstance(value, int) and abs(value) > _LARGEST_NUMBER:
+        raise BundleError(f"{where}: field {name!r} is an impossible number; export the bundle again")
+    return value
+
+
+def _optional_string(content: dict[str, Any], name: str, where: str) -> str | None:
+    return None if content.get(name) is None else _take(content, name, str, where)
+
+
+def _strings(content: dict[str, Any], name: str, where: str) -> dict[str, str]:
+    return {key: _take(content, key, str, f"{where}: {name}") for key in content}
+
+
+def _model_record(content: dict[str, Any], where: str) -> ModelRecord:
+    inner = f"{where}: model"
+    sizes = {
+        name: _take(content, name, int, inner)
+        for name in ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size", "max_tokens")
+    }
+    if min(sizes.values()) < 1:
+        raise BundleError(f"{inner}: a size below 1; export the bundle again")
+    return ModelRecord(variant=_take(content, "variant", str, inner), **sizes)
+
+
+def _pooling_record(content: dict[str, Any], where: str) -> PoolingRecord:
+    mode = _take(content, "mode", str, f"{where}: pooling")
+    if mode not in POOLING_MODES:
+        raise BundleError(f"{where}: pooling mode {mode!r} is unknown to this version; upgrade jinabert-onnx")
+    return PoolingRecord(mode, _take(content, "normalize", bool, f"{where}: pooling"))
+
+
+def _vector_limits(content: dict[str, Any], where: str) -> dict[str, float]:
+    limits = {name: _take(content, name, float, f"{where}: vector_limits") for name in VECTOR_KINDS}
+    if not all(1e-6 < limit < 1e6 for limit in limits.values()):
+        raise BundleError(f"{where}: vector_limits are no limits of vectors; export the bundle again")
+    return limits
+
+
+def _precisions(content: dict[str, Any], files: Mapping[str, FileRecord], where: str) -> dict[str, tuple[str, ...]]:
+    precisions = {name: tuple(_take(content, name, list, f"{where}: precisions")) for name in content}
+    if not precisions or not set(precisions) <= set(PRECISIONS):
+        raise BundleError(f"{where}: precisions {', '.join(precisions) or 'none'}, not some of {', '.join(PRECISIONS)}")
+    for precision, names in precisions.items():
+        if not names or not all(isinstance(name, str) and name in files for name in names):
+            raise BundleError(f"{where}: precision {precision} names files that have no entry; export it again")
+    return precisions
+
+
+def _file_record(content: Any, name: str, where: str) -> FileRecord:
+    path = PurePosixPath(name)
+    leaves = path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name
+    if leaves or not name.isprintable() or len(name.encode()) > 255:
+        raise BundleError(f"{where}: file name {name!r} leaves the bundle, or is none; do not use this bundle")
+    inner = f"{where}: files[{name!r}]"
+    return FileRecord(_take(content, "bytes", int, inner), _take(content, "sha256", str, inner))

@@ -1,0 +1,1 @@
+"""The steps from texts to vectors, as functions of a loaded model."""

@@ -1,0 +1,153 @@
+"""A bundle's name to a loaded, checked model: files, precision, session, limits, self-test, in this order.
+
+Knows nothing of texts beyond those of the self-test.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from jinabert_onnx.bundle.locate import open_files
+from jinabert_onnx.bundle.manifest import TOKENIZER, Bundle
+from jinabert_onnx.bundle.probes import read_probes
+from jinabert_onnx.engine import providers
+from jinabert_onnx.engine.cpu import cpu_features
+from jinabert_onnx.engine.memory_limit import MemoryLimit
+from jinabert_onnx.engine.memory_model import memory_model, parse_memory, require_room
+from jinabert_onnx.engine.precision import PrecisionChoice, choose_precision
+from jinabert_onnx.engine.session import Session
+from jinabert_onnx.engine.threads import SharedThreads
+from jinabert_onnx.errors import BundleError, RunError, SelfTestError
+from jinabert_onnx.text.tokenizer import Tokenizer
+
+from .consistency import require_fitting
+from .steps import LoadedModel
+from .vector_types import AnyVectors
+
+# Difference from a vector of export, as a share of its length. Between CPUs, products differ in the last bits and int8
+# steps flip here and there, 0.001 in all; a CPU whose int8 saturates, or another tokenizer, is far beyond.
+_SELF_TEST_SHARE = {"fp32": 0.002, "fp16": 0.03, "int8": 0.03}
+
+logger = logging.getLogger("jinabert_onnx")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The arguments of `Embedder.load` that say what to open."""
+
+    precision: str
+    provider: str
+    threads: int | str | SharedThreads
+    max_memory: int | str | None
+    integrity: str
+    revision: str | None
+    local_files_only: bool
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model ready to run, why it is of this precision, and the provider that this was picked for."""
+
+    model: LoadedModel
+    precision_reason: str
+    assumed: str
+
+
+def open_model(source: str | os.PathLike[str], asked: Asked) -> Opened:
+    """Find the bundle, check its files, and open tokenizer and session.
+
+    Raises:
+        What `Embedder.load` raises, but for SelfTestError.
+    """
+    limit = None if asked.max_memory is None else parse_memory(asked.max_memory)
+    opened = _open(source, asked, limit)
+    if asked.precision == "auto" and opened.assumed != opened.model.session.provider:
+        opened.model.session.close()  # the precision was picked for a GPU that could not be started
+        opened = _open(source, replace(asked, provider="cpu"), limit)
+    memory = _memory_limit(opened.model.bundle, opened.model.precision, limit)
+    opened = replace(opened, model=replace(opened.model, memory=memory))
+    session = opened.model.session
+    logger.info(
+        "%s: %s (%s) on %s (%s), %d threads (%s)",
+        opened.model.bundle.path,
+        opened.model.precision,
+        opened.precision_reason,
+        session.provider,
+        session.provider_reason,
+        session.threads,
+        session.threads_reason,
+    )
+    return opened
+
+
+def self_test(model: LoadedModel, encode: Callable[[Sequence[str]], AnyVectors]) -> None:
+    """Compare what `encode` gives for a few texts with what this precision gave at export.
+
+    Raises:
+        SelfTestError: it differs, or is not finite.
+        BundleError: the bundle holds no texts and vectors for this precision.
+    """
+    expected = read_probes(model.bundle).self_test
+    if model.precision not in expected.vectors:
+        raise BundleError(f"{model.bundle.path}: no vectors for a self-test of {model.precision}; export it again")
+    right = expected.vectors[model.precision]
+    try:
+        differences = np.linalg.norm(encode(expected.texts) - right, axis=1)
+    except RunError as error:
+        raise SelfTestError(_self_test_failure(model, str(error))) from error
+    found, allowed = float((differences / np.linalg.norm(right, axis=1)).max()), _SELF_TEST_SHARE[model.precision]
+    if not found <= allowed:  # NaN, should the bundle's own vectors hold it, is no agreement
+        raise SelfTestError(_self_test_failure(model, f"off by {found:.2g} of their length, {allowed:g} is allowed"))
+
+
+def _self_test_failure(model: LoadedModel, found: str) -> str:
+    release = providers.import_onnxruntime().__version__
+    return (
+        f"{model.bundle.path}: {model.precision} on {model.session.provider} computes other vectors here than at "
+        f"export ({found}): this processor, onnxruntime {release} or the tokenizers package is at fault; try another "
+        "release or precision (`jinabert-onnx verify` tells more)"
+    )
+
+
+def _open(source: str | os.PathLike[str], asked: Asked, limit: int | None) -> Opened:
+    available = providers.import_onnxruntime().get_available_providers()
+    device = providers.choose(asked.provider, "fp32", available)[0] if asked.precision == "auto" else "cpu"
+    choices: list[PrecisionChoice] = []
+
+    def choose(bundle: Bundle) -> str:
+        choices.append(choose_precision(asked.precision, list(bundle.manifest.precisions), device, cpu_features()))
+        return choices[-1].precision
+
+    bundle, files = open_files(source, choose, asked.integrity, asked.revision, asked.local_files_only)
+    precision = choices[-1].precision
+    if device == "cpu":  # before anything large is loaded; else the precision may yet change
+        _memory_limit(bundle, precision, limit)
+    tokenizer, session = _open_side_by_side(bundle, files[0], precision, asked)
+    require_fitting(bundle, tokenizer, session)
+    assumed = session.provider if precision == "int8" else device  # int8 never runs on a GPU
+    return Opened(LoadedModel(bundle, precision, tokenizer, session, None), choices[-1].reason, assumed)
+
+
+def _open_side_by_side(bundle: Bundle, file: str, precision: str, asked: Asked) -> tuple[Tokenizer, Session]:
+    read: list[Tokenizer] = []
+    session = Session(
+        bundle.path / file,
+        precision,
+        asked.provider,
+        asked.threads,
+        meanwhile=lambda: read.append(Tokenizer(bundle.path / TOKENIZER)),
+    )
+    return read[0], session
+
+
+def _memory_limit(bundle: Bundle, precision: str, limit: int | None) -> MemoryLimit | None:
+    if limit is None:
+        return None
+    model = memory_model(bundle.manifest, precision).settled()  # a limit must hold however long the process lives
+    require_room(model, limit)
+    return MemoryLimit(model, limit)

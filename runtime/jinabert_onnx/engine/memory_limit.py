@@ -1,0 +1,61 @@
+"""How much memory a process may take with a model. Knows the model of `memory` and what the system says it holds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+
+from .batching import TOKEN_BUDGETS
+from .cancellation import Limits
+from .memory_model import MemoryModel, return_large_blocks
+from .waiting import Queue
+
+_STATUS = Path("/proc/self/statm")  # sizes in pages, the resident one second; Linux only
+
+
+class MemoryLimit:
+    """`limit` bytes for a process that runs one model: batches run one after the other, whoever called.
+
+    Several at a time would need as much again, and leave onnxruntime's memory in pieces that others cannot use. One of
+    short texts runs beside others where there is room for it twice: its pieces are small, and it need not wait for a
+    long text.
+    """
+
+    def __init__(self, model: MemoryModel, limit: int) -> None:
+        return_large_blocks()  # of the whole process, which is what the limit is for
+        self.limit = limit
+        self._model = replace(model, opening=0)  # loaded by now
+        self._queue = Queue()
+
+    def peak(self, lengths: Sequence[int]) -> int:
+        """Bytes of the process while one batch of texts of these lengths (tokens) runs."""
+        return self._model.peak(lengths)
+
+    def turn(self, limits: Limits, lengths: Sequence[int]) -> AbstractContextManager[None]:
+        """Run a batch of texts of these lengths while the block lasts.
+
+        Raises:
+            CancelledError, DeadlineError: the call was ended while it waited.
+        """
+        resident = self._model.resident()
+        wanted = self.peak(lengths) - resident
+        small = max(lengths) * len(lengths) <= TOKEN_BUDGETS["cpu"]
+        return self._queue.place(
+            wanted, lambda taken: taken == 0 or (small and resident + taken + 2 * wanted <= self.limit), limits
+        )
+
+    def is_short(self, lengths: Sequence[int]) -> bool:
+        """Whether a batch of texts of these lengths might not fit beside what earlier ones left behind."""
+        held = resident_memory()
+        return held is not None and held + self.peak(lengths) - self._model.resident() > self.limit
+
+
+def resident_memory() -> int | None:
+    """Bytes of this process that are in memory; None where the system does not tell."""
+    try:
+        return int(_STATUS.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, AttributeError):
+        return None

@@ -1,0 +1,215 @@
+"""How much memory a process takes that runs a bundle on the CPU: a model of it from shapes, sizes and lengths.
+
+What is modelled is the resident memory of the whole process at its peak: interpreter, numpy, tokenizer, onnxruntime,
+weights, and what one batch needs while it runs. `benchmarks/memory_model.py` compares it with processes. Not in it:
+the caller's texts, their token ids, the vectors that come out (4 bytes a channel), a GPU's memory, other batches that
+run at the same time. Runs nothing; knows nothing of sessions.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from jinabert_onnx.bundle.manifest import TOKENIZER, Manifest
+from jinabert_onnx.errors import InputError, InputTypeError, MemoryLimitError
+
+_MEBIBYTE = 1 << 20
+_MMAP_THRESHOLD = -3  # the number of this parameter in glibc's malloc.h
+_FLOAT = 4  # bytes
+_WIDTHS = {"fp32": 4, "fp16": 2, "int8": 1}  # bytes of a weight
+
+# What a process holds before weights: 43 MiB of mapped libraries, 16 of interpreter and numpy, and what loading takes.
+_PROCESS = 66 * _MEBIBYTE
+# A layer's nodes, as onnxruntime holds them: of the packed graphs and of fp16's.
+_LAYER = int(2.6 * _MEBIBYTE)
+_HALF_LAYER = int(1.3 * _MEBIBYTE)
+_TOKENIZER = 12  # bytes that the tokenizers package takes for one of tokenizer.json
+_SELF_TEST = 30  # tokens that run while loading
+
+# A table in a file of its own is read where tokens need it: Linux maps this much of a file around one access (and more
+# where it cached the file in large pieces). Of n tokens of natural text about n to this power are different ones.
+_MAPPED = 64 << 10
+_DIFFERENT = 0.86
+
+# The packed graphs (fp32, int8). Floats of one token and channel that are held at once inside a layer: residual, its
+# normalised copy, Q, K and V together and apart, the context, by heads and joined.
+_TOKEN = 6.5
+_ROW = 4.0  # the same, for what texts side by side repeat for padding: Q, K, V and the context
+_HEADS = 5.0  # the same, where texts come one after the other: also Q, K and V by heads
+_SCORE = 1.5  # floats a pair of tokens and head of dense attention: the biases, and scores while threads compute them
+_WINDOWED = 2.0  # floats a token and channel of the longest text in windows: scaled queries and contexts, by heads
+_BOUNDS = 2.5  # floats a token and block of 64 keys in the certificate of the windows: gaps and bounds
+_KEY_BLOCK = 64
+_DENSE = 512  # longest text of dense attention; its square, most scores of a head of texts side by side
+_PADDED = 3.0  # floats a place and channel of the padded output: zeros, filled, and numpy's copy
+_LAST = 2.0  # floats a token and channel that are held beside it
+
+# The fp16 graph works on padded batches; onnxruntime computes it in float32 on the CPU. Floats a place:
+_HALF_CHANNEL = 12.0  # and channel
+_HALF_WIDE = 5.5  # and channel of the feed-forward's inner width
+_HALF_SCORE = 3.3  # and head and query of a block
+_HALF_BLOCK = 128  # most queries of a block
+
+
+@dataclass(frozen=True)
+class MemoryModel:
+    """Bytes of a process that runs one model, by the lengths of what runs. Make one with `memory_model`.
+
+    Attributes:
+        hidden_size, inner_size, heads: channels, inner width of the feed-forward, heads of attention.
+        padded: whether the graph works on padded batches, as that of fp16 does.
+        held: bytes for good, once loaded.
+        opening: bytes beyond these while loading, given back afterwards.
+        mapped: bytes of the embedding table that are read as tokens come up.
+        casts: bytes of weights in float32 that each run makes, of fp16.
+    """
+
+    hidden_size: int
+    inner_size: int
+    heads: int
+    padded: bool
+    held: int
+    opening: int
+    mapped: int
+    casts: int
+
+    def resident(self) -> int:
+        """Bytes that the process holds when the model is loaded and nothing but the self-test has run."""
+        return self.held + self._touched(_SELF_TEST)
+
+    def peak(self, lengths: Sequence[int]) -> int:
+        """The most bytes of a process that loads the model and runs one batch of texts of these lengths (tokens).
+
+        Earlier batches do not add to it: what they leave behind is used again.
+        """
+        run = self._run_padded(lengths) if self.padded else self._run_packed(lengths)
+        return self.held + max(self.opening, self._touched(_SELF_TEST + sum(lengths)) + int(run * _FLOAT))
+
+    def settled(self) -> MemoryModel:
+        """The same after every token of the vocabulary has come up: what a process that lives long can come to.
+
+        The pages of the table are those of a file that did not change: the system takes them back before it calls
+        memory short, but they count as resident until then.
+        """
+        return replace(self, held=self.held + self.mapped, mapped=0)
+
+    def _touched(self, tokens: int) -> int:
+        """Bytes of the mapped table that a text of `tokens` tokens reads, its words spread over all of it."""
+        return int(self.mapped * -math.expm1(-(tokens**_DIFFERENT) * _MAPPED / self.mapped)) if self.mapped else 0
+
+    def _run_packed(self, lengths: Sequence[int]) -> float:
+        """Floats while a batch runs without padding: inside the layers, or at the end when padding is put back."""
+        longest, tokens = max(lengths), sum(lengths)
+        places = len(lengths) * longest
+        dense = places * longest <= _DENSE**2  # texts side by side, else one after the other
+        pairs = places * longest if dense else max((n * n for n in lengths if n <= _DENSE), default=0)
+        windowed = 0 if longest <= _DENSE else longest
+        inside = (
+            (_TOKEN * tokens + (_ROW * places if dense else _HEADS * tokens) + _WINDOWED * windowed) * self.hidden_size
+            + _SCORE * self.heads * pairs
+            + _BOUNDS * windowed**2 / _KEY_BLOCK
+        )
+        return max(inside, (_PADDED * places + _LAST * tokens) * self.hidden_size)
+
+    def _run_padded(self, lengths: Sequence[int]) -> float:
+        """Floats while a padded batch of fp16 runs: the weights of all layers, made first, or inside the layers."""
+        longest = max(lengths)
+        channels = _HALF_CHANNEL * self.hidden_size + _HALF_WIDE * self.inner_size
+        scores = _HALF_SCORE * self.heads * min(longest, _HALF_BLOCK)
+        return max(self.casts / _FLOAT, len(lengths) * longest * (channels + scores))
+
+
+def memory_model(manifest: Manifest, precision: str) -> MemoryModel:
+    """The model of memory of one precision of a bundle.
+
+    The feed-forward's inner width, which the manifest does not name, is what the sizes of the files leave for it.
+    """
+    model, names, width = manifest.model, manifest.precisions[precision], _WIDTHS[precision]
+    hidden, layers = model.hidden_size, model.num_hidden_layers
+    table = model.vocab_size * hidden * width
+    weights = sum(manifest.files[name].bytes for name in names)
+    parameters = max(0, weights - table) // (width * layers)  # of a layer
+    inner = max(hidden, (parameters - 4 * hidden**2) // (3 * hidden))
+    apart = len(names) > 1  # weights in a file of their own are mapped, others are read and copied
+    casts = parameters * layers * _FLOAT if precision == "fp16" else 0
+    nodes = _HALF_LAYER if precision == "fp16" else _LAYER
+    tokenizer = _TOKENIZER * manifest.files[TOKENIZER].bytes
+    return MemoryModel(
+        hidden_size=hidden,
+        inner_size=inner,
+        heads=model.num_attention_heads,
+        padded=precision == "fp16",
+        held=_PROCESS + tokenizer + layers * nodes + weights - (table if apart else 0) + casts,
+        # The matrices of a feed-forward are mapped until their packed copies are made; a table read is held twice.
+        opening=3 * hidden * inner * width if apart else table,
+        mapped=table if apart else 0,
+        casts=casts,
+    )
+
+
+def require_room(model: MemoryModel, max_memory: int) -> None:
+    """Return if a process of at most `max_memory` bytes can load the model and run a short text.
+
+    Raises:
+        MemoryLimitError: it cannot; says what it takes.
+    """
+    needed = model.peak([_SELF_TEST])
+    if needed > max_memory:
+        raise MemoryLimitError(
+            f"this model takes {in_megabytes(needed)} before any work, more than max_memory allows "
+            f"({in_megabytes(max_memory)}); raise max_memory, or use a smaller precision"
+        )
+
+
+_UNITS = {"": 1, "b": 1} | {
+    f"{prefix}{middle}b": base**power
+    for middle, base in (("", 1000), ("i", 1024))
+    for power, prefix in enumerate("kmgt", start=1)
+}
+
+
+def parse_memory(value: int | str) -> int:
+    """Bytes of a number, or of a text such as "800MB", "1.5 GB" or "512MiB": powers of 1000, with an i of 1024.
+
+    Raises:
+        InputTypeError: neither a whole number nor text.
+        InputError: not of this form, or less than one byte.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise InputTypeError(f"max_memory is {type(value).__name__}, not an int or a str such as '800MB'")
+    match = re.fullmatch(r"\s*(\d{1,18}(?:\.\d{1,9})?)\s*([a-z]*)\s*", str(value), re.ASCII | re.IGNORECASE)
+    unit = _UNITS.get(match[2].lower()) if match else None
+    if match is None or unit is None or (size := int(float(match[1]) * unit)) < 1:
+        raise InputError(f"max_memory {value!r} is not a size; write it like '800MB', '1.5GB', '512MiB' or in bytes")
+    return size
+
+
+def in_megabytes(size: int) -> str:
+    """Bytes in words, rounded up to a megabyte (a million bytes), as `parse_memory` reads it."""
+    return f"{math.ceil(size / 1_000_000)}MB"
+
+
+def give_back_freed() -> None:
+    """Give the system what the C library holds of memory that was freed; a few milliseconds at most, glibc only.
+
+    onnxruntime frees what it read when it has loaded, and what a large batch took after it; glibc keeps what lies
+    below anything still in use.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
+
+
+def return_large_blocks() -> None:
+    """Make the C library give every block of a megabyte or more back as soon as it is freed; glibc only.
+
+    Otherwise blocks of up to 32 MB come to lie in heaps, one a thread, of which it keeps what is free at their ends.
+    """
+    adjust = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if adjust is not None:
+        adjust(_MMAP_THRESHOLD, _MEBIBYTE)

@@ -1,0 +1,199 @@
+"""A padded batch to token embeddings: owns the onnxruntime session.
+
+Knows nothing of texts, pooling or bundles; takes the path of an ONNX file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jinabert_onnx.errors import BundleError, RunError, StateError, first_line
+
+from . import providers
+from .cancellation import Limits
+from .fork_safety import keep_in_children
+from .memory_model import give_back_freed
+from .session_options import nodes_by_provider, open_session
+from .threads import SharedThreads, count_threads
+
+_INPUTS = {"input_ids", "attention_mask"}
+_OUTPUT = "last_hidden_state"
+_FATAL = 4  # the severity below which a run is silent: what it has to say is in the error that it raises
+
+# Padded tokens that run at a time, in one batch or several, after which memory is given back. Doing so costs 0.1 s of
+# the next such batch: a twentieth of 2048 tokens, for 120 MB (benchmarks/memory.py, base size); next to nothing of
+# 8192, for 450 MB.
+LARGE_BATCH = 4096
+
+
+class Session:
+    """One ONNX file on one execution provider. Several threads may run it at once.
+
+    Attributes:
+        provider: "cpu" or "cuda", what the session really got.
+        provider_reason: why, in words.
+        threads: threads of one operator on the CPU.
+        threads_reason: where their number comes from, in words.
+        nodes: how many nodes of the graph run on "cpu" and on "cuda"; None where onnxruntime's release does not tell.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        precision: str,
+        provider: str = "auto",
+        threads: int | str | SharedThreads = "auto",
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Load the file at `path`; `threads` is a number up to 1024, "auto", or a pool shared with other sessions.
+
+        `meanwhile` is called once, while onnxruntime loads in another thread; what it raises is raised.
+
+        Raises:
+            InputError: `threads` is out of range or `provider` unknown.
+            ProviderError: the requested provider cannot be had.
+            BundleError: onnxruntime cannot read the file, or it is not one of our graphs.
+            MissingDependencyError: onnxruntime is not installed.
+        """
+        self._shared = threads if isinstance(threads, SharedThreads) else None
+        if isinstance(threads, SharedThreads):
+            self.threads, self.threads_reason = threads.threads, f"shared, {threads.reason}"
+        else:
+            self.threads, self.threads_reason = count_threads(threads)
+        self._onnxruntime = providers.import_onnxruntime()
+        available = self._onnxruntime.get_available_providers()
+        candidates = providers.choose(provider, precision, available)
+        self._session: Any = open_session(self._onnxruntime, path, precision, self.threads, candidates, meanwhile)
+        keep_in_children(self._session)
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        self._running: list[int] = []  # padded tokens of each batch that runs
+        self._grown = False  # whether more ran at a time than memory should be kept for
+        self.provider = providers.provider_of(self._session.get_providers())
+        self.provider_reason = providers.reason_of(provider, precision, available, self.provider)
+        self.nodes = nodes_by_provider(self._session)
+        _require_our_graph(self._session, path)
+        self._width = self.hidden_size
+        give_back_freed()  # what reading the file took
+
+    @property
+    def hidden_size(self) -> object:
+        """Channels of a token embedding, as the graph declares them."""
+        return next(value.shape[-1] for value in self._usable().get_outputs() if value.name == _OUTPUT)
+
+    def require_usable(self) -> None:
+        """Return if `run` can be called.
+
+        Raises:
+            StateError: the session is closed, or was loaded before the process forked.
+        """
+        self._usable()
+
+    def run(
+        self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], limits: Limits | None = None
+    ) -> NDArray[np.float32]:
+        """Token embeddings, float32 (batch, sequence, hidden), of int64 (batch, sequence) inputs.
+
+        Raises:
+            RunError: onnxruntime failed, most likely for want of memory.
+            CancelledError, DeadlineError: `limits` ended the call.
+            StateError: the session is closed, or was loaded before the process forked.
+        """
+        limits = limits or Limits()
+        session = self._usable()
+        options = self._run_options()
+        turn = self._shared.turn(limits) if self._shared else contextlib.nullcontext()
+        with turn, self._counted(input_ids.size):
+            limits.check()
+            try:
+                with limits.ending(options):
+                    return self._run(session, input_ids, attention_mask, options)
+            except Exception as error:  # onnxruntime's exceptions share no public base
+                if options.terminate:
+                    raise limits.error() from None
+                batch, sequence = input_ids.shape
+                raise RunError(
+                    f"onnxruntime failed on {batch} x {sequence} tokens ({first_line(error)}); if memory is "
+                    "short, use a smaller batch_size or max_length"
+                ) from error
+
+    def give_back(self) -> None:
+        """Let go of memory that earlier runs took. All of it goes only if nothing runs meanwhile.
+
+        Raises:
+            StateError: the session is closed, or was loaded before the process forked.
+        """
+        session, options = self._usable(), self._run_options()
+        # onnxruntime's arena lets go at the end of a run: so run one token.
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        one = np.ones((1, 1), dtype=np.int64)
+        with contextlib.suppress(Exception):  # onnxruntime's share no base; where one token fails there is no memory
+            self._run(session, one - 1, one, options)
+        give_back_freed()
+
+    def close(self) -> None:
+        """Give the memory back once no call is running any more; `run` raises a StateError from now on."""
+        self._session = None
+        give_back_freed()
+
+    def _usable(self) -> Any:
+        session = self._session
+        if session is None:
+            raise StateError("this model is closed; load it again")
+        if os.getpid() != self._process:
+            raise StateError(
+                "this model was loaded before the process forked, and onnxruntime's threads do not come along; load it "
+                "in the child, or start processes with multiprocessing's 'spawn'"
+            )
+        return session
+
+    def _run(
+        self, session: Any, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], options: Any
+    ) -> NDArray[np.float32]:
+        # Into an array of ours: one of onnxruntime's would keep a piece of its arena from being given back.
+        output = np.empty((*input_ids.shape, self._width), dtype=np.float32)  # (batch, sequence, hidden)
+        binding = session.io_binding()
+        binding.bind_cpu_input("input_ids", np.ascontiguousarray(input_ids))
+        binding.bind_cpu_input("attention_mask", np.ascontiguousarray(attention_mask))
+        binding.bind_output(_OUTPUT, "cpu", 0, np.float32, output.shape, output.ctypes.data)
+        session.run_with_iobinding(binding, options)
+        return output
+
+    def _run_options(self) -> Any:
+        options = self._onnxruntime.RunOptions()
+        options.log_severity_level = _FATAL
+        return options
+
+    @contextlib.contextmanager
+    def _counted(self, tokens: int) -> Iterator[None]:
+        """Note that a batch runs while the block lasts, and give memory back after the last of many tokens."""
+        with self._lock:
+            self._running.append(tokens)
+            self._grown = self._grown or sum(self._running) >= LARGE_BATCH
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running.remove(tokens)
+                idle = self._grown and not self._running
+                self._grown = self._grown and not idle
+            if idle and self.provider == "cpu" and self._session is not None:
+                self.give_back()
+
+
+def _require_our_graph(session: Any, path: Path) -> None:
+    inputs = {value.name for value in session.get_inputs()}
+    outputs = {value.name for value in session.get_outputs()}
+    if inputs != _INPUTS or _OUTPUT not in outputs:
+        raise BundleError(
+            f"{path}: inputs {sorted(inputs)} and outputs {sorted(outputs)} are not {sorted(_INPUTS)} and "
+            f"{_OUTPUT}; this file was not made by jinabert-onnx"
+        )

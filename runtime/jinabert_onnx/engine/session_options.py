@@ -1,0 +1,175 @@
+"""Opening an ONNX file in onnxruntime: its options, and the providers to try, best first.
+
+Knows nothing of texts, batches or bundles.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jinabert_onnx.errors import BundleError, ProviderError, first_line
+
+from . import providers
+
+# Microseconds that an idle thread waits busily for more work. By default it does so for tens of milliseconds after
+# every run, which burns CPU and slows other processes; not at all costs a tenth of a short text's time.
+_SPIN = 50
+
+logger = logging.getLogger("jinabert_onnx")
+
+
+def open_session(
+    onnxruntime: Any, path: Path, precision: str, threads: int, candidates: list[str], meanwhile: Callable[[], None]
+) -> Any:
+    """An `InferenceSession` on the first of `candidates`, as `providers.choose` gives them, that can be had.
+
+    `meanwhile` is called once in this thread, which onnxruntime leaves free while it loads (1.23 does not: it waits).
+
+    Raises:
+        ProviderError: the only candidate is CUDA, and it cannot be had or cannot run the file.
+        BundleError: onnxruntime cannot read the file.
+        What `meanwhile` raises.
+    """
+    # The first session of a process leaves denormal floats off in the thread that makes it, for good: in numpy too.
+    return _in_other_thread(lambda: _open_first(onnxruntime, path, precision, threads, candidates), meanwhile)
+
+
+def nodes_by_provider(session: Any) -> dict[str, int] | None:
+    """How many nodes of the graph onnxruntime gave to "cpu" and "cuda"; None where its release does not tell."""
+    names = session.get_providers()
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        return None
+    counts: dict[str, int] = {}
+    for group in session.get_provider_graph_assignment_info():
+        name = providers.provider_of([group.ep_name, *names])
+        counts[name] = counts.get(name, 0) + len(group.get_nodes())
+    return counts
+
+
+def _open_first(onnxruntime: Any, path: Path, precision: str, threads: int, candidates: list[str]) -> Any:
+    if "cuda" in candidates and hasattr(onnxruntime, "preload_dlls"):
+        with contextlib.redirect_stdout(sys.stderr):  # it prints what it misses, where results go
+            onnxruntime.preload_dlls()  # finds the CUDA libraries that pip installed
+    for name in candidates:
+        try:
+            session = _create(onnxruntime, path, name, precision, threads)
+        except Exception as error:  # onnxruntime's exceptions share no public base
+            reason = first_line(error)
+            if name == "cuda" and len(candidates) > 1:
+                logger.warning("CUDA could not be used (%s); running on the CPU", reason)
+                continue
+            raise _load_error(path, name, reason) from error
+        if providers.provider_of(session.get_providers()) == name:
+            return session
+        if len(candidates) == 1:
+            raise ProviderError(
+                f"onnxruntime could not start {name}, it would run on the CPU; check the NVIDIA driver and the CUDA "
+                "and cuDNN libraries (pip install 'jinabert-onnx[gpu]' brings them), or use provider cpu"
+            )
+        logger.warning("CUDA could not be started (driver or libraries missing); running on the CPU")
+    raise AssertionError("the CPU is always the last candidate")
+
+
+def _create(onnxruntime: Any, path: Path, provider: str, precision: str, threads: int) -> Any:
+    options = _session_options(onnxruntime, threads)
+    options.graph_optimization_level, left_out = _optimisation(onnxruntime, provider, precision)
+    if options.graph_optimization_level == onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL:
+        # Functions are to be seen through before optimisation, and else only when nodes are given to providers.
+        options.add_session_config_entry("session.disable_aot_function_inlining", "1")
+    arguments = providers.provider_arguments(provider)
+    return onnxruntime.InferenceSession(
+        path,
+        options,
+        providers=arguments,
+        disabled_optimizers=left_out,
+        enable_fallback=0,  # its own way of moving to the CPU, at load or in the middle of a run
+    )
+
+
+def _session_options(onnxruntime: Any, threads: int) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.enable_mem_pattern = False  # a plan is kept for every shape that ever ran, and saves nothing here
+    options.log_severity_level = 3
+    entries = {
+        # Weights that softmax gives to far tokens are denormal floats, which a CPU multiplies
+        # up to a hundred times slower than zero.
+        "session.set_denormal_as_zero": "1",
+        "session.intra_op.spin_duration_us": str(_SPIN),
+        "session.force_spinning_stop": "1",  # the same for releases that do not know how to spin for a while
+        "session.record_ep_graph_assignment_info": "1",
+    }
+    for key, value in entries.items():
+        options.add_session_config_entry(key, value)
+    return options
+
+
+def _optimisation(onnxruntime: Any, provider: str, precision: str) -> tuple[Any, list[str]]:
+    """The level of onnxruntime's graph optimisation and the passes to leave out (benchmarks/session_options.py).
+
+    The CPU's fp32 and int8 graphs were optimised at export: doing it again costs most of the time of loading and
+    gains nothing. The fp16 graph is made for GPUs; on a CPU it is run as plain BERT graphs are.
+    """
+    levels = onnxruntime.GraphOptimizationLevel
+    if provider == "cuda":
+        return levels.ORT_ENABLE_ALL, []
+    if precision == "fp16":
+        return levels.ORT_ENABLE_EXTENDED, ["SkipLayerNormFusion"]
+    return levels.ORT_DISABLE_ALL, []
+
+
+def _in_other_thread(make: Callable[[], Any], meanwhile: Callable[[], None]) -> Any:
+    """What `make` returns or raises, called in a thread that ends with it, while `meanwhile` is called in this one.
+
+    An interrupt waits for that end too, and a second one: a process that ends while onnxruntime loads is aborted by it.
+    """
+    results: list[Any] = []
+    errors: list[BaseException] = []
+    ended = threading.Event()  # an interrupted `join` takes the thread for ended, before Python 3.13
+
+    def call() -> None:
+        try:
+            results.append(make())
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            ended.set()
+
+    try:
+        _start(call, ended)
+        meanwhile()
+        ended.wait()
+    except BaseException:
+        _wait_in_any_case(ended)
+        results.clear()  # else the session lives as long as the error does
+        raise
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+def _start(call: Callable[[], None], ended: threading.Event) -> None:
+    try:
+        threading.Thread(target=call).start()
+    except RuntimeError:  # the system has no thread to give
+        ended.set()
+        raise
+
+
+def _wait_in_any_case(ended: threading.Event) -> None:
+    while not ended.is_set():
+        with contextlib.suppress(KeyboardInterrupt):
+            ended.wait()
+
+
+def _load_error(path: Path, name: str, reason: str) -> Exception:
+    if name == "cuda":
+        return ProviderError(f"cuda cannot run {path}: {reason}")
+    return BundleError(f"{path}: onnxruntime cannot load it ({reason}); export or download the bundle again")

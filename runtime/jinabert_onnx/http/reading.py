@@ -1,0 +1,146 @@
+"""Texts of a request to rows of token ids, in memory that is bounded whatever the texts are.
+
+A tokenizer takes up to a kilobyte a character of what it reads at once, so that one body of megabytes could take
+gigabytes. Here it reads a bounded piece at a time, and stops when there is too much. Rows are those of reading whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jinabert_onnx.encoding import steps
+from jinabert_onnx.encoding.steps import LoadedModel, Settings
+from jinabert_onnx.text.tokenizer import Tokenizer
+
+from .problems import RequestError, refuse
+
+_PIECE = 16_384  # characters that are counted at a time
+_UNBROKEN = 65_536  # most characters between two places where a text can be cut
+_PER_TOKEN = 32  # most characters a token, on average, of a text that is read up to the limit
+_TOGETHER = 65_536  # characters of texts that are read at a time
+_MOST_CHUNKED = 262_144  # characters of a text that must be read whole, for late chunking
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How many tokens a request may have (None: as many as there are), and whether longer texts are cut."""
+
+    max_tokens: int | None
+    truncate: bool
+
+
+def read_texts(model: LoadedModel, texts: Sequence[str], settings: Settings, bounds: Bounds) -> list[NDArray[np.int64]]:
+    """One row of token ids a text, cut where it is too long.
+
+    Raises:
+        RequestError: a text is too long and is not to be cut, or all together are.
+    """
+    rows: list[NDArray[np.int64]] = []
+    tokens = 0
+    for first, group in _groups(texts):
+        heads = [_head(model.tokenizer, text, first + index, settings) for index, text in enumerate(group)]
+        reading = steps.read(model, heads, settings, count_dropped=False)
+        for index, (text, report) in enumerate(zip(group, reading.reports, strict=True)):
+            if report.cut is None and len(heads[index]) < len(text):
+                raise refuse(
+                    f"input[{first + index}] has {len(text)} characters of hardly any words; split it",
+                    "unreadable_text",
+                    "input",
+                )
+            if report.cut is not None and not bounds.truncate:
+                raise _too_long(model.tokenizer, text, first + index, settings, bounds)
+        rows += reading.input_ids
+        tokens += sum(map(len, reading.input_ids))
+        require_tokens(tokens, bounds.max_tokens)
+    return rows
+
+
+def require_tokens(tokens: int, most: int | None) -> None:
+    """Return if a request may have so many tokens.
+
+    Raises:
+        RequestError: it may not.
+    """
+    if most is not None and tokens > most:
+        message = f"the input has {tokens} tokens or more, and a request may have {most}; send it in parts"
+        raise refuse(message, "too_many_tokens", "input")
+
+
+def require_whole(tokenizer: Tokenizer, text: str, bounds: Bounds) -> None:
+    """Return if a text can be read whole, for late chunking.
+
+    Raises:
+        RequestError: it is too long.
+    """
+    if len(text) > _MOST_CHUNKED:
+        message = f"late_chunking takes {_MOST_CHUNKED} characters, and these are {len(text)}; send them in parts"
+        raise refuse(message, "too_many_characters", "input")
+    _require_places(tokenizer, text, "the input")
+    if bounds.max_tokens is not None:
+        require_tokens(count_tokens(tokenizer, text, bounds.max_tokens)[0], bounds.max_tokens)
+
+
+def too_long(index: int, tokens: int, limit: int, more: bool = False) -> RequestError:
+    """The refusal of a text of so many tokens, or of `more`."""
+    number = f"{tokens} tokens or more, " if more else f"{tokens} tokens, "
+    message = f"input[{index}] has {number}{tokens - limit} more than the limit of {limit}"
+    return refuse(f"{message}; shorten it, or set truncate to true", "context_length_exceeded", "input")
+
+
+def _groups(texts: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    """Texts that are read together, and the index of the first."""
+    first, group, size = 0, list[str](), 0
+    for index, text in enumerate(texts):
+        if group and size + len(text) > _TOGETHER:
+            yield first, group
+            first, group, size = index, [], 0
+        group.append(text)
+        size += len(text)
+    yield first, group
+
+
+def _head(tokenizer: Tokenizer, text: str, index: int, settings: Settings) -> str:
+    """As much of a text as holds more tokens than are wanted, unless it is of hardly any words."""
+    wanted = max(_PER_TOKEN * settings.max_length, 2 * _UNBROKEN)
+    head = text if len(text) <= wanted else next(tokenizer.pieces(text, wanted))
+    _require_places(tokenizer, head, f"input[{index}]")
+    return head
+
+
+def _require_places(tokenizer: Tokenizer, text: str, name: str) -> None:
+    """Return if a text can be cut here and there, so that no piece of it is long.
+
+    Raises:
+        RequestError: it cannot.
+    """
+    if len(text) <= _PIECE + _UNBROKEN:
+        return
+    longest = max(map(len, tokenizer.pieces(text, _PIECE)))
+    if longest > _PIECE + _UNBROKEN:
+        message = f"{name} has {longest} characters without a place to cut them, such as the end of a word; split it"
+        raise refuse(message, "unreadable_text", "input")
+
+
+def _too_long(tokenizer: Tokenizer, text: str, index: int, settings: Settings, bounds: Bounds) -> RequestError:
+    most = max(bounds.max_tokens or 0, 8 * settings.max_length)
+    tokens, more = count_tokens(tokenizer, settings.prefix + text, most)
+    return too_long(index, tokens + tokenizer.special_tokens, settings.max_length, more)
+
+
+def count_tokens(tokenizer: Tokenizer, text: str, most: int, size: int = _PIECE) -> tuple[int, bool]:
+    """How many tokens a text has, special ones left out, and whether it has more that were not counted.
+
+    It is read in pieces of about `size` characters, and no further than to `most` tokens.
+    """
+    tokens, before = 0, ""
+    for piece in tokenizer.pieces(text, size):
+        if tokens > most or (tokens and len(piece) > size + _UNBROKEN):
+            return tokens, True
+        # With the character before it, since what stands at the beginning of a text may become other tokens.
+        tokens += tokenizer.count(before + piece) - (tokenizer.count(before) if before else 0)
+        before = piece[-1]
+    return tokens, False

@@ -1,0 +1,75 @@
+"""What users pass to `encode`, checked and put in order. Every refusal names the argument or the text.
+
+Knows nothing of tokens or models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from jinabert_onnx.errors import InputError, InputTypeError
+
+
+def as_texts(sentences: object) -> list[str]:
+    """A list of str from a str or any iterable of str.
+
+    Raises:
+        InputTypeError: neither, or an element is not a str; names its index.
+    """
+    texts = list(as_stream(sentences))
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InputTypeError(f"text {index} is {type(text).__name__}, not str")
+    return texts
+
+
+def as_stream(sentences: object) -> Iterable[str]:
+    """A str as a list of it, any other iterable as it is; what it holds is to be checked as it comes.
+
+    Raises:
+        InputTypeError: no iterable of texts.
+    """
+    if isinstance(sentences, str):
+        return [sentences]
+    if isinstance(sentences, bytes | bytearray | Mapping) or not isinstance(sentences, Iterable):
+        raise InputTypeError(f"sentences must be a str or an iterable of str, not {type(sentences).__name__}")
+    return sentences
+
+
+def require_range(name: str, value: object, low: int, high: int | None) -> int:
+    """`value` as an int from `low` to `high`, both allowed.
+
+    Raises:
+        InputTypeError: not an integer.
+        InputError: outside the range.
+    """
+    try:
+        number = value.__index__()  # type: ignore[attr-defined]
+    except AttributeError:
+        raise InputTypeError(f"{name} is {type(value).__name__}, not int") from None
+    if number < low or (high is not None and number > high):
+        limit = f"from {low} to {high}" if high is not None else f"at least {low}"
+        raise InputError(f"{name} is {number}; it must be {limit}")
+    return int(number)
+
+
+def choose_prompt(prompts: Mapping[str, str], default: str | None, name: str | None, prompt: str | None) -> str:
+    """The text to put before every input: `prompt` itself, or the one called `name`, or the default's, or "".
+
+    Raises:
+        InputError: both are given, or there is no prompt of that name.
+    """
+    for what, given in (("prompt", prompt), ("prompt_name", name)):
+        if given is not None and not isinstance(given, str):
+            raise InputTypeError(f"{what} is {type(given).__name__}, not str")
+    if prompt is not None and name is not None:
+        raise InputError("give prompt or prompt_name, not both")
+    if prompt is not None:
+        return prompt
+    name = name if name is not None else default
+    if name is None:
+        return ""
+    if name not in prompts:
+        held = ", ".join(prompts) or "none"
+        raise InputError(f"prompt_name {name!r} is unknown; this bundle's prompts: {held}")
+    return prompts[name]

@@ -1,0 +1,264 @@
+"""Texts to ragged token ids; where each was cut; windows over a whole text; tokens with their characters.
+
+Reads `tokenizer.json` alone: class names and settings in other files are never consulted, and no pad
+token is ever used. Knows nothing of batches or models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, pairwise
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import tokenizers
+from numpy.typing import NDArray
+
+from jinabert_onnx.errors import BundleError, InputError, first_line
+
+from .boundaries import find_boundaries, prefix_length
+
+# First guess of how much of a text the wanted tokens take; few texts have more characters a token.
+CHARACTERS_PER_TOKEN = 8
+
+
+@dataclass(frozen=True)
+class TokenizedTexts:
+    """Per text: its token ids, int64 (tokens,), special tokens included, and what was cut off.
+
+    `dropped` counts the tokens cut off; where they were not to be counted, it is only 0 or some number above.
+    `cuts` is None for a text that is whole, else a position in its characters. With the head kept, text[:cut]
+    was read; with the tail kept, text[cut:]. A character of several tokens counts as read if any of them was.
+    """
+
+    input_ids: list[NDArray[np.int64]]
+    dropped: list[int]
+    cuts: list[int | None]
+
+
+@dataclass(frozen=True)
+class PlacedTokens:
+    """A whole text's tokens without special ones, and the characters text[start:end] that each stands for.
+
+    All int64 (tokens,). Surrounding white space is left out, so a token of white space has no characters; those
+    that a normalizer composed with the one before, or removed, go with the token before. A character of several
+    tokens belongs to each of them. Neither starts nor ends ever decrease.
+    """
+
+    ids: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+
+
+class Tokenizer:
+    """A `tokenizer.json` file, used without padding and with truncation by argument.
+
+    Holds no mutable state, so several threads may call it with different lengths.
+
+    Attributes:
+        before, after: ids of the special tokens around a text, int64.
+        special_tokens: how many these are.
+        largest_id: the largest token id that an input can get.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read the file at `path`.
+
+        Raises:
+            BundleError: the file is missing or not a tokenizer.
+        """
+        try:
+            self._tokenizer = tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
+            # What the file says about padding and truncation is the taste of whoever saved it.
+            self._tokenizer.no_padding()
+            self._tokenizer.no_truncation()
+            frame = _find_frame(self._tokenizer)
+            self._boundaries = find_boundaries(self._tokenizer)
+        except OSError as error:
+            raise BundleError(f"{path}: cannot be read ({error.strerror})") from error
+        except Exception as error:  # the library raises bare Exception for malformed JSON
+            raise BundleError(f"{path}: not a valid tokenizer.json ({first_line(error)})") from error
+        # The frame is all that its post-processor adds, and some also move offsets, not always rightly.
+        self._tokenizer.post_processor = None
+        self.before, self.after = (np.array(ids, dtype=np.int64) for ids in frame)
+        self.special_tokens: int = len(self.before) + len(self.after)
+        vocabulary = self._tokenizer.get_vocab(with_added_tokens=True).values()
+        self.largest_id: int = max(chain(vocabulary, *frame), default=0)
+
+    def __call__(
+        self,
+        texts: Sequence[str],
+        max_length: int,
+        keep: Literal["head", "tail"] = "head",
+        count_dropped: bool = True,
+    ) -> TokenizedTexts:
+        """Tokenize, keeping at most `max_length` tokens of each text, special tokens included.
+
+        Args:
+            texts: any texts.
+            max_length: more than `special_tokens`.
+            keep: which end of a longer text to keep.
+            count_dropped: say how many tokens were cut off. Without that, a text whose head is kept
+                is read only as far as the tokenizer allows; the tokens kept are the same.
+
+        Raises:
+            InputError: a text is not valid Unicode, or becomes no token at all.
+        """
+        _require_unicode(texts)
+        room = max_length - self.special_tokens
+        read_heads = keep == "head" and not count_dropped
+        encodings = self._encode_heads(texts, room, self._encode) if read_heads else self._encode(texts)
+        dropped = [max(0, len(encoding) - room) for encoding in encodings]
+        input_ids = []
+        for index, encoding in enumerate(encodings):
+            first = dropped[index] if keep == "tail" else 0
+            input_ids.append(self._frame(encoding.ids[first : first + room], index))
+        return TokenizedTexts(input_ids, dropped, self._find_cuts(texts, dropped, room, keep))
+
+    def count(self, text: str) -> int:
+        """Tokens of a text, special ones left out."""
+        (encoding,) = self._encode([text])
+        return len(encoding)
+
+    def pieces(self, text: str, size: int) -> Iterator[str]:
+        """A text in consecutive pieces of at least `size` characters, cut where no token reaches across.
+
+        The first one's tokens are the first tokens of the whole. Where there is no place to cut, a piece is longer.
+        """
+        start = 0
+        while start < len(text):
+            match = self._boundaries.search(text, start + size - 1) if self._boundaries else None
+            end = match.end() if match else len(text)
+            yield text[start:end]
+            start = end
+
+    def split(self, texts: Sequence[str], max_length: int) -> list[list[NDArray[np.int64]]]:
+        """Each text as consecutive windows of at most `max_length` tokens, special tokens around each included.
+
+        Together the windows of a text hold every token once, in order; their sizes differ by at most one.
+        An empty text is one window of the special tokens.
+
+        Raises:
+            InputError: a text is not valid Unicode, or becomes no token at all.
+        """
+        _require_unicode(texts)
+        room = max_length - self.special_tokens
+        windows = []
+        for index, encoding in enumerate(self._encode(texts)):
+            parts = np.array_split(np.array(encoding.ids, dtype=np.int64), max(1, -(-len(encoding) // room)))
+            windows.append([self._frame(part, index) for part in parts])
+        return windows
+
+    def with_offsets(self, text: str) -> PlacedTokens:
+        """The whole text's tokens, without special ones, and which characters each stands for.
+
+        Raises:
+            InputError: the text is not valid Unicode.
+        """
+        _require_unicode([text])
+        encoding = self._encode_with_offsets([text])[0]
+        starts, ends = _places(text, encoding.offsets)
+        return PlacedTokens(np.array(encoding.ids, dtype=np.int64), starts, ends)
+
+    def _encode(self, texts: Sequence[str]) -> list[tokenizers.Encoding]:
+        return self._checked(self._tokenizer.encode_batch_fast, texts)
+
+    def _encode_with_offsets(self, texts: Sequence[str]) -> list[tokenizers.Encoding]:
+        return self._checked(self._tokenizer.encode_batch, texts)
+
+    def _checked(
+        self, encode: Callable[..., list[tokenizers.Encoding]], texts: Sequence[str]
+    ) -> list[tokenizers.Encoding]:
+        try:
+            return encode(list(texts), add_special_tokens=False)
+        except Exception as error:  # the library raises bare Exception where the file lacks the token for the unknown
+            raise BundleError(
+                f"tokenizer.json cannot tokenize this text ({first_line(error)}); export the bundle again"
+            ) from error
+
+    def _encode_heads(
+        self, texts: Sequence[str], room: int, encode: Callable[[Sequence[str]], list[tokenizers.Encoding]]
+    ) -> list[tokenizers.Encoding]:
+        """Encode as much of each text as gives more than `room` tokens, or all of it.
+
+        One token more than is kept shows that the text is really longer: what follows may become none.
+        """
+        lengths = [prefix_length(text, CHARACTERS_PER_TOKEN * room, self._boundaries) for text in texts]
+        encodings = encode([text[:length] for text, length in zip(texts, lengths, strict=True)])
+        todo = list(range(len(texts)))
+        while todo := [i for i in todo if len(encodings[i]) <= room and lengths[i] < len(texts[i])]:
+            for i in todo:  # 4, so that all the attempts together cost a third of the last at most
+                lengths[i] = prefix_length(texts[i], 4 * lengths[i], self._boundaries)
+            for i, encoding in zip(todo, encode([texts[i][: lengths[i]] for i in todo]), strict=True):
+                encodings[i] = encoding
+        return encodings
+
+    def _find_cuts(
+        self, texts: Sequence[str], dropped: list[int], room: int, keep: Literal["head", "tail"]
+    ) -> list[int | None]:
+        # Offsets cost time: only texts that were cut are asked for them, and no more of each than need be.
+        cuts: list[int | None] = [None] * len(texts)
+        indices = [index for index, count in enumerate(dropped) if count]
+        longer = [texts[index] for index in indices]
+        if keep == "head":
+            for index, encoding in zip(
+                indices, self._encode_heads(longer, room, self._encode_with_offsets), strict=True
+            ):
+                cuts[index] = int(_places(texts[index], encoding.offsets[: room + 1])[1][room - 1])
+        else:
+            for index, encoding in zip(indices, self._encode_with_offsets(longer), strict=True):
+                cuts[index] = int(_places(texts[index], encoding.offsets[-room:])[0][0])
+        return cuts
+
+    def _frame(self, ids: list[int] | NDArray[np.int64], index: int) -> NDArray[np.int64]:
+        if len(ids) + self.special_tokens == 0:
+            raise InputError(f"text {index} becomes no tokens (this tokenizer adds no special ones); leave it out")
+        return np.concatenate((self.before, np.asarray(ids, dtype=np.int64), self.after))
+
+
+def _find_frame(tokenizer: tokenizers.Tokenizer) -> tuple[list[int], list[int]]:
+    """The ids that the post-processor puts before and after a text, seen on the first text that has a token."""
+    for text in _short_texts(tokenizer):
+        tokens = tokenizer.encode(text, add_special_tokens=False).ids
+        if tokens:
+            whole = tokenizer.encode(text)
+            content = [i for i, sequence in enumerate(whole.sequence_ids) if sequence is not None]
+            before, after = whole.ids[: content[0]], whole.ids[content[-1] + 1 :]
+            if before + tokens + after != whole.ids:
+                raise ValueError("its post-processor does more than put tokens around a text")
+            return before, after
+    return tokenizer.encode("").ids, []
+
+
+def _short_texts(tokenizer: tokenizers.Tokenizer) -> Iterator[str]:
+    yield "a"  # mostly enough; reading the vocabulary takes as long as the rest of loading
+    yield from tokenizer.get_vocab()
+
+
+def _places(text: str, offsets: Sequence[tuple[int, int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Starts and ends in characters, int64 (tokens,), of the library's offsets; see `PlacedTokens` for the rules."""
+    places = []
+    for (start, end), (limit, _) in pairwise([*offsets, (len(text), len(text))]):
+        while start < end and text[start].isspace():
+            start += 1
+        while start < end and text[end - 1].isspace():
+            end -= 1
+        while end < limit and not text[end].isspace():
+            end += 1
+        places.append((start, end))
+    starts, ends = np.array(places, dtype=np.int64).reshape(-1, 2).T  # (2, tokens)
+    # Normalizers may swap marks; the order of tokens counts.
+    return np.minimum.accumulate(starts[::-1])[::-1], np.maximum.accumulate(ends)
+
+
+def _require_unicode(texts: Sequence[str]) -> None:
+    # All of every text, though some may be read in part: what is an error must not depend on lengths.
+    for index, text in enumerate(texts):
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"text {index} is not valid Unicode: lone surrogate at character {error.start}; decode it correctly"
+            ) from error

@@ -13,7 +13,7 @@ SUITES_OF_TEST := lint test-export test-runtime test-bench test-server test-serv
 SUITES_OF_INTEGRATIONS := test-lowest test-eval test-readers test-commands test-docs test-corpus test-peers test-optimum \
 	test-lowest-server test-lowest-bench test-clients test-frameworks test-examples test-deploy test-site test-ray
 
-.PHONY: demo test test-integrations environments peers docs lock clean chromium $(SUITES_OF_TEST) $(SUITES_OF_INTEGRATIONS)
+.PHONY: demo test test-integrations environments peers docs lock clean chromium bundles $(SUITES_OF_TEST) $(SUITES_OF_INTEGRATIONS)
 
 demo: .venv/ready
 	.venv/bin/jinabert-onnx demo tests/data/tiny-de-en
@@ -83,7 +83,7 @@ test-peers: .venv/ready .venv-peers-fastembed/ready $(BUNDLES)/ready
 test-readers: .venv/ready .venv-peers-fastembed/ready .venv-peers-node/ready .venv-peers-transformers/ready $(BUNDLES)/ready
 	$(timed) .venv/bin/python -m pytest -n 2 --dist loadfile tests/readers
 
-# The steps of the Dockerfiles, without an engine, and the files of deploy/ against their schemas.
+# The steps of the Dockerfiles, without an engine, and the files of deploy/ and .github/ against their schemas.
 test-deploy: .venv-apps/ready $(BUNDLES)/ready
 	$(timed) .venv-apps/bin/python -m pytest -p no:asyncio tests/deploy
 
@@ -187,6 +187,8 @@ compile = for name in $(1); do build/tools/bin/uv pip compile -q $(UPGRADE) --py
 chromium:
 	@command -v chromium >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends chromium; } || \
 		{ echo "error: chromium is not found and apt-get could not install it; install it, then run this again" >&2; exit 1; }
+
+bundles: $(BUNDLES)/ready
 
 $(BUNDLES)/ready: .venv/ready $(SOURCES) tests/make_bundles.py
 	rm -rf $(BUNDLES)

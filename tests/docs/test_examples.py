@@ -13,8 +13,8 @@ from jinabert_onnx.cli.main import _commands, _parse, _parser
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-# Their own parts test them: tests/frameworks, tests/readers, tests/corpus, tests/examples.
-ELSEWHERE = {"frameworks.md", "other-runtimes.md", "migration.md", "corpora.md", "examples.md"}
+# Their own parts test them: tests/frameworks, tests/readers, tests/corpus, tests/examples, test_style.
+ELSEWHERE = {"frameworks.md", "other-runtimes.md", "migration.md", "corpora.md", "examples.md", "style.md"}
 PAGES = [ROOT / "README.md", *sorted(path for path in DOCS.rglob("*.md") if path.name not in ELSEWHERE)]
 
 # What an example of the README takes from the text before it.

@@ -17,6 +17,9 @@ from jinabert_onnx import Embedder
 
 TEXTS = ["How is the weather today?", "Wie ist das Wetter heute?", "", "Zeile mit „Zeichen“ und \t Tabulator"]
 
+unix_shell = pytest.mark.skipif(sys.platform == "win32", reason="the command line is for a shell of Unix")
+full_device = pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+
 
 def run(*arguments: object, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "jinabert_onnx", *map(str, arguments)]
@@ -84,6 +87,7 @@ def test_texts_and_options_may_stand_in_any_order(trained: Path) -> None:
     fails(run("embed", trained, "--presicion", "int8", "a"), "unrecognized arguments: --presicion", code=2)
 
 
+@unix_shell
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -91,8 +95,13 @@ def test_texts_and_options_may_stand_in_any_order(trained: Path) -> None:
         ("embed BUNDLE text 2>&-", 0, ""),
         ("embed BUNDLE text >&-", 1, "stdout is closed"),
         ("info BUNDLE >&-", 1, "stdout is closed"),
-        ("embed BUNDLE text >/dev/full", 1, "No space left on device"),
-        ("embed BUNDLE text --format npy --output /dev/full", 1, "/dev/full: No space left on device"),
+        pytest.param("embed BUNDLE text >/dev/full", 1, "No space left on device", marks=full_device),
+        pytest.param(
+            "embed BUNDLE text --format npy --output /dev/full",
+            1,
+            "/dev/full: No space left on device",
+            marks=full_device,
+        ),
     ],
 )
 def test_closed_streams_and_full_disks_are_no_traceback(trained: Path, arguments: str, code: int, words: str) -> None:
@@ -220,6 +229,7 @@ def test_verify_finds_any_altered_file(bundle_copy: Path, name: str) -> None:
     fails(run("verify", bundle_copy), f"{Path(name).name}: .* bytes where the manifest says")
 
 
+@unix_shell
 def test_a_reader_that_goes_away_is_no_traceback(trained: Path) -> None:
     command = f"{sys.executable} -m jinabert_onnx embed {trained} --input - --format text | head -c 10"
     texts = ("text\n" * 2000).encode()

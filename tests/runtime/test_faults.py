@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -17,6 +16,8 @@ import pytest
 from conftest import BUNDLES
 from jinabert_onnx import Embedder, JinaBertError
 from jinabert_onnx.bundle.archive import pack
+
+resource = pytest.importorskip("resource", reason="only Unix limits the size of files")
 
 BUNDLE = BUNDLES / "plain-4h"  # a megabyte
 ROOM = 100_000  # bytes: enough to begin with, and not for the whole of anything that is written here

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jinabert_onnx.errors import BundleError, RunError, StateError, first_line
+from jinabert_onnx.origins import is_from
 
 from . import providers
 from .cancellation import Limits
@@ -74,8 +74,7 @@ class Session:
         self._session: Any = open_session(self._onnxruntime, path, precision, self.threads, candidates, meanwhile)
         keep_in_children(self._session)
         self._process = os.getpid()
-        self._lock = threading.Lock()
-        self._running: list[int] = []  # padded tokens of each batch that runs
+        self._running: dict[object, int] = {}  # padded tokens of each batch that runs
         self._grown = False  # whether more ran at a time than memory should be kept for
         self.provider = providers.provider_of(self._session.get_providers())
         self.provider_reason = providers.reason_of(provider, precision, available, self.provider)
@@ -117,6 +116,8 @@ class Session:
                 with limits.ending(options):
                     return self._run(session, input_ids, attention_mask, options)
             except Exception as error:  # onnxruntime's exceptions share no public base
+                if not is_from("onnxruntime", error):
+                    raise
                 if options.terminate:
                     raise limits.error() from None
                 batch, sequence = input_ids.shape
@@ -135,8 +136,11 @@ class Session:
         # onnxruntime's arena lets go at the end of a run: so run one token.
         options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         one = np.ones((1, 1), dtype=np.int64)
-        with contextlib.suppress(Exception):  # onnxruntime's share no base; where one token fails there is no memory
+        try:
             self._run(session, one - 1, one, options)
+        except Exception as error:  # where one token fails there is no memory
+            if not is_from("onnxruntime", error):
+                raise
         give_back_freed()
 
     def close(self) -> None:
@@ -175,16 +179,15 @@ class Session:
     @contextlib.contextmanager
     def _counted(self, tokens: int) -> Iterator[None]:
         """Note that a batch runs while the block lasts, and give memory back after the last of many tokens."""
-        with self._lock:
-            self._running.append(tokens)
-            self._grown = self._grown or sum(self._running) >= LARGE_BATCH
+        batch = object()
         try:
+            self._running[batch] = tokens
+            self._grown = self._grown or sum(list(self._running.values())) >= LARGE_BATCH
             yield
         finally:
-            with self._lock:
-                self._running.remove(tokens)
-                idle = self._grown and not self._running
-                self._grown = self._grown and not idle
+            self._running.pop(batch, None)  # one step, which no signal's handler comes between
+            idle = self._grown and not self._running
+            self._grown = self._grown and not idle
             if idle and self.provider == "cpu" and self._session is not None:
                 self.give_back()
 

@@ -5,21 +5,25 @@ Knows nothing of texts, batches or bundles.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import logging
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from jinabert_onnx.errors import BundleError, ProviderError, first_line
+from jinabert_onnx.origins import is_from
 
 from . import providers
 
 # Microseconds that an idle thread waits busily for more work. By default it does so for tens of milliseconds after
 # every run, which burns CPU and slows other processes; not at all costs a tenth of a short text's time.
 _SPIN = 50
+
+_LOOK = 0.1  # seconds between two looks at whether a thread has ended that could not say so
 
 logger = logging.getLogger("jinabert_onnx")
 
@@ -60,6 +64,8 @@ def _open_first(onnxruntime: Any, path: Path, precision: str, threads: int, cand
         try:
             session = _create(onnxruntime, path, name, precision, threads)
         except Exception as error:  # onnxruntime's exceptions share no public base
+            if not is_from("onnxruntime", error):
+                raise
             reason = first_line(error)
             if name == "cuda" and len(candidates) > 1:
                 logger.warning("CUDA could not be used (%s); running on the CPU", reason)
@@ -128,11 +134,13 @@ def _optimisation(onnxruntime: Any, provider: str, precision: str) -> tuple[Any,
 def _in_other_thread(make: Callable[[], Any], meanwhile: Callable[[], None]) -> Any:
     """What `make` returns or raises, called in a thread that ends with it, while `meanwhile` is called in this one.
 
-    An interrupt waits for that end too, and a second one: a process that ends while onnxruntime loads is aborted by it.
+    What a signal's handler raises waits for that end too, and a second one: a process that ends while onnxruntime
+    loads is aborted by it.
     """
     results: list[Any] = []
     errors: list[BaseException] = []
-    ended = threading.Event()  # an interrupted `join` takes the thread for ended, before Python 3.13
+    ended: list[bool] = []
+    bell: SimpleQueue[None] = SimpleQueue()  # a handler that raises inside an Event would leave its lock behind
 
     def call() -> None:
         try:
@@ -140,33 +148,48 @@ def _in_other_thread(make: Callable[[], Any], meanwhile: Callable[[], None]) -> 
         except BaseException as error:
             errors.append(error)
         finally:
-            ended.set()
+            ended.append(True)
+            bell.put(None)
 
     try:
         _start(call, ended)
         meanwhile()
-        ended.wait()
+        _wait(ended, bell)
     except BaseException:
-        _wait_in_any_case(ended)
-        results.clear()  # else the session lives as long as the error does
+        try:
+            _wait_in_any_case(ended, bell)
+        finally:
+            results.clear()  # else the session lives as long as the error does
         raise
     if errors:
         raise errors[0]
     return results[0]
 
 
-def _start(call: Callable[[], None], ended: threading.Event) -> None:
+def _start(call: Callable[[], None], ended: list[bool]) -> None:
     try:
-        threading.Thread(target=call).start()
-    except RuntimeError:  # the system has no thread to give
-        ended.set()
+        _thread.start_new_thread(call, ())  # one step; a handler that raises inside Thread.start may lose the thread
+    except RuntimeError as error:
+        if is_from("_thread", error):  # the system has no thread to give
+            ended.append(True)
         raise
 
 
-def _wait_in_any_case(ended: threading.Event) -> None:
-    while not ended.is_set():
-        with contextlib.suppress(KeyboardInterrupt):
-            ended.wait()
+def _wait(ended: list[bool], bell: SimpleQueue[None]) -> None:
+    while not ended:
+        with contextlib.suppress(Empty):
+            bell.get(timeout=_LOOK)
+
+
+def _wait_in_any_case(ended: list[bool], bell: SimpleQueue[None]) -> None:
+    later: BaseException | None = None
+    while not ended:
+        try:
+            _wait(ended, bell)
+        except BaseException as error:  # only a signal's handler raises here
+            later = error
+    if later is not None:
+        raise later
 
 
 def _load_error(path: Path, name: str, reason: str) -> Exception:

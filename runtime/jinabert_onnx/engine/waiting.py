@@ -1,16 +1,22 @@
-"""Calls that wait their turn: first come, first served. Knows nothing of what they wait for."""
+"""Calls that wait their turn: first come, first served. Knows nothing of what they wait for.
+
+A signal's handler may raise between any two steps of a call, and inside `threading`'s conditions would leave a lock
+behind. So there is no lock: each step is one of dict's own, which nothing interrupts, and leaving needs one only.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
-import threading
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from queue import Empty, SimpleQueue
 
 from .cancellation import Limits
 
 _WAIT = 0.05  # seconds between two looks at whether a waiting call was ended
+
+Bell = SimpleQueue[None]  # wakes the call that waits for it
 
 
 class Queue:
@@ -31,27 +37,33 @@ class Queue:
         """
         if os.getpid() != self._process:
             self._begin()
-        changed, waiting, taken = self._changed, self._waiting, self._taken
-        ticket = object()
-        with changed:
-            waiting.append(ticket)
-            try:
-                while waiting[0] is not ticket or not fits(sum(taken)):
-                    changed.wait(_WAIT)
-                    limits.check()
-                taken.append(wanted)
-            finally:
-                waiting.remove(ticket)
-                changed.notify_all()
+        waiting, taken = self._waiting, self._taken
+        bell: Bell = SimpleQueue()
         try:
+            waiting[bell] = None
+            while not (_first(waiting) is bell and fits(sum(list(taken.values())))):
+                with contextlib.suppress(Empty):
+                    bell.get(timeout=_WAIT)
+                limits.check()
+            taken[bell] = wanted
+            del waiting[bell]
+            _ring_first(waiting)
             yield
         finally:
-            with changed:
-                taken.remove(wanted)
-                changed.notify_all()
+            taken.pop(bell, None)
+            waiting.pop(bell, None)
+            _ring_first(waiting)
 
     def _begin(self) -> None:
         self._process = os.getpid()
-        self._changed = threading.Condition()
-        self._waiting: deque[object] = deque()
-        self._taken: list[int] = []
+        self._waiting: dict[Bell, None] = {}
+        self._taken: dict[Bell, int] = {}
+
+
+def _first(waiting: dict[Bell, None]) -> Bell:
+    return list(waiting)[0]  # noqa: RUF015 - another thread may change it between the two steps of an iterator
+
+
+def _ring_first(waiting: dict[Bell, None]) -> None:
+    for bell in list(waiting)[:1]:
+        bell.put(None)

@@ -17,6 +17,7 @@ import tokenizers
 from numpy.typing import NDArray
 
 from jinabert_onnx.errors import BundleError, InputError, first_line
+from jinabert_onnx.origins import is_from
 
 from .boundaries import find_boundaries, prefix_length
 
@@ -70,7 +71,7 @@ class Tokenizer:
             BundleError: the file is missing or not a tokenizer.
         """
         try:
-            self._tokenizer = tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
+            self._tokenizer = tokenizers.Tokenizer.from_str(path.read_bytes().decode("utf-8"))
             # What the file says about padding and truncation is the taste of whoever saved it.
             self._tokenizer.no_padding()
             self._tokenizer.no_truncation()
@@ -79,6 +80,8 @@ class Tokenizer:
         except OSError as error:
             raise BundleError(f"{path}: cannot be read ({error.strerror})") from error
         except Exception as error:  # the library raises bare Exception for malformed JSON
+            if not is_from("tokenizers", error):
+                raise
             raise BundleError(f"{path}: not a valid tokenizer.json ({first_line(error)})") from error
         # The frame is all that its post-processor adds, and some also move offsets, not always rightly.
         self._tokenizer.post_processor = None
@@ -174,6 +177,8 @@ class Tokenizer:
         try:
             return encode(list(texts), add_special_tokens=False)
         except Exception as error:  # the library raises bare Exception where the file lacks the token for the unknown
+            if not is_from("tokenizers", error):
+                raise
             raise BundleError(
                 f"tokenizer.json cannot tokenize this text ({first_line(error)}); export the bundle again"
             ) from error

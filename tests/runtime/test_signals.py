@@ -1,0 +1,75 @@
+"""What a signal's handler raises comes out of a call as it is, and leaves the model usable.
+
+Timeouts by signal, such as Celery's, raise their own exception at any moment of a call.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+from conftest import BUNDLES
+from jinabert_onnx import Embedder, SharedThreads
+
+if not hasattr(signal, "setitimer"):
+    pytest.skip("this system has no timers that send signals", allow_module_level=True)
+
+# Python itself forgets to close a file that it opens at the moment of the signal.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+BUNDLE = BUNDLES / "plain-4h"
+TEXTS = ["How is the weather today?", "Wie ist das Wetter heute? " * 9, "Der Zug hat Verspätung. " * 40] * 3
+
+
+class TimeIsUpError(Exception):
+    """What a task queue raises in a task that takes too long."""
+
+
+@pytest.fixture(params=[TimeIsUpError, Exception, RuntimeError])
+def raised(request: pytest.FixtureRequest) -> Iterator[type[Exception]]:
+    """The class that SIGALRM raises while the test runs."""
+    kind: type[Exception] = request.param
+
+    def handle(number: int, frame: object) -> None:
+        raise kind("the time is up")
+
+    before = signal.signal(signal.SIGALRM, handle)
+    yield kind
+    signal.signal(signal.SIGALRM, before)
+
+
+def interrupt(call: Callable[[], object], times: int) -> list[type[Exception] | None]:
+    """What `call` raised with a signal at so many moments, spread over the time that it takes; None where nothing."""
+    call()
+    start = time.perf_counter()
+    call()
+    seconds = time.perf_counter() - start
+    return [_outcome(call, seconds * (number + 1) / times) for number in range(times)]
+
+
+def _outcome(call: Callable[[], object], delay: float) -> type[Exception] | None:
+    try:
+        signal.setitimer(signal.ITIMER_REAL, delay)
+        call()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    except Exception as error:
+        return type(error)
+    return None
+
+
+def test_an_interrupted_encode_raises_what_the_handler_did(raised: type[Exception]) -> None:
+    model = Embedder.load(BUNDLE, provider="cpu", threads=SharedThreads(1), max_memory="2GB")
+    expected = model.encode(TEXTS)
+    outcomes = interrupt(lambda: model.encode(TEXTS), 100)
+    assert raised in outcomes
+    assert set(outcomes) <= {raised, None}
+    np.testing.assert_array_equal(model.encode(TEXTS, timeout=60), expected)
+
+
+def test_an_interrupted_load_raises_what_the_handler_did(raised: type[Exception]) -> None:
+    outcomes = interrupt(lambda: Embedder.load(BUNDLE, provider="cpu", threads=1).close(), 50)
+    assert raised in outcomes
+    assert set(outcomes) <= {raised, None}

@@ -12,6 +12,7 @@ from .encoding.results import Chunks, Embeddings, TextReport
 from .engine.cancellation import Cancellation
 from .engine.threads import SharedThreads
 from .errors import (
+    BundleChangedError,
     BundleError,
     BundleNotFoundError,
     CancelledError,
@@ -33,6 +34,7 @@ from .errors import (
 from .version import __version__
 
 __all__ = [
+    "BundleChangedError",
     "BundleError",
     "BundleNotFoundError",
     "Cancellation",

@@ -264,7 +264,7 @@ class Embedder:
             TruncationError: a text is too long, and `truncation` is "error".
             MemoryLimitError: a text does not fit into `max_memory`; nothing was run.
             CancelledError, DeadlineError: the call was ended; the Embedder can be used again.
-            StateError: the Embedder is closed, or was loaded before the process forked.
+            StateError: the Embedder is closed, was loaded before the process forked, or its bundle was overwritten.
         """
         settings = self._settings(
             batch_size, normalize_embeddings, max_length, truncate_dim, truncation, output_dtype, timeout, cancellation

@@ -16,6 +16,7 @@
     ├── RunError (RuntimeError)               onnxruntime failed while running the model
     ├── SelfTestError (RuntimeError)          a model that computes something else here than where it was exported
     └── StateError (RuntimeError)             an Embedder that is closed, or was loaded before a fork
+        └── BundleChangedError                a bundle that was overwritten while a model ran from it
 
     TruncationWarning (UserWarning)           a text was cut
 
@@ -94,7 +95,11 @@ class SelfTestError(JinaBertError, RuntimeError):
 
 
 class StateError(JinaBertError, RuntimeError):
-    """The Embedder is closed, or was loaded before the process forked."""
+    """The Embedder is closed, was loaded before the process forked, or its files were overwritten."""
+
+
+class BundleChangedError(StateError):
+    """A file that the loaded model reads was written to, so its vectors cannot be trusted; load it again."""
 
 
 class TruncationWarning(UserWarning):

@@ -127,20 +127,21 @@ def _open(source: str | os.PathLike[str], asked: Asked, limit: int | None) -> Op
     precision = choices[-1].precision
     if device == "cpu":  # before anything large is loaded; else the precision may yet change
         _memory_limit(bundle, precision, limit)
-    tokenizer, session = _open_side_by_side(bundle, files[0], precision, asked)
+    tokenizer, session = _open_side_by_side(bundle, files, precision, asked)
     require_fitting(bundle, tokenizer, session)
     assumed = session.provider if precision == "int8" else device  # int8 never runs on a GPU
     return Opened(LoadedModel(bundle, precision, tokenizer, session, None), choices[-1].reason, assumed)
 
 
-def _open_side_by_side(bundle: Bundle, file: str, precision: str, asked: Asked) -> tuple[Tokenizer, Session]:
+def _open_side_by_side(bundle: Bundle, files: Sequence[str], precision: str, asked: Asked) -> tuple[Tokenizer, Session]:
     read: list[Tokenizer] = []
     session = Session(
-        bundle.path / file,
+        bundle.path / files[0],
         precision,
         asked.provider,
         asked.threads,
         meanwhile=lambda: read.append(Tokenizer(bundle.path / TOKENIZER)),
+        weights=[bundle.path / name for name in files[1:]],
     )
     return read[0], session
 

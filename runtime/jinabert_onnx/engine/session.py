@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from .fork_safety import keep_in_children
 from .memory_model import give_back_freed
 from .session_options import nodes_by_provider, open_session
 from .threads import SharedThreads, count_threads
+from .watching import WatchedFiles
 
 _INPUTS = {"input_ids", "attention_mask"}
 _OUTPUT = "last_hidden_state"
@@ -52,10 +53,12 @@ class Session:
         provider: str = "auto",
         threads: int | str | SharedThreads = "auto",
         meanwhile: Callable[[], None] = lambda: None,
+        weights: Sequence[Path] = (),
     ) -> None:
         """Load the file at `path`; `threads` is a number up to 1024, "auto", or a pool shared with other sessions.
 
-        `meanwhile` is called once, while onnxruntime loads in another thread; what it raises is raised.
+        `meanwhile` is called once, while onnxruntime loads in another thread; what it raises is raised. `weights` are
+        the files beside `path` that hold its weights; they are watched as it is.
 
         Raises:
             InputError: `threads` is out of range or `provider` unknown.
@@ -71,6 +74,7 @@ class Session:
         self._onnxruntime = providers.import_onnxruntime()
         available = self._onnxruntime.get_available_providers()
         candidates = providers.choose(provider, precision, available)
+        self._files: WatchedFiles | None = WatchedFiles([path, *weights])  # as they are before onnxruntime maps them
         self._session: Any = open_session(self._onnxruntime, path, precision, self.threads, candidates, meanwhile)
         keep_in_children(self._session)
         self._process = os.getpid()
@@ -92,7 +96,7 @@ class Session:
         """Return if `run` can be called.
 
         Raises:
-            StateError: the session is closed, or was loaded before the process forked.
+            StateError: the session is closed, was loaded before the process forked, or its files have changed.
         """
         self._usable()
 
@@ -104,7 +108,7 @@ class Session:
         Raises:
             RunError: onnxruntime failed, most likely for want of memory.
             CancelledError, DeadlineError: `limits` ended the call.
-            StateError: the session is closed, or was loaded before the process forked.
+            StateError: the session is closed, was loaded before the process forked, or its files have changed.
         """
         limits = limits or Limits()
         session = self._usable()
@@ -145,18 +149,19 @@ class Session:
 
     def close(self) -> None:
         """Give the memory back once no call is running any more; `run` raises a StateError from now on."""
-        self._session = None
+        self._session = self._files = None
         give_back_freed()
 
     def _usable(self) -> Any:
-        session = self._session
-        if session is None:
+        session, files = self._session, self._files
+        if session is None or files is None:
             raise StateError("this model is closed; load it again")
         if os.getpid() != self._process:
             raise StateError(
                 "this model was loaded before the process forked, and onnxruntime's threads do not come along; load it "
                 "in the child, or start processes with multiprocessing's 'spawn'"
             )
+        files.require_unchanged()
         return session
 
     def _run(

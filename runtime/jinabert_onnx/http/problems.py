@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import orjson
 
 from jinabert_onnx.errors import (
+    BundleChangedError,
     CancelledError,
     DeadlineError,
     InputError,
@@ -70,6 +71,10 @@ def problem_of(error: BaseException) -> Problem:
         return Problem(504, "not done in time; send fewer or shorter texts, or try again", "timeout")
     if isinstance(error, CancelledError):
         return Problem(503, "the request was cancelled", "cancelled")
+    if isinstance(error, BundleChangedError):
+        return Problem(
+            503, "the model's files were overwritten under it; the server must be restarted", "bundle_changed"
+        )
     if isinstance(error, StateError):
         return Problem(503, "the server is shutting down", "shutting_down", retry_after=1)
     if isinstance(error, InputError | InputTypeError):

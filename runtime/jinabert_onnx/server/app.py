@@ -14,7 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
 from jinabert_onnx.embedder import Embedder
-from jinabert_onnx.errors import JinaBertError
+from jinabert_onnx.errors import BundleChangedError, JinaBertError
 from jinabert_onnx.http.embeddings import Policy
 from jinabert_onnx.http.policy import policy_for
 from jinabert_onnx.http.problems import Problem, problem_of
@@ -40,7 +40,7 @@ _REFUSALS = {
     413: "The body is too large",
     429: "Too much work waits; Retry-After says when to come back",
     500: "The server failed; its log says why",
-    503: "The server is shutting down",
+    503: "The server is shutting down, or its bundle was overwritten",
     504: "Not done in time",
 }
 
@@ -75,7 +75,7 @@ def create_app(embedder: Embedder, source: str, options: Options, state: State) 
     keys = [Depends(told)] if options.keys else []
     _add_embeddings(app, service, description, _body_of(policy, int(description["dimensions"])), keys)
     _add_models(app, policy.names, keys)
-    _add_probes(app, state, description)
+    _add_probes(app, state, embedder, description)
     _add_metrics(app, metrics, keys)
 
     def admit(path: str) -> None:
@@ -158,12 +158,25 @@ def _add_models(app: FastAPI, names: tuple[str, ...], keys: list[Any]) -> None:
         return found[0]
 
 
-def _add_probes(app: FastAPI, state: State, description: dict[str, str]) -> None:
-    @app.get("/health", summary="Whether the process lives, and what runs")
-    async def health() -> dict[str, str]:
+def _add_probes(app: FastAPI, state: State, embedder: Embedder, description: dict[str, str]) -> None:
+    def look() -> None:
+        try:
+            embedder.loaded.session.require_usable()
+        except BundleChangedError:
+            state.changed = True
+
+    @app.get(
+        "/health",
+        summary="Whether the process lives and can answer, and what runs",
+        responses={503: {"model": dict[str, str]}},
+    )
+    async def health(response: Response) -> dict[str, str]:
+        look()
+        response.status_code = 503 if state.changed else 200
         return {"status": state.word} | description
 
     async def ready(response: Response) -> dict[str, str]:
+        look()
         response.status_code = 200 if state.ready else 503
         return {"status": state.word}
 

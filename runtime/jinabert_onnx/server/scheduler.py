@@ -20,7 +20,7 @@ from jinabert_onnx.encoding.pooling import Vectors
 from jinabert_onnx.encoding.steps import LoadedModel, batches_of, running
 from jinabert_onnx.engine.batching import TOKEN_BUDGETS
 from jinabert_onnx.engine.cancellation import Limits
-from jinabert_onnx.errors import CancelledError, DeadlineError, StateError
+from jinabert_onnx.errors import BundleChangedError, CancelledError, DeadlineError, StateError
 from jinabert_onnx.http.embeddings import Work
 from jinabert_onnx.http.problems import Problem, RequestError, trace_of
 
@@ -164,7 +164,7 @@ class Scheduler:
             return
         try:
             self._run_batch(rows)
-        except (CancelledError, DeadlineError) as error:
+        except (CancelledError, DeadlineError, BundleChangedError) as error:
             self._fail(rows, error)
         except Exception as error:
             if len(rows) > 1:

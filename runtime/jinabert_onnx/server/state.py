@@ -1,4 +1,4 @@
-"""Where a server stands: starting, ready, or draining."""
+"""Where a server stands: starting, ready, draining, or with a bundle that changed under it."""
 
 from __future__ import annotations
 
@@ -12,19 +12,23 @@ class State:
     Attributes:
         warm: whether the first batches have run.
         draining: whether it is about to end, and takes what comes as the last of its connection.
+        changed: whether a file that the model reads was overwritten, after which no request is answered.
     """
 
     warm: bool = False
     draining: bool = False
+    changed: bool = False
 
     @property
     def ready(self) -> bool:
         """Whether requests should come here."""
-        return self.warm and not self.draining
+        return self.warm and not self.draining and not self.changed
 
     @property
     def word(self) -> str:
         """The state in a word."""
         if self.draining:
             return "draining"
+        if self.changed:
+            return "bundle changed"
         return "ready" if self.warm else "starting"

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import TEXTS, embed, rejected, write
-from jinabert_onnx import Embedder, InputError
+from jinabert_onnx import Embedder, InputError, InputTypeError
 from jinabert_onnx.corpus import lines, parts, planning
 from jinabert_onnx.corpus.plan import Plan, Settings, Shard
 from jinabert_onnx.corpus.shards import embed_shard, missing
@@ -165,3 +165,11 @@ def test_names_that_are_not_utf8_are_names(trained: Path, tmp_path: Path) -> Non
     result = embed(trained, source, tmp_path / "out.parquet")
     assert result.returncode == 0, result.stderr
     assert list(rejected(tmp_path / "out.parquet")) == [1]
+
+
+@pytest.mark.parametrize("name", ["Table", "RecordBatch"])
+def test_a_table_of_arrow_in_place_of_texts_is_refused_and_its_column_is_not(model: Embedder, name: str) -> None:
+    table = getattr(pa, name).from_pydict({"text": TEXTS[:3], "id": ["0", "1", "2"]})
+    with pytest.raises(InputTypeError, match=f"not {name}; pass one column or field as a list"):
+        model.encode(table)
+    np.testing.assert_array_equal(model.encode(table.column("text").to_pylist()), model.encode(TEXTS[:3]))

@@ -27,13 +27,21 @@ def as_stream(sentences: object) -> Iterable[str]:
     """A str as a list of it, any other iterable as it is; what it holds is to be checked as it comes.
 
     Raises:
-        InputTypeError: no iterable of texts.
+        InputTypeError: no iterable of texts, or a table or mapping, which would give the names of its columns.
     """
     if isinstance(sentences, str):
         return [sentences]
-    if isinstance(sentences, bytes | bytearray | Mapping) or not isinstance(sentences, Iterable):
-        raise InputTypeError(f"sentences must be a str or an iterable of str, not {type(sentences).__name__}")
+    told = f"sentences must be a str or an iterable of str, not {type(sentences).__name__}"
+    if isinstance(sentences, Mapping) or _is_table(sentences):
+        raise InputTypeError(f"{told}; pass one column or field as a list")
+    if isinstance(sentences, bytes | bytearray) or not isinstance(sentences, Iterable):
+        raise InputTypeError(told)
     return sentences
+
+
+def _is_table(value: object) -> bool:
+    """Whether its class has columns; a column may have labels of any name, so the value itself is not asked."""
+    return any(hasattr(type(value), name) for name in ("__dataframe__", "columns", "column_names"))
 
 
 def require_range(name: str, value: object, low: int, high: int | None) -> int:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import replace
 from types import TracebackType
-from typing import Literal, overload
+from typing import Literal, NoReturn, Unpack, overload
 
 from .bundle.fingerprint import Fingerprint, fingerprint_of
 from .bundle.manifest import Bundle
@@ -19,7 +19,8 @@ from .encoding.results import Chunks, Embeddings
 from .encoding.vector_types import AnyVectors
 from .engine.cancellation import Cancellation, Limits
 from .engine.threads import SharedThreads
-from .errors import InputError
+from .errors import InputError, InputTypeError
+from .other_arguments import OtherArguments, require_no_effect
 from .progress import Progress
 from .text.inputs import as_stream, as_texts, choose_prompt, require_range
 
@@ -93,6 +94,12 @@ class Embedder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def __reduce__(self) -> NoReturn:
+        path = self.bundle.path.absolute()
+        raise InputTypeError(
+            f"an Embedder cannot be pickled or copied; send its path ({path}) and load it there with Embedder.load"
+        )
 
     def close(self) -> None:
         """Give the memory back, once calls that run have ended; further ones raise a StateError."""
@@ -196,6 +203,7 @@ class Embedder:
         prompt: str | None = ...,
         timeout: float | None = ...,
         cancellation: Cancellation | None = ...,
+        **others: Unpack[OtherArguments],
     ) -> AnyVectors: ...
 
     @overload
@@ -215,6 +223,7 @@ class Embedder:
         prompt: str | None = ...,
         timeout: float | None = ...,
         cancellation: Cancellation | None = ...,
+        **others: Unpack[OtherArguments],
     ) -> AnyVectors | list[AnyVectors]: ...
 
     def encode(
@@ -233,6 +242,7 @@ class Embedder:
         prompt: str | None = None,
         timeout: float | None = None,
         cancellation: Cancellation | None = None,
+        **others: Unpack[OtherArguments],
     ) -> AnyVectors | list[AnyVectors]:
         """Embed texts; the result is in the order of the input.
 
@@ -253,6 +263,8 @@ class Embedder:
             prompt: text to put before each text.
             timeout: seconds after which the call ends with a DeadlineError.
             cancellation: ends the call from another thread, with a CancelledError.
+            others: `convert_to_numpy`, `convert_to_tensor` and `device`, as sentence-transformers has them, where they
+                ask for what happens anyway.
 
         Returns:
             (hidden,) for one text, (n, hidden) for n; for "token_embeddings" (tokens, hidden) for one text, a list of
@@ -266,6 +278,7 @@ class Embedder:
             CancelledError, DeadlineError: the call was ended; the Embedder can be used again.
             StateError: the Embedder is closed, was loaded before the process forked, or its bundle was overwritten.
         """
+        require_no_effect(others, self.provider)
         settings = self._settings(
             batch_size, normalize_embeddings, max_length, truncate_dim, truncation, output_dtype, timeout, cancellation
         )
@@ -297,12 +310,14 @@ class Embedder:
         prompt: str | None = None,
         timeout: float | None = None,
         cancellation: Cancellation | None = None,
+        **others: Unpack[OtherArguments],
     ) -> Embeddings:
         """`encode` that also tells of each text its tokens, those cut off and where, and the vectors' fingerprint.
 
         Arguments and errors are those of `encode`; the vectors are (n, dimensions) for one text too. A cut is told of
         in the report, not by a warning, unless `truncation` is "warn".
         """
+        require_no_effect(others, self.provider)
         settings = self._settings(
             batch_size, normalize_embeddings, max_length, truncate_dim, truncation, output_dtype, timeout, cancellation
         )
@@ -329,6 +344,7 @@ class Embedder:
         prompt: str | None = None,
         timeout: float | None = None,
         cancellation: Cancellation | None = None,
+        **others: Unpack[OtherArguments],
     ) -> Iterator[AnyVectors]:
         """Embed a stream of any length in constant memory: a vector (hidden,) a text, in the order of the input.
 
@@ -339,6 +355,7 @@ class Embedder:
             total: how many texts will come, for the time left; by default the length of `sentences`, if it has one.
             timeout: seconds for the whole stream.
         """
+        require_no_effect(others, self.provider)
         settings = self._settings(
             batch_size, normalize_embeddings, max_length, truncate_dim, truncation, output_dtype, timeout, cancellation
         )
@@ -410,6 +427,7 @@ class Embedder:
         output_dtype: str = "float32",
         timeout: float | None = None,
         cancellation: Cancellation | None = None,
+        **others: Unpack[OtherArguments],
     ) -> AnyVectors:
         """`encode` with the bundle's prompt for queries, if it has one (the jina v2 family has none).
 
@@ -427,6 +445,7 @@ class Embedder:
             prompt_name=self._first_prompt("query"),
             timeout=timeout,
             cancellation=cancellation,
+            **others,
         )
 
     def encode_document(
@@ -442,6 +461,7 @@ class Embedder:
         output_dtype: str = "float32",
         timeout: float | None = None,
         cancellation: Cancellation | None = None,
+        **others: Unpack[OtherArguments],
     ) -> AnyVectors:
         """`encode` with the bundle's prompt for documents, if it has one (the jina v2 family has none).
 
@@ -459,6 +479,7 @@ class Embedder:
             prompt_name=self._first_prompt("document", "passage", "corpus"),
             timeout=timeout,
             cancellation=cancellation,
+            **others,
         )
 
     @staticmethod

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import multiprocessing
+import pickle
 import re
 import shutil
 import warnings
@@ -86,7 +87,10 @@ BROUGHT_ABOUT: dict[str, Callable[[Path], object]] = {
     "takes 540 MB before any work": lambda place: Embedder.load(place / "bundle", max_memory="10MB"),
     "is not a size; write it like": lambda place: Embedder.load(place / "bundle", max_memory="800 apples"),
     "is NoneType, not str": lambda place: Embedder.load(place / "bundle").encode(["a", "b", "c", None]),  # type: ignore[list-item]
-    "sentences must be a str or an iterable": lambda place: Embedder.load(place / "bundle").encode(5),  # type: ignore[call-overload]
+    "iterable of str, not int": lambda place: Embedder.load(place / "bundle").encode(5),  # type: ignore[call-overload]
+    "not DataFrame; pass one column": lambda place: Embedder.load(place / "bundle").encode({"a": "b"}),
+    "is not where this model runs": lambda place: Embedder.load(place / "bundle").encode("a", device="cuda"),
+    "cannot be pickled or copied": lambda place: pickle.dumps(Embedder.load(place / "bundle")),
     "is not valid Unicode: lone surrogate": lambda place: Embedder.load(place / "bundle").encode("abcd\ud800"),
     "more than the limit of": lambda place: Embedder.load(place / "bundle").encode(
         "word " * 20, max_length=8, truncation="error"

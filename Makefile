@@ -28,6 +28,7 @@ timed = $(PYTHON) tests/timed.py $@
 lint: .venv/ready
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
+	.venv/bin/lint-imports --no-cache > build/imports.txt || { cat build/imports.txt; exit 1; }
 	$(timed) .venv/bin/mypy
 
 test-export: .venv/ready

@@ -14,13 +14,13 @@ from typing import Literal, NoReturn, Unpack, overload
 from .bundle.fingerprint import Fingerprint, fingerprint_of
 from .bundle.manifest import Bundle
 from .encoding import late_chunking, loading, steps, streaming, vector_types
+from .encoding.other_arguments import OtherArguments, require_no_effect
 from .encoding.pooling import Vectors
 from .encoding.results import Chunks, Embeddings
 from .encoding.vector_types import AnyVectors
 from .engine.cancellation import Cancellation, Limits
 from .engine.threads import SharedThreads
 from .errors import InputError, InputTypeError
-from .other_arguments import OtherArguments, require_no_effect
 from .progress import Progress
 from .text.inputs import as_stream, as_texts, choose_prompt, require_range
 

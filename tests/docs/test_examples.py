@@ -30,7 +30,7 @@ BEFORE = {
 RUN_ELSEWHERE = {
     "from openai import OpenAI": "tests/clients, against a live server",
     "from jinabert_onnx_export import export": "test_exporting_from_python, with fewer calibration texts",
-    "from jinabert_onnx_eval.texts.cloze import": "tests/eval",
+    "from jinabert_onnx_eval.cloze import": "tests/eval",
     "# words.py": "tests/eval",
     "import mteb\n": "needs a task's data, which is downloaded",
     "from datasets import Dataset": "tests/eval, where mteb is installed",

@@ -11,9 +11,8 @@ from __future__ import annotations
 import onnx
 from onnxscript import graph, script
 
-from jinabert_onnx_export.passes.feed_forward import with_activation
-
 from .domain import contrib, domain, function_proto, op
+from .feed_forward import with_activation
 
 STEP = 1 / 127  # of a row divided by its largest absolute value
 MIDDLE = onnx.helper.make_tensor("middle", onnx.TensorProto.UINT8, [], [128])

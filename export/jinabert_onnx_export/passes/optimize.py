@@ -14,10 +14,11 @@ import onnx_ir as ir
 from jinabert_onnx_export.errors import ExportError
 from jinabert_onnx_export.int8.activations import LayerActivations
 from jinabert_onnx_export.operators.domain import called_from
+from jinabert_onnx_export.operators.feed_forward import feed_forward_functions
 from jinabert_onnx_export.operators.int8 import int8_functions
 from jinabert_onnx_export.operators.packed_attention import packed_functions
 
-from .feed_forward import block_feed_forward, feed_forward_functions
+from .feed_forward import block_feed_forward
 from .graph_values import drop_unused
 from .packing import pack
 from .projections import join_projections

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jinabert_onnx.errors import BundleError, RunError, StateError, first_line
-from jinabert_onnx.origins import is_from
+from jinabert_onnx.foreign_errors import is_from
 
 from . import providers
 from .cancellation import Limits

@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from jinabert_onnx.errors import BundleError, ProviderError, first_line
-from jinabert_onnx.origins import is_from
+from jinabert_onnx.foreign_errors import is_from
 
 from . import providers
 

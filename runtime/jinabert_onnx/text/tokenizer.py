@@ -17,7 +17,7 @@ import tokenizers
 from numpy.typing import NDArray
 
 from jinabert_onnx.errors import BundleError, InputError, first_line
-from jinabert_onnx.origins import is_from
+from jinabert_onnx.foreign_errors import is_from
 
 from .boundaries import find_boundaries, prefix_length
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from .errors import InputError, InputTypeError
+from jinabert_onnx.errors import InputError, InputTypeError
 
 
 class OtherArguments(TypedDict, total=False):

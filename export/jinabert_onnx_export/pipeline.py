@@ -11,12 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import onnx
-import onnxruntime
 import onnxscript
 import torch
 from jinabert_onnx import __version__
 from jinabert_onnx.bundle.manifest import PRECISIONS, Manifest, ModelRecord, PoolingRecord
 from jinabert_onnx.bundle.probes import Probes, SelfTest
+from jinabert_onnx.engine.providers import import_onnxruntime
 from jinabert_onnx.errors import InputError
 
 from . import package
@@ -34,7 +34,7 @@ from .verify.vector_space import vector_limits, weights_sha256
 from .verify.verify import verify_precision
 
 _ONNX_NAMES = {"fp32": "model.onnx", "fp16": "model_fp16.onnx", "int8": "model_int8.onnx"}
-_TOOLS = (torch, onnx, onnxscript, onnxruntime)
+_TOOLS = (torch, onnx, onnxscript, import_onnxruntime())
 
 
 def export(

@@ -165,6 +165,7 @@ def _tell_how_to_go_on(plan: Plan, shards: Sequence[Shard], directory: Path, err
 def _tell(plan: Plan, result: ShardResult, output: Path, note: Note) -> None:
     if result.cut and plan.settings.truncation == "warn":
         note(f"warning: {result.cut} of {plan.rows} texts were cut to {plan.settings.max_length} tokens")
+    note(f"{plan.rows} rows in, {result.rows} embedded, {result.rejected} set aside")
     listed = os.fspath(rejected_of(output))
     if result.rejected and not result.rows:
         raise InputError(f"not one of {plan.rows} rows is good; the reasons are in {listed}")

@@ -18,6 +18,7 @@ from jinabert_onnx.bundle.manifest import PRECISIONS, Manifest, ModelRecord, Poo
 from jinabert_onnx.bundle.probes import Probes, SelfTest
 from jinabert_onnx.engine.providers import import_onnxruntime
 from jinabert_onnx.errors import InputError
+from jinabert_onnx.text.inputs import require_unicode_name
 
 from . import package
 from .checkpoint.known_vectors import check_known_vectors, claimed_name, read_known
@@ -70,6 +71,7 @@ def export(
     if calibration is not None and "int8" not in precisions:
         raise InputError("calibration is for int8; ask for that precision too, or leave the file out")
     calibration_texts = read_calibration_texts(None if calibration is None else Path(calibration))
+    require_unicode_name(Path(output), "onnx")
     steps = Steps(say)
     with package.staged_directory(Path(output), force) as directory:
         with steps("reading the checkpoint"):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 
 from jinabert_onnx.errors import BundleError, BundleNotFoundError, DownloadError
+from jinabert_onnx.text.inputs import require_unicode_name
 
 from .hub import fetch_again, is_hub_id, resolve
 from .integrity import inspect_file, require_integrity
@@ -44,10 +45,11 @@ def open_files(
         BundleError: not a bundle, or without this precision; a file is missing, cut short, altered or a link out of
             the bundle; the ONNX file refers to anything but its weight files, or to more than they hold.
         DownloadError: the hub id cannot be fetched, or is not cached and the network is not to be used.
-        InputError: `integrity` is unknown, or `revision` given for a directory.
+        InputError: `integrity` is unknown, `revision` given for a directory, or the bundle's path is not UTF-8.
     """
     require_integrity(integrity)
     bundle = open_source(source, revision, local_files_only)
+    require_unicode_name(bundle.path, "onnxruntime")
     files = bundle.files_of(choose(bundle))
     if is_hub_id(source) and not all((bundle.path / name).is_file() for name in files):
         resolve(source, bundle.path.name, files, local_files_only=local_files_only)

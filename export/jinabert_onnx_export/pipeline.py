@@ -73,7 +73,7 @@ def export(
     calibration_texts = read_calibration_texts(None if calibration is None else Path(calibration))
     require_unicode_name(Path(output), "onnx")
     steps = Steps(say)
-    with package.staged_directory(Path(output), force) as directory:
+    with package.staged_directory(Path(output), force, say) as directory:
         with steps("reading the checkpoint"):
             checkpoint = open_checkpoint(source, revision)
             encoder = checkpoint.load_encoder()

@@ -98,7 +98,8 @@ def _clear(stage: Path, output: Path) -> None:
     """Remove `stage`, the locked file last, unless the former output is nowhere else."""
     if (stage / REPLACED).exists() and not output.exists():
         return
-    for path in stage.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):  # it is gone already
+        for path in stage.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
     shutil.rmtree(stage, ignore_errors=True)

@@ -16,7 +16,7 @@ from typing import Any
 from jinabert_onnx.bundle.manifest import MANIFEST, PROBES, TOKENIZER, FileRecord, Manifest, record_file
 from jinabert_onnx.bundle.probes import Probes
 from jinabert_onnx.files.permissions import give_usual_permissions
-from jinabert_onnx.staging import REPLACED, staging
+from jinabert_onnx.files.staging import REPLACED, staging
 
 from .checkpoint.read import Checkpoint
 from .encoder.config import read_object

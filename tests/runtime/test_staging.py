@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from jinabert_onnx.staging import REPLACED, staging
+from jinabert_onnx.files.staging import REPLACED, staging
 
 WORK = """
 import sys
 from pathlib import Path
-from jinabert_onnx.staging import staging
+from jinabert_onnx.files.staging import staging
 with staging(Path(sys.argv[1]), print) as stage:
     (stage / "half").mkdir()
     print(stage, flush=True)

@@ -16,7 +16,7 @@ from jinabert_onnx.engine.providers import import_onnxruntime
 from jinabert_onnx.engine.threads import count_threads
 from jinabert_onnx.text.inputs import choose_prompt
 from jinabert_onnx.text.tokenizer import Tokenizer
-from jinabert_onnx_export.origin import open_origin
+from jinabert_onnx_export.verify.origin import open_origin
 
 from jinabert_onnx_eval.metrics.precisions import Encode
 from jinabert_onnx_eval.scores import Vectors

@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         record.require_recordable(bundle)
     if arguments.checkpoint is not None:  # what would fail after the work fails before it
         import_with_exporter("stock")
-        import_needing_torch("jinabert_onnx_export.origin", "running the checkpoint").open_origin(
+        import_needing_torch("jinabert_onnx_export.verify.origin", "running the checkpoint").open_origin(
             bundle, arguments.checkpoint
         )
     groups, vectors = _encode_all(arguments, bundle, texts)

@@ -12,8 +12,8 @@ from jinabert_onnx.bundle.manifest import ALL_FILES, check_files, open_bundle
 from jinabert_onnx.bundle.probes import Probes
 from jinabert_onnx.cli.verify import precisions_to_verify
 
-from jinabert_onnx_export.origin import open_origin
 from jinabert_onnx_export.step_log import Say, Steps
+from jinabert_onnx_export.verify.origin import open_origin
 
 from .probe_texts import PROBE_TEXTS
 from .reference import embed, make_cases

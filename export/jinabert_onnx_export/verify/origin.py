@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from jinabert_onnx.bundle.manifest import Bundle, ModelRecord
 
-from .checkpoint.read import Checkpoint, open_checkpoint
-from .encoder.model import JinaBertEncoder
-from .errors import VerificationError
-from .verify.vector_space import weights_sha256
+from jinabert_onnx_export.checkpoint.read import Checkpoint, open_checkpoint
+from jinabert_onnx_export.encoder.model import JinaBertEncoder
+from jinabert_onnx_export.errors import VerificationError
+
+from .vector_space import weights_sha256
 
 _SIZES = ("hidden_size", "vocab_size", "num_hidden_layers", "num_attention_heads")
 _SHOWN = 12  # digits of a hash, for a message

@@ -218,6 +218,27 @@ def test_probes_and_metrics_say_what_really_runs(server: LiveServer, model: Embe
     assert server.metric("process_resident_memory_bytes") > 1e7
 
 
+def test_probes_may_ask_for_the_head_alone(server: LiveServer) -> None:
+    with server.client() as client:
+        for path in ("/health", "/ready", "/ping"):
+            head, whole = client.head(path), client.get(path)
+            assert head.status_code == whole.status_code == 200
+            assert head.content == b""
+            for name in ("content-type", "content-length"):
+                assert head.headers[name] == whole.headers[name]
+
+
+def test_metrics_count_what_clients_sent_and_no_warm_up(start: Start) -> None:
+    server = start()
+    names = ("texts_total", "tokens_total", "batch_rows_count", "queue_seconds_count")
+    assert {name: server.metric(f"jinabert_onnx_{name}") for name in names} == dict.fromkeys(names, 0.0)
+
+    tokens = server.embed(input=["a", "b c"]).json()["usage"]["total_tokens"]
+
+    assert server.metric("jinabert_onnx_texts_total") == 2
+    assert server.metric("jinabert_onnx_tokens_total") == tokens
+
+
 def test_the_description_is_of_what_is_served(server: LiveServer) -> None:
     with server.client() as client:
         description = client.get("/openapi.json").json()

@@ -165,11 +165,6 @@ def _add_probes(app: FastAPI, state: State, embedder: Embedder, description: dic
         except BundleChangedError:
             state.changed = True
 
-    @app.get(
-        "/health",
-        summary="Whether the process lives and can answer, and what runs",
-        responses={503: {"model": dict[str, str]}},
-    )
     async def health(response: Response) -> dict[str, str]:
         look()
         response.status_code = 503 if state.changed else 200
@@ -180,12 +175,14 @@ def _add_probes(app: FastAPI, state: State, embedder: Embedder, description: dic
         response.status_code = 200 if state.ready else 503
         return {"status": state.word}
 
+    unready: dict[int | str, dict[str, Any]] = {503: {"model": dict[str, str]}}
     app.add_api_route(
-        "/ready", ready, summary="Whether requests should come here", responses={503: {"model": dict[str, str]}}
+        "/health", health, summary="Whether the process lives and can answer, and what runs", responses=unready
     )
-    app.add_api_route(
-        "/ping", ready, summary="The same, where SageMaker asks", responses={503: {"model": dict[str, str]}}
-    )
+    app.add_api_route("/ready", ready, summary="Whether requests should come here", responses=unready)
+    app.add_api_route("/ping", ready, summary="The same, where SageMaker asks", responses=unready)
+    for path, probe in (("/health", health), ("/ready", ready), ("/ping", ready)):
+        app.add_api_route(path, probe, methods=["HEAD"], include_in_schema=False)
 
 
 def _add_metrics(app: FastAPI, metrics: Metrics, keys: list[Any]) -> None:

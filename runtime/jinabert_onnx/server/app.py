@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from copy import deepcopy
 from typing import Any
 
 from fastapi import Depends, FastAPI, Request, Response
@@ -38,6 +39,7 @@ _REFUSALS = {
     404: "There is no such model",
     408: "The body came too slowly",
     413: "The body is too large",
+    415: "The body is compressed",
     429: "Too much work waits; Retry-After says when to come back",
     500: "The server failed; its log says why",
     503: "The server is shutting down, or its bundle was overwritten",
@@ -129,7 +131,7 @@ def _add_embeddings(
 
 def _body_of(policy: Policy, dimensions: int) -> dict[str, Any]:
     """The request of the document, with what holds for this model."""
-    schema = EmbeddingsRequest.model_json_schema()
+    schema = deepcopy(EmbeddingsRequest.model_json_schema())  # which shares parts with the class
     fields = schema["properties"]
     fields["dimensions"]["anyOf"][0]["maximum"] = dimensions
     fields["model"]["anyOf"][0]["enum"] = list(policy.names)

@@ -16,7 +16,7 @@ from typing import Any
 
 from jinabert_onnx.engine.memory_model import give_back_freed
 from jinabert_onnx.errors import StateError
-from jinabert_onnx.http.problems import Problem, RequestError, problem_of, trace_of
+from jinabert_onnx.http.problems import Problem, RequestError, problem_of, require_uncompressed, trace_of
 
 from .access_log import LOGGER, log_request
 from .keys import Keys
@@ -97,6 +97,7 @@ class Guard:
             return
         if self._open > _MOST_OPEN:
             raise RequestError(Problem(429, "too many open requests; try again", "rate_limit_exceeded", retry_after=1))
+        require_uncompressed(_header(scope, b"content-encoding").decode("latin-1"))
         self._admit(scope["path"])
         parts: list[bytes] = []
         try:

@@ -50,7 +50,7 @@ def read_keys(path: str | None) -> tuple[str, ...]:
         OSError: the file cannot be read.
     """
     if path is not None:
-        keys = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
+        keys = [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines()]
         source = path
     else:
         keys = [key.strip() for key in os.environ.get(KEYS_VARIABLE, "").split(",")]

@@ -66,8 +66,8 @@ def _only(value: Any) -> Any:
     """What a list of one holds, as Jina's clients send it; anything else as it is."""
     if not isinstance(value, list):
         return value
-    if len(value) != 1:
-        raise PydanticCustomError("embedding_type", f"a list must hold one type, and this holds {len(value)}")
+    if len(value) != 1 or value[0] is None:  # pydantic would take null for a field that was left out
+        raise PydanticCustomError("embedding_type", "a list must hold one type")
     return value[0]
 
 

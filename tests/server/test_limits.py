@@ -188,7 +188,7 @@ def test_a_text_of_megabytes_is_refused_by_its_tokens(server: LiveServer) -> Non
 
 
 def test_a_request_of_too_many_tokens_is_refused(start: Start) -> None:
-    server = start("--max-queue-tokens", "100", "--max-inputs", "30")
+    server = start("--max-length", "100", "--max-queue-tokens", "100", "--max-inputs", "30")
 
     assert server.embed(input=["a"] * 31).json()["error"]["code"] == "too_many_inputs"
     assert server.embed(input=["a b c"] * 30).json()["error"]["code"] == "too_many_tokens"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import gzip
 import json
+import re
 import socket
 import time
 import urllib.error
@@ -274,12 +275,45 @@ def test_the_work_of_a_client_that_has_gone_is_dropped(start: Start) -> None:
 
 
 def test_a_memory_limit_refuses_what_cannot_fit(start: Start, trained: Path) -> None:
-    server = start("--max-memory", "150MB")
+    server = start("--max-memory", "230MB")
 
-    answer = server.embed(input=LONG)
+    many = ["the house at the river " * 80] * 500
+    for texts in (LONG, many):  # a text whose batch does not fit, and a body that cannot be read
+        answer = server.embed(input=texts)
+        assert answer.status_code == 400
+        assert answer.json()["error"]["code"] == "memory_limit"
+    assert server.embed(input=["a", "b " * 300]).status_code == 200
 
-    assert answer.status_code == 400
-    assert answer.json()["error"]["code"] == "memory_limit"
+
+LOAD = {
+    "short": {"input": ["a", "b c d"]},
+    "many texts": {"input": ["the house at the river"] * 400},
+    "long texts": {"input": ["the house at the river " * 80] * 8},
+    "longest text": {"input": LONG},
+    "megabytes that are cut": {"input": "the house at the river " * 100_000, "truncate": True},
+    "megabytes in parts": {"input": ["a a a " * 650] * 2000},
+    "no place to cut": {"input": "中" * 200_000},
+    "emoji": {"input": ["🚆" * 2000] * 10, "truncate": True},
+    "late chunking": {"input": ["the house at the river " * 20] * 100, "late_chunking": True},
+    "no texts at all": {"input": [[]] * 500_000},
+}
+
+
+def test_a_memory_limit_holds_the_whole_process_under_load(start: Start) -> None:
+    limit = 230_000_000
+    server = start("--max-memory", f"{limit}B", "--body-timeout", "60")
+    bodies = [json.dumps(fields, ensure_ascii=False).encode() for fields in LOAD.values()] * 8
+
+    def post_body(body: bytes) -> int:
+        return httpx.post(f"{server.url}/v1/embeddings", content=body, timeout=120).status_code
+
+    with concurrent.futures.ThreadPoolExecutor(32) as pool:
+        statuses = set(pool.map(post_body, bodies))
+
+    assert statuses <= {200, 400, 413, 429}
+    assert 200 in statuses
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    assert int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024 <= limit
     assert server.embed(input=["a", "b " * 300]).status_code == 200
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from jinabert_onnx.embedder import Embedder
 from jinabert_onnx.engine.memory_model import parse_memory
-from jinabert_onnx.errors import InputError, MissingDependencyError
+from jinabert_onnx.errors import InputError, MemoryLimitError, MissingDependencyError
 
 from .command import Command, add_model_argument, add_runtime_options, load_embedder
 
@@ -82,7 +82,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         default="text",
         help="form of the log on stderr (default: %(default)s)",
     )
-    add_runtime_options(parser, precision=os.environ.get(_PRECISION_VARIABLE, "fp32"))
+    add_runtime_options(
+        parser,
+        precision=os.environ.get(_PRECISION_VARIABLE, "fp32"),
+        memory_help="most memory of the whole process: model, server and open requests, such as 1400MB (default: none)",
+    )
     parser.set_defaults(usage_error=parser.error)
 
 
@@ -99,15 +103,30 @@ def _run(arguments: argparse.Namespace) -> int:
     stopped: list[int] = []
     # An end while it loads is in order too, once it has loaded: libraries do not like to be interrupted.
     signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
-    with load_embedder(arguments) as embedder:
+    with _load(arguments) as embedder:
         _set_max_length(embedder, arguments)
         serve(embedder, arguments.model, options, arguments.host, port, stopped)
     return 0
 
 
+def _load(arguments: argparse.Namespace) -> Embedder:
+    from jinabert_onnx.server.memory_share import with_server
+
+    if arguments.max_memory is None:
+        return load_embedder(arguments)
+    limit = parse_memory(arguments.max_memory, "--max-memory")
+    try:
+        return load_embedder(arguments)
+    except MemoryLimitError as error:
+        if error.model is None:
+            raise
+        raise with_server(error.model, limit) from error
+
+
 def _options(arguments: argparse.Namespace) -> Options:
     """What the server is to do; what could never answer a request is wrong usage."""
-    from jinabert_onnx.server.options import Options, read_keys
+    from jinabert_onnx.server.options import BODIES, Options, read_keys
+    from jinabert_onnx.server.room import BODY
 
     fail: Callable[[str], None] = arguments.usage_error
     if not arguments.host:
@@ -126,6 +145,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         timeout=_seconds(arguments, "timeout"),
         body_timeout=_seconds(arguments, "body_timeout"),
         max_body=max_body,
+        held=BODIES * BODY * max_body,
         max_inputs=arguments.max_inputs,
         max_queue_tokens=arguments.max_queue_tokens,
         drain=_seconds(arguments, "drain", _SHORTEST_DRAIN),

@@ -23,7 +23,7 @@ from jinabert_onnx.http.schema import EmbeddingsRequest, EmbeddingsResponse, Pro
 from jinabert_onnx.version import __version__
 
 from .metrics import Metrics
-from .middleware import FIELDS, Guard
+from .middleware import FIELDS, SHARE, Guard
 from .options import Options
 from .scheduler import Scheduler, warm_up
 from .service import Service
@@ -110,7 +110,7 @@ def _add_embeddings(
     app: FastAPI, service: Service, description: dict[str, str], body: dict[str, Any], keys: list[Any]
 ) -> None:
     async def embed(request: Request) -> Response:
-        answer = await service.answer(await request.body())
+        answer = await service.answer(await request.body(), request.scope[SHARE])
         request.scope[FIELDS].update(texts=answer.texts, tokens=answer.tokens)
         headers = {"x-embedding-fingerprint": description["fingerprint"]}
         return Response(answer.body, media_type="application/json", headers=headers)

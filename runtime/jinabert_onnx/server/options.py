@@ -9,6 +9,7 @@ from pathlib import Path
 from jinabert_onnx.errors import InputError
 
 KEYS_VARIABLE = "JINABERT_ONNX_API_KEYS"
+BODIES = 16  # of the largest size that may be in memory at a time
 _SHORTEST_KEY = 16  # characters: less can be guessed
 
 
@@ -20,6 +21,7 @@ class Options:
         timeout: seconds for one request, from its last byte to its answer.
         body_timeout: seconds in which a request's headers, and then its body, must have come.
         max_body: bytes of a body.
+        held: bytes of memory for all open requests: bodies, their texts, answers.
         max_inputs: texts of a request.
         max_queue_tokens: tokens that may wait, and that one request may have. Less may wait where these would take
             longer than half of `timeout`.
@@ -33,6 +35,7 @@ class Options:
     timeout: float
     body_timeout: float
     max_body: int
+    held: int
     max_inputs: int
     max_queue_tokens: int
     drain: float

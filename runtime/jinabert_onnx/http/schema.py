@@ -10,9 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from jinabert_onnx.api.unicode import find_lone_surrogate
-
 from .problems import RequestError, refuse
+from .unicode import find_lone_surrogate
 
 Encoding = Literal["float", "base64", "binary", "ubinary"]
 Texts = list[str] | list[list[int]]  # lists of token ids where a request holds these

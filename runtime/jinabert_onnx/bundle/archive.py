@@ -10,17 +10,14 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import tarfile
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from jinabert_onnx.errors import BundleError, BundleNotFoundError, InputError, first_line
-from jinabert_onnx.files.permissions import give_usual_permissions
+from jinabert_onnx.errors import BundleError, BundleNotFoundError, first_line
+from jinabert_onnx.files.atomic import atomic_directory, atomic_file
 
 from .manifest import MANIFEST, FileRecord, Manifest, open_bundle, parse_manifest
 
@@ -47,7 +44,10 @@ def pack(bundle: Path, archive: Path) -> None:
     manifest = open_bundle(bundle).manifest
     _require_storable(manifest, bundle / MANIFEST)
     content = (bundle / MANIFEST).read_bytes()
-    with appearing_file(archive) as stream, tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
+    with (
+        atomic_file(archive, overwrite=False) as stream,
+        tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar,
+    ):
         tar.addfile(_member(MANIFEST, len(content)), io.BytesIO(content))
         for name, record in sorted(manifest.files.items()):
             _add(tar, bundle / name, name, record)
@@ -72,7 +72,7 @@ def unpack(archive: Path, output: Path) -> None:
         content = _manifest_bytes(stream, places[MANIFEST], archive)
         files = _parse(content, f"{archive}: {MANIFEST}").files
         _require_same_files(files, places, archive)
-        with _appearing_directory(output) as stage:
+        with atomic_directory(output) as stage:
             (stage / MANIFEST).write_bytes(content)
             for name, record in files.items():
                 _extract(stream, places[name], stage / name, record, f"{archive}: {name}")
@@ -242,57 +242,3 @@ def _extract(stream: BinaryIO, place: _Place, path: Path, record: FileRecord, wh
     if left or digest.hexdigest() != record.sha256:
         found = "cut short" if left else "altered, its SHA-256 is not the manifest's"
         raise BundleError(f"{where}: {found}; {_AGAIN}")
-
-
-@contextmanager
-def appearing_file(path: Path) -> Iterator[BinaryIO]:
-    """A new file at `path` that appears only once the block has ended without an error."""
-    _require_absent(path)
-    with _naming(path):
-        handle, name = tempfile.mkstemp(prefix=_temporary_prefix(path), dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                yield stream
-            give_usual_permissions(Path(name))
-            _require_absent(path)  # again: something may have come meanwhile
-            Path(name).rename(path)
-        except BaseException:
-            os.unlink(name)
-            raise
-
-
-@contextmanager
-def _appearing_directory(path: Path) -> Iterator[Path]:
-    """A new directory at `path` that appears only once the block has ended without an error."""
-    _require_absent(path)
-    with _naming(path):
-        stage = Path(tempfile.mkdtemp(prefix=_temporary_prefix(path), dir=path.parent))
-        try:
-            yield stage
-            give_usual_permissions(stage)
-            _require_absent(path)
-            stage.rename(path)
-        except BaseException:
-            shutil.rmtree(stage, ignore_errors=True)
-            raise
-
-
-def _require_absent(path: Path) -> None:
-    if path.exists() or path.is_symlink():
-        raise InputError(f"{path}: exists already; remove it, or give another name")
-
-
-def _temporary_prefix(path: Path) -> str:
-    return f".{path.name}."
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Let errors of writing name `path`: a full disk names no file, and a temporary name tells nothing."""
-    try:
-        yield
-    except OSError as error:
-        temporary = str(path.parent / _temporary_prefix(path))
-        if error.filename is None or str(error.filename).startswith(temporary):
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        raise

@@ -12,12 +12,12 @@ import hashlib
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
 from jinabert_onnx.errors import BundleError, InputError
+from jinabert_onnx.files.atomic import atomic_file
 
 from .manifest import Bundle, damage_error, find_damage
 
@@ -138,11 +138,5 @@ def _remember(path: Path, identity: str) -> None:
         if time.time_ns() - path.stat().st_mtime_ns < CLOCK_TICK:
             return  # another change within the tick would not show
         entry.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        number, temporary = tempfile.mkstemp(dir=entry.parent)
-        try:
-            with open(number, "w", encoding="utf-8") as stream:  # noqa: PTH123 - a number, not a path
-                stream.write(identity)
-            os.replace(temporary, entry)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        with atomic_file(entry, private=True) as stream:
+            stream.write(identity.encode("utf-8"))

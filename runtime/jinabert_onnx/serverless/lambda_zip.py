@@ -16,9 +16,9 @@ import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from jinabert_onnx.bundle.archive import appearing_file
 from jinabert_onnx.bundle.manifest import MANIFEST, Bundle, Manifest, damage_error, find_damage
 from jinabert_onnx.errors import BundleError, InputError, MissingDependencyError, RunError
+from jinabert_onnx.files.atomic import atomic_file
 
 from .installed import files_to_run, is_shared_object
 
@@ -89,7 +89,7 @@ def write_zip(bundle: Bundle, precision: str, output: Path) -> Package:
     manifest = narrowed(bundle, precision)
     size = sum(record.bytes for record in manifest.files.values()) + len(manifest.to_json().encode())
     with (
-        appearing_file(output) as stream,
+        atomic_file(output, overwrite=False) as stream,
         tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as directory,
     ):
         stage = Path(directory)

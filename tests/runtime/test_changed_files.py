@@ -16,7 +16,7 @@ import onnxruntime
 import pytest
 from conftest import BUNDLES
 from jinabert_onnx import Embedder, StateError
-from jinabert_onnx.bundle.manifest import record_file
+from jinabert_onnx.bundle.file_records import record_file
 
 if sys.platform == "win32":
     pytest.skip("Windows keeps mapped files from being truncated; nothing is watched there", allow_module_level=True)

@@ -22,7 +22,8 @@ import tokenizers
 from conftest import BUNDLES
 from jinabert_onnx import Embedder
 from jinabert_onnx.bundle.archive import pack, unpack
-from jinabert_onnx.bundle.manifest import open_bundle, record_file
+from jinabert_onnx.bundle.file_records import record_file
+from jinabert_onnx.bundle.manifest import open_bundle
 from jinabert_onnx.bundle.probes import compare, read_probes
 from jinabert_onnx.cli import info
 from jinabert_onnx.text.tokenizer import Tokenizer

@@ -18,7 +18,9 @@ import numpy as np
 import pytest
 from conftest import BUNDLES, ROOT, TEXTS, Package, run_cli
 from jinabert_onnx import Embedder, InputError
-from jinabert_onnx.bundle.manifest import check_files, open_bundle, record_file
+from jinabert_onnx.bundle.file_records import record_file
+from jinabert_onnx.bundle.integrity import check_files
+from jinabert_onnx.bundle.manifest import open_bundle
 from jinabert_onnx.serverless.lambda_zip import LARGEST, architecture, write_zip
 
 
@@ -70,7 +72,7 @@ def test_the_bundle_in_it_is_a_bundle_of_one_precision(package: Package, trained
     assert list(found.manifest.precisions) == ["int8"]
     assert found.manifest.files.keys() == whole.manifest.files.keys() - {"onnx/model.onnx", "onnx/model_fp16.onnx"}
     assert found.manifest.verification.keys() == {"published_checkpoint", "int8"}
-    check_files(found, found.manifest.files)
+    check_files(found, found.manifest.files, "full")
     listed = {*found.manifest.files, "manifest.json"}
     assert {path.relative_to(found.path).as_posix() for path in found.path.rglob("*") if path.is_file()} == listed
     with Embedder.load(found.path, precision="int8", integrity="full") as loaded:

@@ -19,7 +19,8 @@ from pathlib import Path
 from jinabert_onnx.errors import BundleError, InputError
 from jinabert_onnx.files.atomic import atomic_file
 
-from .manifest import Bundle, damage_error, find_damage
+from .file_records import damage_error, find_damage
+from .manifest import Bundle
 
 INTEGRITY = ("fast", "full", "off")
 CACHE_VARIABLE = "JINABERT_ONNX_CACHE"

@@ -12,9 +12,10 @@ from pathlib import PurePosixPath
 
 from jinabert_onnx.errors import BundleError, BundleNotFoundError, DownloadError
 
+from .file_records import damage_error
 from .hub import fetch_again, is_hub_id, resolve
 from .integrity import inspect_file, require_integrity
-from .manifest import MANIFEST, METADATA_FILES, PROBES, TOKENIZER, Bundle, damage_error, open_bundle
+from .manifest import MANIFEST, METADATA_FILES, PROBES, TOKENIZER, Bundle, open_bundle
 from .onnx_check import check_onnx_file
 
 logger = logging.getLogger("jinabert_onnx")

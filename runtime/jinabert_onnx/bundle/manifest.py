@@ -1,14 +1,13 @@
-"""The bundle on disk: what `manifest.json` says, and whether the files agree with it.
+"""`manifest.json`: what a bundle holds. The one definition of the format, for the exporter and for all that read it.
 
-Reading and checking for the runtime, and the one definition of the format that the exporter writes.
-Knows nothing of onnxruntime, tokenizers or how the files were made.
+Knows nothing of onnxruntime, tokenizers or how the files were made; whether they agree with the manifest is for
+`file_records` to check.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -150,13 +149,7 @@ def parse_manifest(content: Any, where: str) -> Manifest:
     Raises:
         BundleError: a field is missing, of the wrong type, or the schema is not `SCHEMA`.
     """
-    schema = _take(content, "schema", int, where)
-    if schema > SCHEMA:
-        raise BundleError(
-            f"{where}: schema {schema} is newer than this version reads ({SCHEMA}); upgrade jinabert-onnx"
-        )
-    if schema < SCHEMA:
-        raise BundleError(f"{where}: schema {schema} is of an older version; export the bundle again")
+    _require_schema(_take(content, "schema", int, where), where)
     files = {name: _file_record(record, name, where) for name, record in _take(content, "files", dict, where).items()}
     manifest = Manifest(
         model=_model_record(_take(content, "model", dict, where), where),
@@ -173,53 +166,18 @@ def parse_manifest(content: Any, where: str) -> Manifest:
         created_with=_strings(_take(content, "created_with", dict, where), "created_with", where),
         verification=_take(content, "verification", dict, where),
         quality=_take(content, "quality", dict, where) if "quality" in content else {},
-        schema=schema,
     )
     _require_consistent(manifest, where)
     return manifest
 
 
-def check_files(bundle: Bundle, names: Iterable[str]) -> None:
-    """Compare size and SHA-256 of the named files with the manifest.
-
-    Raises:
-        BundleError: a file is missing, cut short or altered.
-    """
-    for name in names:
-        damage = find_damage(bundle, name)
-        if damage is not None:
-            raise damage_error(bundle, name, damage)
-
-
-def find_damage(bundle: Bundle, name: str) -> str | None:
-    """What is wrong with the file `name` by its size and SHA-256, in words; None if it is whole.
-
-    Raises:
-        BundleError: the manifest has no entry for it.
-    """
-    path, record = bundle.path / name, bundle.record_of(name)
-    if not path.is_file():
-        return "missing from the bundle"
-    try:
-        size = path.stat().st_size
-        if size != record.bytes:
-            return f"{size} bytes where the manifest says {record.bytes}"
-        altered = record_file(path).sha256 != record.sha256
-    except OSError as error:
-        return f"cannot be read ({error.strerror})"
-    return "altered, its SHA-256 is not the manifest's" if altered else None
-
-
-def damage_error(bundle: Bundle, name: str, damage: str) -> BundleError:
-    """The error for a file that cannot be made whole here."""
-    return BundleError(f"{bundle.path / name}: {damage}; export or download the bundle again")
-
-
-def record_file(path: Path) -> FileRecord:
-    """Size and SHA-256 of the file at `path`."""
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return FileRecord(path.stat().st_size, digest)
+def _require_schema(schema: int, where: str) -> None:
+    if schema > SCHEMA:
+        raise BundleError(
+            f"{where}: schema {schema} is newer than this version reads ({SCHEMA}); upgrade jinabert-onnx"
+        )
+    if schema < SCHEMA:
+        raise BundleError(f"{where}: schema {schema} is of an older version; export the bundle again")
 
 
 def _require_consistent(manifest: Manifest, where: str) -> None:

@@ -16,7 +16,8 @@ import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from jinabert_onnx.bundle.manifest import MANIFEST, Bundle, Manifest, damage_error, find_damage
+from jinabert_onnx.bundle.file_records import damage_error, find_damage
+from jinabert_onnx.bundle.manifest import MANIFEST, Bundle, Manifest
 from jinabert_onnx.errors import BundleError, InputError, MissingDependencyError, RunError
 from jinabert_onnx.files.atomic import atomic_file
 

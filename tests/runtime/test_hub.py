@@ -20,7 +20,7 @@ WEIGHTS = "onnx/model_int8.onnx"
 OPEN = """
 import sys
 from jinabert_onnx.errors import JinaBertError
-from jinabert_onnx.opening import open_files
+from jinabert_onnx.bundle.locate import open_files
 
 def choose(bundle):
     if "wait" in sys.argv:

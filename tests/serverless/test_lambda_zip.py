@@ -68,14 +68,14 @@ def test_there_is_room_for_a_model_of_base_size(package: Package) -> None:
 
 
 def test_the_bundle_in_it_is_a_bundle_of_one_precision(package: Package, trained: Path, model: Embedder) -> None:
-    whole, found = open_bundle(trained), open_bundle(package.unpacked / "bundle")
-    assert list(found.manifest.precisions) == ["int8"]
-    assert found.manifest.files.keys() == whole.manifest.files.keys() - {"onnx/model.onnx", "onnx/model_fp16.onnx"}
-    assert found.manifest.verification.keys() == {"published_checkpoint", "int8"}
-    check_files(found, found.manifest.files, "full")
-    listed = {*found.manifest.files, "manifest.json"}
-    assert {path.relative_to(found.path).as_posix() for path in found.path.rglob("*") if path.is_file()} == listed
-    with Embedder.load(found.path, precision="int8", integrity="full") as loaded:
+    whole, packed = open_bundle(trained), open_bundle(package.unpacked / "bundle")
+    assert list(packed.manifest.precisions) == ["int8"]
+    assert packed.manifest.files.keys() == whole.manifest.files.keys() - {"onnx/model.onnx", "onnx/model_fp16.onnx"}
+    assert packed.manifest.verification.keys() == {"published_checkpoint", "int8"}
+    check_files(packed, packed.manifest.files, "full")
+    listed = {*packed.manifest.files, "manifest.json"}
+    assert {path.relative_to(packed.path).as_posix() for path in packed.path.rglob("*") if path.is_file()} == listed
+    with Embedder.load(packed.path, precision="int8", integrity="full") as loaded:
         assert loaded.fingerprint == model.fingerprint
         np.testing.assert_array_equal(loaded.encode(TEXTS), model.encode(TEXTS))
 
@@ -102,9 +102,9 @@ def test_nothing_of_this_machine_is_in_it(package: Package) -> None:
 
 
 def test_licences_and_versions_stay_with_the_code(package: Package) -> None:
-    found = {item.name: item.version for item in distributions(path=[str(package.unpacked)])}
-    assert {"numpy", "onnxruntime", "orjson", "pydantic", "tokenizers"} <= found.keys()
-    assert "huggingface_hub" not in found
+    versions = {item.name: item.version for item in distributions(path=[str(package.unpacked)])}
+    assert {"numpy", "onnxruntime", "orjson", "pydantic", "tokenizers"} <= versions.keys()
+    assert "huggingface_hub" not in versions
     assert list(package.unpacked.glob("numpy-*.dist-info/**/LICENSE*"))
 
 

@@ -19,7 +19,8 @@ from jinabert_onnx.errors import BundleError, BundleNotFoundError
 from jinabert_onnx.files.atomic import atomic_directory, atomic_file
 
 from .archive_members import AGAIN, Member, is_plain_name, read_members, shorten_name
-from .manifest import MANIFEST, FileRecord, Manifest, open_bundle, parse_manifest
+from .file_records import damage_error
+from .manifest import MANIFEST, Bundle, FileRecord, Manifest, open_bundle, parse_manifest
 
 _CHUNK = 1 << 20
 _LARGEST_MANIFEST = 1 << 24
@@ -37,16 +38,16 @@ def pack(bundle: Path, archive: Path) -> None:
         BundleError: a file is missing, cut short or altered, or the manifest names one that cannot be archived.
         OSError: a file cannot be read or written.
     """
-    manifest = open_bundle(bundle).manifest
-    _require_storable(manifest, bundle / MANIFEST)
+    opened = open_bundle(bundle)
+    _require_storable(opened.manifest, bundle / MANIFEST)
     content = (bundle / MANIFEST).read_bytes()
     with (
         atomic_file(archive, overwrite=False) as stream,
         tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar,
     ):
         tar.addfile(_header(MANIFEST, len(content)), io.BytesIO(content))
-        for name, record in sorted(manifest.files.items()):
-            _add(tar, bundle / name, name, record)
+        for name in sorted(opened.manifest.files):
+            _add(tar, opened, name)
 
 
 def unpack(archive: Path, output: Path) -> None:
@@ -86,17 +87,18 @@ def _header(name: str, size: int) -> tarfile.TarInfo:
     return header
 
 
-def _add(tar: tarfile.TarFile, path: Path, name: str, record: FileRecord) -> None:
+def _add(tar: tarfile.TarFile, bundle: Bundle, name: str) -> None:
+    path, record = bundle.path / name, bundle.record_of(name)
     if not path.is_file():
-        raise BundleError(f"{path}: missing from the bundle; export or download the bundle again")
+        raise damage_error(bundle, name, "missing from the bundle")
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size != record.bytes:
-            raise BundleError(f"{path}: {size} bytes where the manifest says {record.bytes}; export the bundle again")
+            raise damage_error(bundle, name, f"{size} bytes where the manifest says {record.bytes}")
         hashing = _Hashing(file, path)
         tar.addfile(_header(name, size), hashing)  # type: ignore[arg-type]  # all it needs is `read`
     if hashing.digest.hexdigest() != record.sha256:
-        raise BundleError(f"{path}: altered, its SHA-256 is not the manifest's; export or download the bundle again")
+        raise damage_error(bundle, name, "altered, its SHA-256 is not the manifest's")
 
 
 class _Hashing:

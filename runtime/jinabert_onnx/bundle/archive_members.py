@@ -25,7 +25,7 @@ _MOST_MEMBERS = 1000  # directories included; a bundle has some 20 files
 
 @dataclass(frozen=True)
 class Member:
-    """Where in the archive the content of a file lies, in bytes."""
+    """The place of a file's content in the archive, in bytes."""
 
     offset: int
     size: int

@@ -14,7 +14,7 @@ from .manifest import Bundle, FileRecord
 
 
 def find_damage(bundle: Bundle, name: str) -> str | None:
-    """What is wrong with the file `name` by its size and SHA-256, in words; None if it is whole.
+    """Describe what is wrong with the file `name` by its size and SHA-256; None if it is whole.
 
     Raises:
         BundleError: the manifest has no entry for it.
@@ -33,12 +33,12 @@ def find_damage(bundle: Bundle, name: str) -> str | None:
 
 
 def damage_error(bundle: Bundle, name: str, damage: str) -> BundleError:
-    """The error for a file that cannot be made whole here."""
+    """Return the error for a file that cannot be repaired here; `damage` is what `find_damage` returns."""
     return BundleError(f"{bundle.path / name}: {damage}; export or download the bundle again")
 
 
 def record_file(path: Path) -> FileRecord:
-    """Size and SHA-256 of the file at `path`."""
+    """Compute size and SHA-256 of the file at `path`."""
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return FileRecord(path.stat().st_size, digest)

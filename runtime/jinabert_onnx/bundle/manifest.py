@@ -51,7 +51,7 @@ class ModelRecord:
 
 @dataclass(frozen=True)
 class PoolingRecord:
-    """How token embeddings become one vector; `normalize` if the checkpoint itself ends in unit length."""
+    """The way from token embeddings to one vector; `normalize` if the checkpoint itself ends in unit length."""
 
     mode: str
     normalize: bool
@@ -61,13 +61,22 @@ class PoolingRecord:
 class Manifest:
     """All of `manifest.json`.
 
-    `precisions` maps a precision to its files, the ONNX file first, then what it refers to.
-    `default_max_length` is what `encode` cuts to when not told otherwise. `prompts` maps a name to the
-    text put before an input; `default_prompt` names the one used when none is asked for.
-    `verification` holds, per precision, what the exporter measured against torch. `weights_sha256` is the hash of the
-    checkpoint's weights, the same for every precision made of them. `vector_limits` are the largest values that int8
-    and uint8 vectors tell apart, by "raw" and "normalized" vectors, fitted to the calibration texts. `quality` is what
-    `jinabert-onnx eval precisions --record` measured on a user's texts, or empty.
+    Attributes:
+        model, pooling: the encoder's shape, and the way to one vector.
+        opset: of the ONNX files.
+        default_max_length: tokens that `encode` cuts texts to by default.
+        precisions: files by precision, the ONNX file first, then its weight files.
+        files: size and SHA-256 of every file but the manifest.
+        weights_sha256: hash of the checkpoint's weights, the same for every precision made of them.
+        vector_limits: largest values that int8 and uint8 vectors represent, by "raw" and "normalized" vectors, fitted
+            to the calibration texts.
+        prompts: texts put before an input, by name.
+        default_prompt: the name of the one used by default.
+        source: the checkpoint's hub id or name, if known.
+        created_with: versions of the tools that made the bundle.
+        verification: by precision, what the exporter measured against torch.
+        quality: what `jinabert-onnx eval precisions --record` measured on a user's texts, or empty.
+        schema: version of the format.
     """
 
     model: ModelRecord
@@ -87,30 +96,30 @@ class Manifest:
     schema: int = SCHEMA
 
     def to_json(self) -> str:
-        """The text of `manifest.json`."""
+        """Return the text of `manifest.json`."""
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A directory and its manifest, read and found well-formed; files are checked by `check_files`."""
+    """A directory and its manifest, which is well-formed; the files are checked by `integrity.check_files`."""
 
     path: Path
     manifest: Manifest
 
     def files_of(self, precision: str) -> tuple[str, ...]:
-        """Names of the ONNX file of `precision` and its weight files.
+        """Return the names of the ONNX file of `precision` and its weight files, the ONNX file first.
 
         Raises:
             BundleError: the bundle holds no such precision.
         """
         if precision not in self.manifest.precisions:
-            held = ", ".join(self.manifest.precisions)
-            raise BundleError(f"{self.path}: no {precision} in this bundle, it holds {held}")
+            available = ", ".join(self.manifest.precisions)
+            raise BundleError(f"{self.path}: no {precision} in this bundle, it holds {available}")
         return self.manifest.precisions[precision]
 
     def record_of(self, name: str) -> FileRecord:
-        """What the manifest says of the file `name`.
+        """Return the manifest's record of the file `name`.
 
         Raises:
             BundleError: it has no entry.

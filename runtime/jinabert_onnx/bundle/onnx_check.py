@@ -1,4 +1,4 @@
-"""What an ONNX file claims of its tensors, checked before onnxruntime allocates or opens anything for it.
+"""Checks an ONNX file's claims about its tensors before onnxruntime allocates or opens anything for them.
 
 Follows only the fields in which tensors can stand, and skips their contents. Knows nothing of bundles, and does not
 check that a graph makes sense.
@@ -66,7 +66,7 @@ _BITS = {data_type: bits for bits, types in _BITS_BY_TYPES.items() for data_type
 
 @dataclass(frozen=True)
 class _Tensor:
-    """What a tensor claims; `raw` is the length of its raw data or None, `typed` the bytes of its typed data."""
+    """A tensor's claims; `raw` is the length of its raw data or None, `typed` the bytes of its typed data."""
 
     name: str
     dims: tuple[int, ...]

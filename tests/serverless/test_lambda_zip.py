@@ -156,7 +156,7 @@ def test_without_the_extra_it_is_said_what_to_install(trained: Path, tmp_path: P
         if item.name in ("jinabert-onnx", "numpy", "onnxruntime", "tokenizers"):
             for top in {file.parts[0] for file in item.files or []} - {".."}:
                 (packages / top).symlink_to(Path(str(item.locate_file(top))))
-    for name in ("jinabert_onnx", "jinabert_onnx_export"):
+    for name in ("jinabert_onnx", "jinabert_onnx_export", "jinabert_onnx_eval"):
         if not (packages / name).exists():  # of an editable installation
             (packages / name).symlink_to(Path(str(importlib.util.find_spec(name).origin)).parent)
     base = [sys.executable, "-S", "-s"]

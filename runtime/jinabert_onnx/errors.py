@@ -38,7 +38,7 @@ class JinaBertError(Exception):
     """Base of all errors of jinabert-onnx; the command line prints it as one line."""
 
     def __str__(self) -> str:
-        # Messages quote files, whose names and values may be long, or be what a terminal obeys.
+        # Messages quote files, whose names and values may be long, or hold control sequences of a terminal.
         text = printable(super().__str__())
         return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 4 :]}"
 
@@ -72,7 +72,7 @@ class InputError(JinaBertError, ValueError):
 
 
 class TruncationError(InputError):
-    """A text is longer than the limit, and `truncation="error"` was asked for."""
+    """A text is longer than the limit, and `truncation="error"` was given."""
 
 
 class InputTypeError(JinaBertError, TypeError):
@@ -86,7 +86,7 @@ class MemoryLimitError(JinaBertError, MemoryError):
 
 
 class MissingDependencyError(JinaBertError, ImportError):
-    """An optional dependency is needed and not installed."""
+    """An optional dependency is needed, and it is not installed."""
 
 
 class ProviderError(JinaBertError, RuntimeError):
@@ -114,10 +114,10 @@ class TruncationWarning(UserWarning):
 
 
 def printable(text: str) -> str:
-    """The text with what is not printable, such as a terminal's control characters, written as escapes."""
+    """Return the text with unprintable characters, such as a terminal's control characters, written as escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of another library's message, or the name of its class where it says nothing."""
+    """Return the first line of another library's message, or the name of its class where the message is empty."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

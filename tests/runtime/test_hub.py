@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import BUNDLES
 from hub_server import NOWHERE, Hub, environment, serve
-from jinabert_onnx.bundle.manifest import check_files, open_bundle
+from jinabert_onnx.bundle.integrity import check_files
+from jinabert_onnx.bundle.manifest import open_bundle
 
 WEIGHTS = "onnx/model_int8.onnx"
 
@@ -19,7 +20,7 @@ WEIGHTS = "onnx/model_int8.onnx"
 OPEN = """
 import sys
 from jinabert_onnx.errors import JinaBertError
-from jinabert_onnx.opening import open_files
+from jinabert_onnx.bundle.locate import open_files
 
 def choose(bundle):
     if "wait" in sys.argv:
@@ -52,7 +53,7 @@ def opened(process: subprocess.Popen[str]) -> Path:
     output, errors = process.communicate("\n", timeout=120)
     assert process.returncode == 0, errors
     path = Path(output.splitlines()[-1])
-    check_files(open_bundle(path), ["tokenizer.json", "probes.json", WEIGHTS])
+    check_files(open_bundle(path), ["tokenizer.json", "probes.json", WEIGHTS], "full")
     return path
 
 

@@ -143,7 +143,7 @@ def test_where_nothing_can_be_written_files_are_read_each_time(bundle: Bundle, c
         entry.unlink()
         entry.mkdir()
     assert [is_read(bundle, "fast") for _ in range(2)] == [True, True]
-    assert list(cache.glob("*tmp*")) == []
+    assert [path for path in cache.glob("*") if path.is_file()] == []
     flip_a_byte(bundle.path / NAME)
     with pytest.raises(BundleError, match="altered"):
         check_files(bundle, [NAME], "fast")

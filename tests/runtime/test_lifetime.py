@@ -38,8 +38,8 @@ def test_eight_threads_of_200_calls_give_what_one_gives(trained: Path, precision
     expected = [model.encode(texts) for texts in calls]
     with ThreadPoolExecutor(8) as pool:
         rounds = list(pool.map(lambda _: [model.encode(texts) for texts in calls], range(8)))
-    for found in rounds:
-        for vectors, right in zip(found, expected, strict=True):
+    for results in rounds:
+        for vectors, right in zip(results, expected, strict=True):
             np.testing.assert_allclose(vectors, right, rtol=0, atol=1e-5)
 
 
@@ -84,8 +84,8 @@ def test_shared_threads_give_the_same_vectors(trained: Path, variant_bundle: Pat
     assert [model.threads for model in models] == [2, 2]
     assert models[0].threads_reason == "shared, as asked"
     with ThreadPoolExecutor(8) as executor:
-        found = list(executor.map(lambda i: models[i % 2].encode(texts), range(16)))
-    for index, vectors in enumerate(found):
+        results = list(executor.map(lambda i: models[i % 2].encode(texts), range(16)))
+    for index, vectors in enumerate(results):
         np.testing.assert_allclose(vectors, expected[index % 2], rtol=0, atol=1e-5)
 
 
@@ -122,8 +122,8 @@ if child == 0:
     sys.exit(7)
 end = time.monotonic() + 60
 while time.monotonic() < end:
-    found, status = os.waitpid(child, os.WNOHANG)
-    if found:
+    ended_child, status = os.waitpid(child, os.WNOHANG)
+    if ended_child:
         break
     time.sleep(0.02)
 else:
@@ -147,7 +147,7 @@ def test_after_a_fork_the_child_is_told_to_load_its_own_and_ends(trained: Path, 
 FORK_SHARED = """
 import os, sys, threading
 from jinabert_onnx import Embedder, SharedThreads
-from jinabert_onnx.stopping import Limits
+from jinabert_onnx.engine.cancellation import Limits
 
 pool = SharedThreads(2)
 model = Embedder.load(sys.argv[1], threads=pool)
@@ -201,11 +201,11 @@ def test_what_is_done_while_a_session_is_made_is_done_once_in_the_callers_thread
     begun, threads = threading.Event(), []
     delay_sessions(monkeypatch, lambda: begun.wait(60) or pytest.fail("was not done meanwhile"))
 
-    def meanwhile() -> None:
+    def work() -> None:
         threads.append(threading.get_ident())
         begun.set()
 
-    session = Session(trained / "onnx" / "model.onnx", "fp32", "cpu", 1, meanwhile=meanwhile)
+    session = Session(trained / "onnx" / "model.onnx", "fp32", "cpu", 1, while_loading=work)
     assert threads == [threading.get_ident()]
     session.require_usable()
 
@@ -217,11 +217,11 @@ def test_an_error_while_a_session_is_made_is_raised_once_that_has_ended(
     delay_sessions(monkeypatch, lambda: time.sleep(0.3))
     threads = threading.active_count()
 
-    def meanwhile() -> None:
+    def work() -> None:
         raise error
 
     with pytest.raises(error):
-        Session(trained / "onnx" / "model.onnx", "fp32", "cpu", 1, meanwhile=meanwhile)
+        Session(trained / "onnx" / "model.onnx", "fp32", "cpu", 1, while_loading=work)
     assert threading.active_count() == threads
 
 

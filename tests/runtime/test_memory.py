@@ -33,8 +33,8 @@ def resident(field):
 """
 ONE_BATCH = """
 import numpy as np
-from jinabert_onnx.session import Session
-from jinabert_onnx.tokenizer import Tokenizer
+from jinabert_onnx.engine.session import Session
+from jinabert_onnx.text.tokenizer import Tokenizer
 
 def run(session, rows, tokens):
     ids = np.random.default_rng(0).integers(500, size=(rows, tokens))

@@ -13,8 +13,8 @@ from conftest import BUNDLES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jinabert_onnx import BundleError
+from jinabert_onnx.bundle.file_records import record_file
 from jinabert_onnx.bundle.locate import open_files
-from jinabert_onnx.bundle.manifest import record_file
 from jinabert_onnx.bundle.onnx_check import MAX_DEPTH, check_onnx_file
 from jinabert_onnx.engine.providers import import_onnxruntime
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from conftest import BUNDLES, DATA
 from jinabert_onnx import BundleError, Embedder, SelfTestError
-from jinabert_onnx.bundle.manifest import PRECISIONS, record_file
+from jinabert_onnx.bundle.file_records import record_file
+from jinabert_onnx.bundle.manifest import PRECISIONS
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

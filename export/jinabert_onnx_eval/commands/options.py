@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 
 from jinabert_onnx.errors import InputError, printable
-from jinabert_onnx.files.atomic import appearing
+from jinabert_onnx.files.atomic import atomic_file
 from jinabert_onnx_export.cli import import_needing_torch
 
 from jinabert_onnx_eval.texts.read import EvalTexts
@@ -89,7 +89,7 @@ def write_whole(path: Path, text: str) -> None:
     Raises:
         OSError: it cannot be written; nothing is left, and the former stands.
     """
-    with appearing(path.resolve()) as stream:  # a link is followed, not replaced
+    with atomic_file(path.resolve()) as stream:  # a link is followed, not replaced
         stream.write(text.encode())
 
 

@@ -1,6 +1,6 @@
-"""A directory or hub id to a bundle whose files are there, whole and no danger to what reads them.
+"""A directory or hub id to a bundle whose files are present, whole and safe to load.
 
-Composes `hub`, `bundle`, `integrity` and `onnx_file`; what the files mean is for those that load them.
+Composes `hub`, `manifest`, `integrity` and `onnx_check`. Knows nothing of what the files mean.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from pathlib import PurePosixPath
 from jinabert_onnx.errors import BundleError, BundleNotFoundError, DownloadError
 from jinabert_onnx.text.inputs import require_unicode_name
 
+from .file_records import damage_error
 from .hub import fetch_again, is_hub_id, resolve
 from .integrity import inspect_file, require_integrity
-from .manifest import MANIFEST, METADATA_FILES, PROBES, TOKENIZER, Bundle, damage_error, open_bundle
+from .manifest import MANIFEST, METADATA_FILES, PROBES, TOKENIZER, Bundle, open_bundle
 from .onnx_check import check_onnx_file
 
 logger = logging.getLogger("jinabert_onnx")
@@ -32,10 +33,10 @@ def open_files(
 ) -> tuple[Bundle, tuple[str, ...]]:
     """Open the bundle at `source` and make sure that what loading one precision reads is there and whole.
 
-    `choose` tells the precision, once the manifest is known. Of a hub id, only this precision's weights are
+    `choose` returns the precision, once the manifest is known. Of a hub id, only this precision's weights are
     downloaded, of the very commit that the manifest is from, and a file that is damaged is downloaded again, once.
     Tokenizer, probes, ONNX file and weight files are checked: `integrity` is "fast" (SHA-256 of files that were not
-    checked as they are now), "full" (SHA-256 of all) or "off" (they only have to be there); unless it is "off", what
+    checked as they are now), "full" (SHA-256 of all) or "off" (they only have to exist); unless it is "off", what
     the ONNX file claims of its tensors is checked as well.
 
     Returns:
@@ -108,7 +109,7 @@ def _make_whole(source: Source, bundle: Bundle, name: str, integrity: str, local
 
 
 def _weights_beside(bundle: Bundle, files: tuple[str, ...]) -> dict[str, int]:
-    """Size in bytes of each weight file, by its name as the ONNX file gives it."""
+    """Return the size in bytes of each weight file, by its name as the ONNX file gives it."""
     directory = PurePosixPath(files[0]).parent
     names = [name for name in files[1:] if PurePosixPath(name).is_relative_to(directory)]
     return {PurePosixPath(name).relative_to(directory).as_posix(): bundle.manifest.files[name].bytes for name in names}

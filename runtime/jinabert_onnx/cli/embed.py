@@ -21,7 +21,7 @@ from jinabert_onnx.encoding.results import Embeddings
 from jinabert_onnx.encoding.steps import TRUNCATIONS
 from jinabert_onnx.encoding.vector_types import OUTPUT_DTYPES
 from jinabert_onnx.errors import InputError, printable
-from jinabert_onnx.files.atomic import appearing
+from jinabert_onnx.files.atomic import atomic_file
 
 from .command import Command, add_model_argument, add_runtime_options, load_embedder
 
@@ -262,7 +262,7 @@ def _open_output(output: str | None) -> Iterator[BinaryIO]:
             with path.open("wb") as stream:
                 yield stream
             return
-        with appearing(path) as stream:
+        with atomic_file(path) as stream:
             yield stream
     except OSError as error:
         raise OSError(error.errno, error.strerror, output) from error  # a full disk names no file

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from jinabert_onnx.encoding import steps
 from jinabert_onnx.encoding.vector_types import AnyVectors
 from jinabert_onnx.engine.cancellation import Limits
 from jinabert_onnx.errors import InputError, MemoryLimitError
-from jinabert_onnx.files.atomic import appearing
+from jinabert_onnx.files.atomic import atomic_file
 from jinabert_onnx.progress import Progress
 
 from . import lines
@@ -267,7 +266,5 @@ def _part(plan: Plan, rows: list[Row], vectors: AnyVectors) -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
-    with appearing(path) as stream:
+    with atomic_file(path, durable=True) as stream:  # a file that is named must be whole, after a power failure too
         stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())  # a file that is named must be whole, after a power failure too

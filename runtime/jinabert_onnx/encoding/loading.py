@@ -140,7 +140,7 @@ def _open_side_by_side(bundle: Bundle, files: Sequence[str], precision: str, ask
         precision,
         asked.provider,
         asked.threads,
-        meanwhile=lambda: read.append(Tokenizer(bundle.path / TOKENIZER)),
+        while_loading=lambda: read.append(Tokenizer(bundle.path / TOKENIZER)),
         weights=[bundle.path / name for name in files[1:]],
     )
     return read[0], session

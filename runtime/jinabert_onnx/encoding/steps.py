@@ -141,7 +141,7 @@ def running(
     input_ids, attention_mask = pad(rows)
     lengths, memory = [len(ids) for ids in rows], model.memory
     with memory.turn(limits, lengths) if memory else nullcontext():
-        if memory is not None and memory.is_short(lengths):
+        if memory is not None and memory.may_exceed(lengths):
             model.session.give_back()
         yield model.session.run(input_ids, attention_mask, limits), attention_mask
 

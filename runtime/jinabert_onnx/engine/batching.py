@@ -1,6 +1,6 @@
 """Ragged token ids to batches: which texts run together, and their padded arrays.
 
-Knows lengths only; nothing of tokenizers or models. How much memory a batch takes is a function that is given to it.
+Knows lengths only; nothing of tokenizers or models. The memory that a batch takes is a function passed in.
 """
 
 from __future__ import annotations

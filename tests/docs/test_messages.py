@@ -22,7 +22,7 @@ from jinabert_onnx.errors import JinaBertError
 from jinabert_onnx_export import export
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs/troubleshooting.md"
+PAGE = ROOT / "docs/reference/troubleshooting.md"
 LEAST = 10  # characters of its own that a text must have to tell a message
 
 

@@ -30,7 +30,7 @@ def add_texts_and_output(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=Path,
         help="JSON file of texts like yours that the model was not trained on, of the form described in "
-        "docs/quality.md; this repository has tests/data/tiny-de-en/heldout.json",
+        "docs/guides/quality.md; this repository has tests/data/tiny-de-en/heldout.json",
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write all figures, machine and versions there too")
 

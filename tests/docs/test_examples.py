@@ -17,7 +17,7 @@ DOCS = ROOT / "docs"
 ELSEWHERE = {"frameworks.md", "other-runtimes.md", "migration.md", "corpora.md", "examples.md", "style.md"}
 PAGES = [ROOT / "README.md", *sorted(path for path in DOCS.rglob("*.md") if path.name not in ELSEWHERE)]
 
-# What an example of the README takes from the text before it.
+# What an example takes from the text before it.
 BEFORE = {
     "found = model.encode_with_report(": (
         "from jinabert_onnx import Embedder\n"

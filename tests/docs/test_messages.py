@@ -97,7 +97,7 @@ BROUGHT_ABOUT: dict[str, Callable[[Path], object]] = {
     ),
     "max_length is 9000": lambda place: Embedder.load(place / "bundle").encode("a", max_length=9000),
     "prompt_name 'query' is unknown": lambda place: Embedder.load(place / "bundle").encode("a", prompt_name="query"),
-    "dimensions a byte, and 100 is not": lambda place: Embedder.load(place / "bundle").encode(
+    "dimensions per byte, and 100 is not": lambda place: Embedder.load(place / "bundle").encode(
         "a", truncate_dim=100, output_dtype="binary"
     ),
     "name the output_dtype they were made with": lambda _: Embedder.similarity(

@@ -102,7 +102,9 @@ def _add(tar: tarfile.TarFile, path: Path, name: str, record: FileRecord) -> Non
         hashing = _Hashing(file, path)
         tar.addfile(_member(name, size), hashing)  # type: ignore[arg-type]  # all it needs is `read`
     if hashing.digest.hexdigest() != record.sha256:
-        raise BundleError(f"{path}: altered, its SHA-256 is not the manifest's; export or download the bundle again")
+        raise BundleError(
+            f"{path}: altered, its SHA-256 differs from the manifest's; export or download the bundle again"
+        )
 
 
 class _Hashing:
@@ -115,7 +117,9 @@ class _Hashing:
     def read(self, size: int) -> bytes:
         content = self._file.read(size)
         if len(content) < size:
-            raise BundleError(f"{self._path}: cut short while it was read; pack it again when nobody writes to it")
+            raise BundleError(
+                f"{self._path}: became shorter while it was being read; pack it again when nothing writes to it"
+            )
         self.digest.update(content)
         return content
 
@@ -240,7 +244,7 @@ def _extract(stream: BinaryIO, place: _Place, path: Path, record: FileRecord, wh
             digest.update(chunk)
             left -= len(chunk)
     if left or digest.hexdigest() != record.sha256:
-        found = "cut short" if left else "altered, its SHA-256 is not the manifest's"
+        found = "cut short" if left else "altered, its SHA-256 differs from the manifest's"
         raise BundleError(f"{where}: {found}; {_AGAIN}")
 
 

@@ -72,7 +72,7 @@ def _verify_precision(arguments: argparse.Namespace, precision: str, expected: p
     measured = f"largest difference {found.max_difference:.1e}, smallest cosine {found.min_cosine:.6f}"
     if not found.within(precision):
         raise BundleError(
-            f"{arguments.model}: {precision} on {model.provider} gives vectors other than torch gave at export "
+            f"{arguments.model}: {precision} on {model.provider} gives other vectors than torch gave at export "
             f"({measured}; required is {probes.required(precision)}); try another onnxruntime release"
         )
     print(f"{precision:<12} agrees with torch on {model.provider}: {measured}")

@@ -21,7 +21,7 @@ from jinabert_onnx.bench.workloads import WORKLOADS
 from jinabert_onnx.cli import bench, main
 from jinabert_onnx.errors import InputError
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "benchmarking.md"
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "guides" / "benchmarking.md"
 SHORT = ("--quick", "--seconds", "1", "--rounds", "3", "--length", "8", "--batch-size", "1", "2", "--precision", "int8")
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -1,7 +1,7 @@
 """The measuring commands of the documentation run as they stand, with a small model in place of the large one.
 
-Held to are benchmarks/README.md, which lists every script, and the README, which names scripts beside its figures and
-has the measuring commands of `jinabert-onnx`. The guides under docs/ are held to in tests/bench and tests/eval.
+Held to are benchmarks/README.md, which lists every script, docs/reference/results.md, which has the measuring commands
+of `jinabert-onnx`, and every page that names a script. Guides are held to in tests/bench and tests/eval.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 BENCHMARKS = ROOT / "benchmarks"
 LIST = BENCHMARKS / "README.md"
+RESULTS = ROOT / "docs" / "reference" / "results.md"
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SMALL = {  # what documented commands name, and what stands for it here
     "build/base": "tests/data/tiny-de-en",
     "build/base-bundle": "build/bundles/tiny-de-en",
@@ -65,16 +67,14 @@ def arguments_of(name: str, directory: Path) -> list[str]:
 
 
 def measuring() -> list[str]:
-    """The README's commands that measure a bundle; the one of mteb, which is not installed here, runs in tests/eval."""
-    lines = re.findall(
-        r"^    jinabert-onnx ((?:bench|eval) .*?)(?:\s+#.*)?$", (ROOT / "README.md").read_text("utf-8"), re.M
-    )
+    """Return the commands that measure a bundle; that of mteb, which is not installed here, runs in tests/eval."""
+    lines = re.findall(r"^    jinabert-onnx ((?:bench|eval) .*?)(?:\s+#.*)?$", RESULTS.read_text("utf-8"), re.M)
     return [line for line in lines if not line.startswith("eval mteb")]
 
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with what the README's commands name: a bundle, texts, and two results of `bench`."""
+    """A directory with what the measuring commands name: a bundle, texts, and two results of `bench`."""
     directory = tmp_path_factory.mktemp("workplace")
     (directory / "bundle").symlink_to(ROOT / SMALL["build/base-bundle"])
     content = json.loads((ROOT / "tests/data/tiny-de-en/heldout.json").read_text("utf-8"))
@@ -101,8 +101,8 @@ def test_every_benchmark_is_documented():
     assert scripts == set(documented())
 
 
-def test_every_script_that_the_readme_names_is_documented():
-    named = set(re.findall(r"`benchmarks/(\w+\.py)", (ROOT / "README.md").read_text("utf-8")))
+def test_every_script_that_a_page_names_is_documented():
+    named = {name for page in PAGES for name in re.findall(r"`benchmarks/(\w+\.py)", page.read_text("utf-8"))}
     assert named
     assert named <= set(documented())
 
@@ -123,7 +123,7 @@ def test_documented_benchmark_runs(name: str, tmp_path: Path):
 
 
 @pytest.mark.parametrize("line", measuring())
-def test_measuring_command_of_the_readme_runs(line: str, workplace: Path):
+def test_measuring_command_of_the_results_runs(line: str, workplace: Path):
     done = in_directory(workplace, f"{line} {SHORT_BENCH}" if line.startswith("bench bundle") else line)
     assert done.returncode == 0, done.stderr
     assert done.stdout

@@ -16,7 +16,7 @@ from jinabert_onnx_eval.mteb.tasks import Choice, choose_tasks, pins_of, read_ow
 
 BUNDLE = Path(__file__).resolve().parents[2] / "build" / "bundles" / "tiny-de-en"
 OWN = Path(__file__).with_name("own_tasks.py")
-GUIDE = Path(__file__).resolve().parents[2] / "docs" / "mteb.md"
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guides" / "mteb.md"
 CARD = read_card()
 PINS = pins_of(CARD)
 

@@ -184,7 +184,7 @@ def test_a_damaged_file_that_cannot_be_downloaded_again_is_refused(how: str, hub
     message = refused(start(home, endpoint, *arguments, offline=how == "HF_HUB_OFFLINE"))
 
     assert message.startswith("BundleError: ")
-    assert f"{WEIGHTS}: altered, its SHA-256 is not the manifest's; load it" in message
+    assert f"{WEIGHTS}: altered, its SHA-256 differs from the manifest's; load it" in message
     assert hub.requests == before
 
 

@@ -15,7 +15,7 @@ from jinabert_onnx_eval.texts.read import read_texts
 from .options import add_texts_and_output, require_writable, say, show, write_report
 from .tables import aligned, decimal, percent, points
 
-HELP = "German beside English: retrieval in both directions, bias to the own language, mixed texts"
+HELP = "compare German and English: retrieval in both directions, bias towards a language, mixed texts"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -22,7 +22,7 @@ from .tables import aligned, decimal, percent, points
 if TYPE_CHECKING:
     from jinabert_onnx_eval.metrics.long_agreement import LengthAgreement
 
-HELP = f"long texts: what cutting at {CUT} tokens loses, and agreement with torch up to 8192 tokens"
+HELP = f"measure long texts: what cutting at {CUT} tokens loses, and agreement with PyTorch up to 8192 tokens"
 LENGTHS = (2048, 4096, 8192)
 
 
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint",
         metavar="CHECKPOINT",
-        help="the checkpoint the bundle was made from (directory or hub id): compares with torch; needs the exporter",
+        help="the bundle's checkpoint (directory or hub id), to compare with PyTorch; needs the exporter",
     )
     parser.add_argument(
         "--lengths",
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=None,
         metavar="N",
-        help=f"with --checkpoint: tokens of the texts that are compared (default: {' '.join(map(str, LENGTHS))}, as "
+        help=f"with --checkpoint: tokens of the texts to compare (default: {' '.join(map(str, LENGTHS))}, as "
         "far as the model reads)",
     )
     add_runtime_options(parser)

@@ -32,7 +32,7 @@ from .options import say, show, write_whole
 if TYPE_CHECKING:
     from jinabert_onnx_eval.mteb.run import Failure
 
-HELP = "run tasks of mteb, and compare each score with the model card's"
+HELP = "run MTEB tasks and compare each score with the model card's"
 
 
 class UnfinishedTasksError(JinaBertError, RuntimeError):
@@ -41,35 +41,42 @@ class UnfinishedTasksError(JinaBertError, RuntimeError):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the report."""
-    parser.epilog = (
-        "Without --tasks, --types, --languages, --comparable or --own nothing is run: the report is of what DIR holds."
-    )
+    parser.epilog = "Without --tasks, --types, --languages, --comparable or --own, only what DIR holds is reported."
     add_model_argument(parser)
     parser.add_argument(
         "--output",
         metavar="DIR",
         required=True,
         type=Path,
-        help="folder of results, made where it is missing; what it has of this model and precision is not run again",
+        help="folder of results, created if missing; what it has for this model and precision is not run again",
     )
-    parser.add_argument("--tasks", metavar="NAME", nargs="+", default=[], help="mteb's tasks by name, or your own")
+    parser.add_argument("--tasks", metavar="NAME", nargs="+", default=[], help="names of MTEB tasks, or of your own")
     parser.add_argument(
         "--types", metavar="TYPE", nargs="+", default=[], choices=tuple(MEASURES), help=f"of {', '.join(MEASURES)}"
     )
     parser.add_argument(
-        "--languages", metavar="CODE", nargs="+", default=[], help="keep what is in a language, such as deu or eng"
+        "--languages",
+        metavar="CODE",
+        nargs="+",
+        default=[],
+        help="keep only subsets in these languages, such as deu or eng",
     )
     parser.add_argument(
-        "--comparable", action="store_true", help="keep what the card can be compared with: the same data and protocol"
+        "--comparable",
+        action="store_true",
+        help="keep only what can be compared with the model card: the same data and protocol",
     )
     parser.add_argument(
-        "--own", metavar="FILE", type=Path, help="a Python file with tasks of your own as classes of mteb; it is run"
+        "--own",
+        metavar="FILE",
+        type=Path,
+        help="a Python file that defines your own tasks as mteb classes; it is executed",
     )
     parser.add_argument(
-        "--batch-size", type=int, default=32, metavar="N", help="most texts that run together (default: 32)"
+        "--batch-size", type=int, default=32, metavar="N", help="maximum number of texts per batch (default: 32)"
     )
     parser.add_argument(
-        "--max-length", type=int, metavar="N", help="tokens to cut texts to (default: the model's limit)"
+        "--max-length", type=int, metavar="N", help="maximum number of tokens per text (default: the model's limit)"
     )
     add_runtime_options(parser)
 

@@ -29,10 +29,12 @@ def add_texts_and_output(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         required=True,
         type=Path,
-        help="JSON file of texts like yours that the model was not trained on, of the form described in "
-        "docs/quality.md; this repository has tests/data/tiny-de-en/heldout.json",
+        help="JSON file with texts like yours, on which the model was not trained, in the format described in "
+        "docs/guides/quality.md; this repository has tests/data/tiny-de-en/heldout.json",
     )
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write all figures, machine and versions there too")
+    parser.add_argument(
+        "--json", metavar="FILE", type=Path, help="also write all figures, the machine and the versions to FILE"
+    )
 
 
 def require_writable(path: Path | None) -> None:

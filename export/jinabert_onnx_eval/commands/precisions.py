@@ -25,7 +25,7 @@ from . import record
 from .options import add_texts_and_output, import_with_exporter, require_writable, say, show, write_report
 from .tables import aligned, decimal, percent
 
-HELP = "what int8 and fp16 cost in quality: each precision against fp32, by length of text"
+HELP = "measure what int8 and fp16 cost in quality: each precision against fp32, by length of text"
 REFERENCE = "fp32"
 
 
@@ -36,11 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint",
         metavar="CHECKPOINT",
-        help="the checkpoint the bundle was made from (directory or hub id): adds onnxruntime's own dynamic int8 of a "
-        "plain export, as baseline; needs the exporter",
+        help="the bundle's checkpoint (directory or hub id): adds onnxruntime's own dynamic int8 of a "
+        "plain export as a baseline; needs the exporter",
     )
     parser.add_argument(
-        "--record", action="store_true", help="write the essence into the bundle's manifest, for `jinabert-onnx info`"
+        "--record", action="store_true", help="write the summary into the bundle's manifest, for `jinabert-onnx info`"
     )
     add_provider_options(parser)
 

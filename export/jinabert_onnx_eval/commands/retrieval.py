@@ -25,7 +25,7 @@ from jinabert_onnx_eval.texts.read import read_texts
 from .options import add_texts_and_output, require_writable, say, show, write_report
 from .tables import aligned, decimal, percent, points
 
-HELP = "chunks of long documents: plain beside late chunking, with and without a reranker"
+HELP = "measure chunks of long documents: plain and late chunking, with and without a reranker"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,20 +37,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=CHUNK_TOKENS,
         metavar="N",
-        help="most tokens of a chunk, of whole sentences (default: %(default)s)",
+        help="maximum number of tokens per chunk of whole sentences (default: %(default)s)",
     )
     parser.add_argument(
         "--rerank",
         metavar="MODULE:FUNCTION",
-        help="function that takes a query and a list of texts and returns a score for each, larger is better; MODULE "
-        "is looked for in this directory too",
+        help="function that takes a query and a list of texts and returns a score for each (larger is better); MODULE "
+        "may be in the current directory",
     )
     parser.add_argument(
         "--candidates",
         type=int,
         default=CANDIDATES,
         metavar="N",
-        help="chunks that are given to the reranker (default: %(default)s)",
+        help="number of chunks to give to the reranker (default: %(default)s)",
     )
     add_runtime_options(parser)
 

@@ -98,7 +98,7 @@ def _add(tar: tarfile.TarFile, bundle: Bundle, name: str) -> None:
         hashing = _Hashing(file, path)
         tar.addfile(_header(name, size), hashing)  # type: ignore[arg-type]  # all it needs is `read`
     if hashing.digest.hexdigest() != record.sha256:
-        raise damage_error(bundle, name, "altered, its SHA-256 is not the manifest's")
+        raise damage_error(bundle, name, "altered, its SHA-256 differs from the manifest's")
 
 
 class _Hashing:
@@ -111,7 +111,9 @@ class _Hashing:
     def read(self, size: int) -> bytes:
         content = self._file.read(size)
         if len(content) < size:
-            raise BundleError(f"{self._path}: cut short while it was read; pack it again when nobody writes to it")
+            raise BundleError(
+                f"{self._path}: became shorter while it was being read; pack it again when nothing writes to it"
+            )
         self.digest.update(content)
         return content
 
@@ -160,4 +162,4 @@ def _extract(stream: BinaryIO, member: Member, path: Path, record: FileRecord, w
     if remaining:
         raise BundleError(f"{where}: cut short; {AGAIN}")
     if digest.hexdigest() != record.sha256:
-        raise BundleError(f"{where}: altered, its SHA-256 is not the manifest's; {AGAIN}")
+        raise BundleError(f"{where}: altered, its SHA-256 differs from the manifest's; {AGAIN}")

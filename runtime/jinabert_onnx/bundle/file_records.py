@@ -29,7 +29,7 @@ def find_damage(bundle: Bundle, name: str) -> str | None:
         altered = record_file(path).sha256 != record.sha256
     except OSError as error:
         return f"cannot be read ({error.strerror})"
-    return "altered, its SHA-256 is not the manifest's" if altered else None
+    return "altered, its SHA-256 differs from the manifest's" if altered else None
 
 
 def damage_error(bundle: Bundle, name: str, damage: str) -> BundleError:

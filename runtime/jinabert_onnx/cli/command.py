@@ -53,7 +53,7 @@ def add_model_argument(parser: ArgumentParser, variable: str | None = None) -> N
         default = os.environ.get(variable)
         parser.add_argument("model", metavar="MODEL", nargs="?", default=default, help=f"{help_text} (or ${variable})")
     parser.add_argument("--revision", help="branch, tag or commit, for a hub id")
-    parser.add_argument("--local-files-only", action="store_true", help="never ask the hub")
+    parser.add_argument("--local-files-only", action="store_true", help="use only files that are already downloaded")
 
 
 def add_runtime_options(
@@ -67,7 +67,7 @@ def add_runtime_options(
         "--precision",
         choices=("auto", *PRECISIONS),
         default=precision,
-        help="weights to run; auto: what is fast here (default: %(default)s)",
+        help="weights to run; auto: what suits this machine (default: %(default)s)",
     )
     add_provider_options(parser)
     parser.add_argument("--max-memory", metavar="SIZE", help=memory_help)
@@ -75,9 +75,9 @@ def add_runtime_options(
         "--integrity",
         choices=INTEGRITY,
         default="fast",
-        help="full: hash every file; fast: once, then look at sizes and headers (default); off: trust them",
+        help="full: hash every file; fast: hash once, then check sizes and headers (default); off: trust the files",
     )
-    parser.add_argument("--no-self-test", action="store_true", help="do not compare with vectors made at export")
+    parser.add_argument("--no-self-test", action="store_true", help="do not compare with vectors from the export")
 
 
 def add_provider_options(parser: ArgumentParser) -> None:
@@ -90,7 +90,7 @@ def add_provider_options(parser: ArgumentParser) -> None:
         type=_threads,
         default="auto",
         metavar="N",
-        help="CPU threads (default: what affinity, container and environment allow)",
+        help="CPU threads (default: as many as affinity, container and environment allow)",
     )
 
 

@@ -35,20 +35,20 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--input",
         metavar="FILE",
         help="read texts from FILE instead: .parquet, .arrow, .feather, .jsonl, .csv, .tsv, a directory of such files, "
-        "or any other, one text a line, UTF-8; - is stdin",
+        "or any other name, with one text per line, in UTF-8; - is stdin",
     )
-    parser.add_argument("--output", metavar="FILE", help="write here instead of stdout")
+    parser.add_argument("--output", metavar="FILE", help="write to FILE instead of stdout")
     parser.add_argument(
         "--format",
         choices=FORMATS,
-        help='jsonl: one {"text", "embedding", "fingerprint"} a line; text: one line of numbers a text; npy: a NumPy '
-        "array; parquet: columns row and embedding (default: by the ending of --output, otherwise jsonl)",
+        help='jsonl: one {"text", "embedding", "fingerprint"} per line; text: one line of numbers per text; npy: a '
+        "NumPy array; parquet: columns row and embedding (default: from the extension of --output, otherwise jsonl)",
     )
     parser.add_argument(
-        "--text-column", metavar="NAME", help="column of the texts, in files that have columns (default: text)"
+        "--text-column", metavar="NAME", help="column that has the texts, in files with columns (default: text)"
     )
     parser.add_argument(
-        "--keep", nargs="+", default=[], metavar="COLUMN", help="columns of the input that Parquet output has too"
+        "--keep", nargs="+", default=[], metavar="COLUMN", help="columns of the input to copy into Parquet output"
     )
     parser.add_argument(
         "--skip-unreadable",
@@ -60,23 +60,31 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=1024,
         metavar="N",
-        help="of a file to .npy or .parquet: texts between two points from which the same command goes on after it was "
-        "stopped (default: %(default)s)",
+        help="rows per shard when a file is embedded to .npy or .parquet: after an interruption, the same command "
+        "resumes after the last finished shard (default: %(default)s)",
     )
     parser.add_argument(
         "--engine",
         choices=("local", "ray"),
         default="local",
-        help="where a file is embedded: here, or on a cluster (default: %(default)s)",
+        help="where to embed a file: on this machine, or on a Ray cluster (default: %(default)s)",
     )
-    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="texts a batch (default: %(default)s)")
-    parser.add_argument("--max-length", type=int, metavar="N", help="tokens to cut texts to (default: the model's)")
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        default=32,
+        metavar="N",
+        help="maximum number of texts per batch (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max-length", type=int, metavar="N", help="maximum number of tokens per text (default: the model's limit)"
+    )
     parser.add_argument(
         "--truncation",
         choices=TRUNCATIONS,
         default="warn",
-        help="what to do with longer texts: keep the head (warn tells of it) or the tail, average windows over all of "
-        "it (mean), or refuse (default: %(default)s)",
+        help="what to do with longer texts: keep the head (with a warning or without) or the tail, average windows "
+        "over the whole text (mean), or refuse (default: %(default)s)",
     )
     parser.add_argument("--truncate-dim", type=int, metavar="N", help="keep the first N channels")
     parser.add_argument("--normalize", action="store_true", help="scale vectors to length 1")

@@ -17,7 +17,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_argument(parser)
     parser.add_argument("output", metavar="FILE.zip", help="the file to write; it must not exist")
     parser.add_argument(
-        "--precision", choices=PRECISIONS, default="int8", help="weights to take along (default: %(default)s)"
+        "--precision", choices=PRECISIONS, default="int8", help="weights to include (default: %(default)s)"
     )
 
 
@@ -52,4 +52,4 @@ def _mb(size: int) -> str:
     return f"{size / 1e6:.1f} MB"
 
 
-COMMAND = Command("write a bundle, with all that runs it, into a zip file for AWS Lambda", _add_arguments, _run)
+COMMAND = Command("write a bundle and everything that runs it into a zip file for AWS Lambda", _add_arguments, _run)

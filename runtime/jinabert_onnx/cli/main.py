@@ -110,7 +110,7 @@ def _commands() -> dict[str, Command]:
 def _parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="jinabert-onnx",
-        description="Export JinaBERT embedding models to ONNX and run them without torch.",
+        description="Export JinaBERT embedding models to ONNX and run them without PyTorch.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

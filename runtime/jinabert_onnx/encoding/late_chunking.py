@@ -80,7 +80,9 @@ def split_into_windows(
     """
     mode = model.bundle.manifest.pooling.mode
     if mode != "mean":
-        raise InputError(f"this model pools by {mode}, which says nothing of a part of a text; use encode on each part")
+        raise InputError(
+            f"this model uses {mode} pooling, which says nothing about a part of a text; use encode on each part"
+        )
     if not isinstance(text, str):
         raise InputTypeError(f"text is {type(text).__name__}, not str; give one text")
     tokens = model.tokenizer.with_offsets(text)

@@ -108,9 +108,9 @@ def self_test(model: LoadedModel, encode: Callable[[Sequence[str]], AnyVectors])
 def _self_test_failure(model: LoadedModel, found: str) -> str:
     release = providers.import_onnxruntime().__version__
     return (
-        f"{model.bundle.path}: {model.precision} on {model.session.provider} computes other vectors here than at "
+        f"{model.bundle.path}: {model.precision} on {model.session.provider} computes different vectors here than at "
         f"export ({found}): this processor, onnxruntime {release} or the tokenizers package is at fault; try another "
-        "release or precision (`jinabert-onnx verify` tells more)"
+        "release or precision (for details run `jinabert-onnx verify`)"
     )
 
 

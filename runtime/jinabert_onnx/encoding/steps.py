@@ -199,8 +199,8 @@ def finish(bundle: Bundle, pooled: Vectors, settings: Settings) -> AnyVectors:
 def _require_finite(pooled: Vectors) -> None:
     if not np.isfinite(pooled).all():
         raise RunError(
-            "the model gave NaN or infinity: its weights are damaged, or the provider computes wrongly "
-            "(`jinabert-onnx verify` tells)"
+            "the model gave NaN or infinity: its weights are damaged, or the provider computes wrong values "
+            "(check with `jinabert-onnx verify`)"
         )
 
 

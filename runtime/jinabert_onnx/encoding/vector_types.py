@@ -54,7 +54,7 @@ def require_convertible(output_dtype: str, dimensions: int) -> None:
     _require_known(output_dtype)
     if _is_packed(output_dtype) and dimensions % 8:
         raise InputError(
-            f"{output_dtype} vectors hold 8 dimensions a byte, and {dimensions} is not a multiple of 8; "
+            f"{output_dtype} vectors hold 8 dimensions per byte, and {dimensions} is not a multiple of 8; "
             "choose a truncate_dim that is"
         )
 

@@ -1,4 +1,4 @@
-"""Every curl command of the README's section on serving runs against a live server."""
+"""Every curl command of the README and of the page on serving runs against a live server."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
 from conftest import ROOT
 
-README = ROOT / "README.md"
+SECTIONS = {"README.md": "Serving", "docs/deploy/serving.md": "First requests"}  # a page, its heading
 DOCUMENTED = "http://127.0.0.1:8080"
 
 
-def curl_commands(readme: str) -> list[str]:
-    """The commands that begin with curl, of the ```bash blocks under "## Serving", with the lines that go on."""
-    section = re.search(r"^## Serving\n(.*?)(?=^## |\Z)", readme, re.MULTILINE | re.DOTALL)
-    assert section, 'README.md has no section "## Serving"'
+def curl_commands(page: str, heading: str) -> list[str]:
+    """Return the commands that begin with curl, of the ```bash blocks below a heading, with the lines that go on."""
+    section = re.search(rf"^## {heading}\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+    assert section, f'no section "## {heading}"'
     commands = []
     for block in re.findall(r"^```bash\n(.*?)^```", section[1], re.MULTILINE | re.DOTALL):
         lines = block.splitlines()
@@ -39,10 +40,11 @@ def is_whole(command: str) -> bool:
     )
 
 
-def test_curl_commands_of_the_readme(server: str, tmp_path: Path):
+@pytest.mark.parametrize(("page", "heading"), SECTIONS.items())
+def test_curl_commands_run(page: str, heading: str, server: str, tmp_path: Path):
     assert shutil.which("curl"), "curl is missing here; install it (apt-get install curl)"
-    commands = curl_commands(README.read_text("utf-8"))
-    assert commands, 'README.md, section "## Serving", has no ```bash block with a line that begins with curl'
+    commands = curl_commands((ROOT / page).read_text("utf-8"), heading)
+    assert commands, f'{page}, section "## {heading}", has no ```bash block with a line that begins with curl'
     for command in commands:
         assert DOCUMENTED in command, f"asks for another address than {DOCUMENTED}: {command}"
         assert re.search(r"--fail\b|\s-[a-zA-Z]*f", command), f"would not tell an error by its exit code: {command}"

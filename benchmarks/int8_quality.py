@@ -17,7 +17,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from held_out import DATA
 from int8_forms import make_forms
 from jinabert_onnx.bundle.manifest import TOKENIZER, Bundle, open_bundle
 from jinabert_onnx.encoding import pooling
@@ -32,6 +31,7 @@ from peers import plain
 from peers.worker import Run
 from timing import finish
 
+DATA = Path(__file__).resolve().parent.parent / "tests" / "data" / "tiny-de-en"
 Ids = NDArray[np.int64]
 Figures = dict[str, float]
 Shares = dict[str, float | None]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -23,11 +22,6 @@ def interleaved(runs: Mapping[str, Callable[[], object]], repeats: int) -> dict[
             if repeat:
                 times[name].append((time.perf_counter() - start) * 1000)
     return {name: round(statistics.median(values), 2) for name, values in times.items()}
-
-
-def peak_megabytes() -> float:
-    """The most memory that this process has held so far, in MB."""
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
 
 
 def machine() -> dict[str, object]:

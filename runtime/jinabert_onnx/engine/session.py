@@ -30,7 +30,7 @@ _OUTPUT = "last_hidden_state"
 _FATAL = 4  # the severity below which a run is silent: what it has to say is in the error that it raises
 
 # Padded tokens that run at a time, in one batch or several, after which memory is given back. Doing so costs 0.1 s of
-# the next such batch: a twentieth of 2048 tokens, for 120 MB (benchmarks/memory.py, base size); next to nothing of
+# the next such batch: a twentieth of 2048 tokens, for 120 MB (base size); next to nothing of
 # 8192, for 450 MB.
 LARGE_BATCH = 4096
 

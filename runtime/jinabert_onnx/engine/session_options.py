@@ -118,7 +118,7 @@ def _session_options(onnxruntime: Any, threads: int) -> Any:
 
 
 def _optimisation(onnxruntime: Any, provider: str, precision: str) -> tuple[Any, list[str]]:
-    """The level of onnxruntime's graph optimisation and the passes to leave out (benchmarks/session_options.py).
+    """The level of onnxruntime's graph optimisation and the passes to leave out (benchmarks/README.md).
 
     The CPU's fp32 and int8 graphs were optimised at export: doing it again costs most of the time of loading and
     gains nothing. The fp16 graph is made for GPUs; on a CPU it is run as plain BERT graphs are.

@@ -17,8 +17,7 @@ from .worker import About, Ids, Run, Vectors, serve
 def make(checkpoint: str, output: Path) -> None:
     """Trace the plain encoder of `checkpoint` and write it to `output`."""
     from jinabert_onnx_eval.baselines.plain import write_plain
-
-    from .plain_model import open_encoder
+    from jinabert_onnx_eval.baselines.plain_model import open_encoder
 
     write_plain(*open_encoder(checkpoint), output)
 

@@ -75,6 +75,10 @@ class Peer:
     takes: Takes = "ids"
     form: Form = SORTED
 
+    def describe(self) -> dict[str, object]:
+        """Return what is known of it without asking it."""
+        return {"setting": self.setting, "takes": self.takes, "int8": self.int8}
+
     @property
     def home(self) -> Path:
         """The directory of its environment."""

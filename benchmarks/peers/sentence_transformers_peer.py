@@ -40,7 +40,7 @@ def load_onnx(folder: str, file: str, threads: int) -> tuple[Encode, About]:
 
 def load_torch(checkpoint: str, threads: int) -> tuple[Encode, About]:
     """The plain encoder as the first module, then the library's mean pooling."""
-    from .plain_model import PlainEncoder, open_encoder
+    from jinabert_onnx_eval.baselines.plain_model import PlainEncoder, open_encoder
 
     library: Any = import_module("sentence_transformers")
     modules: Any = import_module(_MODULES)

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jinabert_onnx_eval.baselines.plain_model import PlainEncoder, open_encoder
 
-from .plain_model import PlainEncoder, open_encoder
 from .worker import About, Ids, Run, Vectors, serve
 
 COMPILED_FOR = ((1, 12), (3, 20))  # batch, tokens: torch compiles a batch of one text apart

@@ -24,14 +24,14 @@ SMALL = {  # what documented commands name, and what stands for it here
     "build/base-bundle": "build/bundles/tiny-de-en",
 }
 SHORT = {  # makes a run short, changes nothing else
-    "cold_start.py": "--repeats 1",
-    "corpus_rate.py": "--tokens 60000 --precision int8 --lengths 128",
-    "int8_quality.py": "--most 12",
-    "memory_model.py": "--precision int8",
+    "experiments/cold_start.py": "--repeats 1",
+    "experiments/corpus_rate.py": "--tokens 60000 --precision int8 --lengths 128",
+    "experiments/int8_quality.py": "--most 12",
+    "experiments/memory_model.py": "--precision int8",
     "on_cuda.py": "--rehearse --lengths 16 --batches 1",
-    "serve_load.py": "--seconds 1 --rounds 1",
+    "experiments/serve_load.py": "--seconds 1 --rounds 1",
 }
-NEEDS = {"saturation.py": "qemu-x86_64"}  # programs that no package index has
+NEEDS = {"experiments/saturation.py": "qemu-x86_64"}  # programs that no package index has
 SHORT_BENCH = "--seconds 1 --rounds 2 --length 16 --batch-size 1 --precision int8"
 ELSEWHERE = ("side_by_side.py", "page.py", "make_checkpoint.py")  # tests/peers and tests/export run them
 
@@ -39,7 +39,7 @@ ELSEWHERE = ("side_by_side.py", "page.py", "make_checkpoint.py")  # tests/peers 
 def documented() -> dict[str, str]:
     """The list's command of each script, by the script's name, without what makes environments and bundles."""
     lines = re.findall(r"^    \.venv/bin/python benchmarks/(.*?)(?:\s+#.*)?$", LIST.read_text("utf-8"), re.MULTILINE)
-    return {Path(line.split()[0]).name: line for line in lines}
+    return {line.split()[0]: line for line in lines}
 
 
 def runnable() -> list[str]:
@@ -89,12 +89,16 @@ def run(name: str, arguments: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_benchmark_is_documented():
-    scripts = {path.name for path in BENCHMARKS.glob("*.py") if "argparse" in path.read_text("utf-8")}
+    scripts = {
+        str(path.relative_to(BENCHMARKS))
+        for path in (*BENCHMARKS.glob("*.py"), *BENCHMARKS.glob("experiments/*.py"))
+        if "argparse" in path.read_text("utf-8")
+    }
     assert scripts == set(documented())
 
 
 def test_every_script_that_the_readme_names_is_documented():
-    named = set(re.findall(r"`benchmarks/(\w+\.py)", (ROOT / "README.md").read_text("utf-8")))
+    named = set(re.findall(r"`benchmarks/([\w/]+\.py)", (ROOT / "README.md").read_text("utf-8")))
     assert named
     assert named <= set(documented())
 
@@ -105,7 +109,7 @@ def test_documented_benchmark_runs(name: str, tmp_path: Path):
     done = run(name, arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     last = json.loads(done.stdout.splitlines()[-1])
-    assert last["benchmark"] == name.removesuffix(".py")
+    assert last["benchmark"] == Path(name).stem
     assert last["results"]
 
 

@@ -5,9 +5,10 @@ Files that are missing tell nothing and raise nothing.
 
 from __future__ import annotations
 
+import json
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -65,6 +66,11 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def result_line(benchmark: str, results: object) -> str:
+    """Return what a script ends with: one line of JSON, with the machine, the releases and `results`."""
+    return json.dumps({"benchmark": benchmark, "machine": asdict(describe()) | versions(), "results": results})
 
 
 def available_memory() -> int | None:

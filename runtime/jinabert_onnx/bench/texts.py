@@ -65,7 +65,11 @@ class TextMaker:
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, special ones included."""
-        return [len(ids) for ids in self._tokenizer(texts, _LONGEST).input_ids]
+        return [len(ids) for ids in self.ids(texts)]
+
+    def ids(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        """Return the token ids of each text (tokens,), special ones included."""
+        return self._tokenizer(texts, _LONGEST).input_ids
 
     def _draw(self, count: int, generator: np.random.Generator) -> list[str]:
         return [self._words[index] for index in generator.choice(len(self._words), size=count, p=self._weights)]

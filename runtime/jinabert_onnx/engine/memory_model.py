@@ -1,9 +1,9 @@
 """How much memory a process takes that runs a bundle on the CPU: a model of it from shapes, sizes and lengths.
 
 What is modelled is the resident memory of the whole process at its peak: interpreter, numpy, tokenizer, onnxruntime,
-weights, and what one batch needs while it runs. `benchmarks/memory_model.py` compares it with processes. Not in it:
-the caller's texts, their token ids, the vectors that come out (4 bytes a channel), a GPU's memory, other batches that
-run at the same time. Runs nothing; knows nothing of sessions.
+weights, and what one batch needs while it runs. `benchmarks/experiments/memory_model.py` compares it with processes.
+Not in it: the caller's texts, their token ids, the vectors that come out (4 bytes a channel), a GPU's memory, other
+batches that run at the same time. Runs nothing; knows nothing of sessions.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Texts and tokens a core-hour of `jinabert-onnx embed`, from a Parquet file to a Parquet file.
 
-    python benchmarks/corpus_rate.py BUNDLE [--tokens 40000] [--ray PYTHON] > corpus_rate.json
+    python benchmarks/experiments/corpus_rate.py BUNDLE [--tokens 40000] [--ray PYTHON] > corpus_rate.json
 
 Texts of 32, 128 and 512 tokens, made of the bundle's vocabulary with a seed, and real ones: the held-out sentences and
 pairs of the tests, in both languages. Each corpus has `--tokens` tokens and is embedded by real commands: one process
@@ -25,11 +25,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from jinabert_onnx.bench.machine import result_line
 from jinabert_onnx.bench.texts import TextMaker
 from jinabert_onnx.engine.cpu import available_threads
-from timing import machine
 
-HELD_OUT = Path(__file__).resolve().parent.parent / "tests" / "data" / "tiny-de-en" / "heldout.json"
+HELD_OUT = Path(__file__).resolve().parents[2] / "tests" / "data" / "tiny-de-en" / "heldout.json"
 LENGTHS = (32, 128, 512)
 PRECISIONS = ("fp32", "int8")
 DISTINCT = 256  # texts that are made; longer corpora repeat them
@@ -217,7 +217,7 @@ def main() -> None:
                 rates.append(bench.measure(corpus, precision, python, engine, processes))
                 print(told(rates[-1]), file=sys.stderr)
     results = {"cores": cores, "tokens": arguments.tokens, "rates": [asdict(rate) for rate in rates]}
-    print(json.dumps({"benchmark": "corpus_rate", "machine": machine(), "results": results}))
+    print(result_line("corpus_rate", results))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """A client that loads a server, in a process of its own, started by serve_load.py.
 
-    python benchmarks/load_client.py HOST PORT closed CLIENTS SECONDS < bodies.jsonl
-    python benchmarks/load_client.py HOST PORT open RATE SECONDS < bodies.jsonl
+    python benchmarks/experiments/load_client.py HOST PORT closed CLIENTS SECONDS < bodies.jsonl
+    python benchmarks/experiments/load_client.py HOST PORT open RATE SECONDS < bodies.jsonl
 
 closed: each of CLIENTS connections sends the next request when it has its answer. open: RATE requests a second are sent
 whatever becomes of the earlier ones, each on a connection that is free, or a new one. Raw HTTP/1.1 on asyncio, so that

@@ -1,6 +1,6 @@
 """A server under load: what 32 clients get of the gain that batches give offline, and what becomes of too many.
 
-    python benchmarks/serve_load.py BUNDLE [--precision int8] [--seconds 12] [--rounds 3]
+    python benchmarks/experiments/serve_load.py BUNDLE [--precision int8] [--seconds 12] [--rounds 3]
 
 Single texts of 16 and of 128 tokens. In each round, in turn: `encode` one text after the other and in batches of 32,
 in a process of its own; the server with 1 client and with 32. Then five times as many requests as it can answer.
@@ -28,7 +28,8 @@ from typing import Any
 
 import numpy as np
 from jinabert_onnx import Embedder
-from timing import finish
+from jinabert_onnx.bench.machine import result_line
+from jinabert_onnx.bench.texts import TextMaker
 
 HERE = Path(__file__).resolve().parent
 LENGTHS = (16, 128)
@@ -37,17 +38,10 @@ OVERLOAD = 5  # times what the server can answer
 KINDS = ("offline, one by one", "offline, batches", "server, 1 client", f"server, {CLIENTS} clients")
 
 
-def texts_of(model: Embedder, tokens: int, count: int = 256) -> list[str]:
-    """Different texts of exactly so many tokens, of words that are one token each."""
-    candidates = [chr(a) + chr(b) for a in range(97, 123) for b in range(97, 123)] + [chr(c) for c in range(97, 123)]
-    counts = model.count_tokens(candidates)
-    words = [word for word, number in zip(candidates, counts, strict=True) if number == min(counts)]
-    special = min(counts) - 1
-    random = np.random.default_rng(0)
-    texts = [" ".join(random.choice(words, tokens - special)) for _ in range(count)]
-    if set(model.count_tokens(texts)) != {tokens}:
-        raise SystemExit(f"this tokenizer has no words of one token: {set(model.count_tokens(texts))}")
-    return texts
+def texts_of(model: Embedder, tokens: int) -> list[str]:
+    """Return different texts of exactly so many tokens."""
+    maker, generator = TextMaker(model.bundle.path), np.random.default_rng(0)
+    return [maker.make(tokens, generator) for _ in range(256)]
 
 
 class Server:
@@ -205,7 +199,7 @@ def main() -> None:
             found = overload(server, texts_of(model, tokens), capacity, arguments.seconds)
             results[f"{tokens} tokens, {OVERLOAD} times too many"] = found
             print(f"{tokens} tokens, {OVERLOAD} times too many: {json.dumps(found, indent=2)}")
-    finish("serve_load", results)
+    print(result_line("serve_load", results))
 
 
 if __name__ == "__main__":

@@ -6,16 +6,16 @@ Raw samples are kept; medians, percentiles and shares are made of them when they
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from jinabert_onnx.errors import InputError
+from jinabert_onnx.errors import InputError, first_line
 
 from . import statistics
-from .codec import DecodingError, decode
+from .codec import decode
 from .machine import Machine
 from .plan import Cell, Skipped, Wanted
 from .roofline import Rates, Sizes
@@ -198,11 +198,9 @@ class Record:
     def _ceiling(self, threads: int) -> CeilingRates:
         return next(found for found in self.ceilings if found.threads == threads)
 
-    def to_json(self) -> str:
-        """The text of `bench.json`; its `summary` repeats the rows of `bench.csv` for other programs."""
-        from .csv_export import rows  # which needs this class
-
-        content = {"schema": self.schema, "summary": rows(self)} | asdict(self)
+    def to_json(self, summary: Sequence[Mapping[str, object]] = ()) -> str:
+        """Return the text of `bench.json`; its `summary`, the rows of `bench.csv`, is for other programs."""
+        content = {"schema": self.schema, "summary": summary} | asdict(self)
         return "{\n" + ",\n".join(f"{_json(name)}: {_lines(value)}" for name, value in content.items()) + "\n}\n"
 
 
@@ -229,50 +227,36 @@ def read_record(path: Path) -> Record:
         raise InputError(f"{file}: too large to be a bench.json")
     try:
         content: Any = json.loads(file.read_bytes())
-        return _checked(parse_record(content))
-    except DecodingError as error:
-        raise InputError(f"{file}: {error}; give a bench.json that `jinabert-onnx bench --output` wrote") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{file}: not JSON ({error}); give a bench.json") from error
-
-
-def parse_record(content: Any) -> Record:
-    """A record of decoded JSON.
-
-    Raises:
-        DecodingError: it is of another form or schema.
-    """
-    schema = content.get("schema") if isinstance(content, dict) else None
-    if not isinstance(schema, int) or isinstance(schema, bool):
-        raise DecodingError("not the result of a bench, there is no schema")
-    if schema != SCHEMA:
-        raise DecodingError(f"schema {schema}, and this version of jinabert-onnx reads {SCHEMA}")
-    return decode(Record, {name: value for name, value in content.items() if name != "summary"}, "bench")
-
-
-def _checked(record: Record) -> Record:
-    """Refuse what no bench measures, of which no figure could be made."""
-    for found in record.cells:
-        sizes = {len(times) for times in found.rounds}
-        whole = len(sizes) == 1 and found.calls and sizes.pop() % len(found.calls) == 0
-        lengths = [length for call in found.calls for length in call]
-        times = [seconds for times in found.rounds for seconds in times]
-        if not whole or not lengths or not times or min(lengths) < 1 or min(times) <= 0:
-            raise DecodingError(f"the samples of {found.cell} are none")
-    threads = {found.cell.configuration.threads for found in record.cells}
-    threads |= {start.threads for start in record.cold_starts}
-    rated = all(found.rounds for found in record.ceilings)
-    if not record.cells or not rated or not threads <= {found.threads for found in record.ceilings}:
-        raise DecodingError("cells or ceilings are missing")
-    rates = [rate for found in record.ceilings for rates in found.rounds for rate in (rates.fp32, rates.int8)]
-    sizes_of_model = (record.model.sizes.hidden, record.model.sizes.layers, record.model.sizes.intermediate)
-    if min([*rates, *sizes_of_model]) <= 0 or not all(start.processes for start in record.cold_starts):
-        raise DecodingError("rates, sizes or cold starts are none")
-    for start in record.cold_starts:
-        if any(list(run) != list(start.processes[0]) or not run for run in start.processes):
-            raise DecodingError("the steps of cold starts differ")
-        if min(sum(run.values()) for run in start.processes) <= 0:
-            raise DecodingError("a cold start took no time")
-    if any(row.peak <= 0 for row in record.memory):
-        raise DecodingError("a process held no memory")
+        content.pop("summary", None)
+        if content["schema"] != SCHEMA:
+            raise ValueError(f"schema {content['schema']}, and this version of jinabert-onnx reads {SCHEMA}")
+        record: Record = decode(Record, content)
+        _require_figures(record)
+    except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise InputError(
+            f"{file}: damaged record ({first_line(error)}); give a bench.json that `jinabert-onnx bench --output` wrote"
+        ) from error
     return record
+
+
+def _require_figures(record: Record) -> None:
+    """Refuse what no bench measures, of which no figure could be made."""
+    rates = [getattr(one, kind) for found in record.ceilings for one in found.rounds for kind in ("fp32", "int8")]
+    samples = [seconds for found in record.cells for times in found.rounds for seconds in times]
+    totals = [sum(run.values()) for start in record.cold_starts for run in start.processes]
+    lengths = [length for found in record.cells for call in found.calls for length in call]
+    sizes = asdict(record.model.sizes).values()
+    if min([*rates, *samples, *totals, *lengths, *sizes, *(row.peak for row in record.memory)]) <= 0:
+        raise ValueError("a figure is not above zero")
+    passes = all(
+        found.rounds
+        and found.calls
+        and {len(times) % len(found.calls) for times in found.rounds} == {0}
+        and len(set(map(len, found.rounds))) == 1
+        for found in record.cells
+    )
+    steps = all(start.processes and len({tuple(run) for run in start.processes}) == 1 for start in record.cold_starts)
+    threads = {found.cell.configuration.threads for found in record.cells} | {one.threads for one in record.cold_starts}
+    rated = {found.threads for found in record.ceilings if found.rounds}
+    if not (record.cells and passes and steps and threads <= rated):
+        raise ValueError("samples, steps or ceilings are missing")

@@ -81,13 +81,13 @@ def require_gpu() -> None:
 
 
 def tokens_of(lengths: tuple[int, ...], vocabulary: int) -> tuple[Ids, Ids]:
-    """Seeded random ids of these lengths, padded, and their mask."""
+    """Return seeded random ids of these lengths, padded, and their mask."""
     generator = np.random.default_rng(lengths)
     return pad([generator.integers(vocabulary, size=length) for length in lengths])
 
 
 def difference(found: Any, expected: Any, mask: Ids) -> dict[str, float]:
-    """Largest difference of a token, and smallest cosine of a text's mean; padding is not looked at."""
+    """Return largest difference of a token, and smallest cosine of a text's mean; padding is not looked at."""
     visible = mask == 1
     first, second = pool(found, mask, "mean"), pool(expected, mask, "mean")
     cosines = (first * second).sum(1) / (np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1))
@@ -98,7 +98,7 @@ def difference(found: Any, expected: Any, mask: Ids) -> dict[str, float]:
 
 
 def check(sessions: dict[str, Session], checkpoint: str, vocabulary: int, cases: Any) -> dict[str, dict[str, Any]]:
-    """Every precision against the project's own encoder in float32 on the CPU, the worst of all cases."""
+    """Return every precision against the project's own encoder in float32 on the CPU, the worst of all cases."""
     encoder, _ = open_encoder(checkpoint)
     rows: dict[str, list[dict[str, float]]] = {precision: [] for precision in sessions}
     for lengths in cases:
@@ -111,7 +111,7 @@ def check(sessions: dict[str, Session], checkpoint: str, vocabulary: int, cases:
 
 
 def runs_of(sessions: dict[str, Session], peer: SdpaEncoder, ids: Ids, device: str) -> dict[str, Run]:
-    """One batch through every session and through torch, each waiting for its end."""
+    """Return one batch through every session and through torch, each waiting for its end."""
     mask = np.ones_like(ids)
     inputs = torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
 
@@ -126,7 +126,7 @@ def runs_of(sessions: dict[str, Session], peer: SdpaEncoder, ids: Ids, device: s
 
 
 def time_shape(runs: dict[str, Run], tokens: int) -> dict[str, float | None]:
-    """Median milliseconds of each; None for those that the device has no memory for."""
+    """Return the median milliseconds of each; None for those that the device has no memory for."""
     able = {name: run for name, run in runs.items() if _has_room(run)}
     repeats = 20 if tokens <= 4096 else 5
     return dict.fromkeys(runs) | interleaved(able, repeats)
@@ -194,7 +194,7 @@ def nodes_by_provider(path: Path, device: str) -> dict[str, dict[str, int]]:
 
 
 def count_nodes(events: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
-    """The same of a profile's events; a node that ran many times counts once."""
+    """Return the same of a profile's events; a node that ran many times counts once."""
     nodes = {
         (event["args"]["provider"], event["name"], event["args"]["op_name"])
         for event in events
@@ -222,7 +222,7 @@ def _profile(path: Path, device: str, prefix: Path) -> Path:
 
 
 def open_sessions(bundle: Bundle, device: str) -> dict[str, Session]:
-    """A session a precision, on the device and nowhere else."""
+    """Return a session a precision, on the device and nowhere else."""
     return {
         precision: Session(bundle.path / bundle.files_of(precision)[0], precision, device) for precision in PRECISIONS
     }

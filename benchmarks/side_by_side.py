@@ -36,7 +36,7 @@ MEMORY_SHARE = 0.9  # of the machine's, that one peer may take
 
 
 def arguments_of(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=_place)
     parser.add_argument("bundle", type=_place, help="exported from the checkpoint, fp32 and int8")

@@ -22,7 +22,7 @@ LIMIT_MILLISECONDS = 500  # for int8 of base size
 
 
 def measure(bundle: Path, precisions: list[str], threads: int, repeats: int) -> dict[str, dict[str, float]]:
-    """Median milliseconds of each step, and `total`, by precision; the processes of all take turns."""
+    """Return the median milliseconds of each step, and `total`, by precision; the processes of all take turns."""
     configurations = [Configuration(precision, "cpu", threads) for precision in precisions]
     text = TextMaker(bundle).make(TOKENS, np.random.default_rng(0))
     found = measure_cold_starts(configurations, Place(str(bundle), None), text, repeats, lambda: None)

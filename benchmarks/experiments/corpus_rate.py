@@ -19,7 +19,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cache
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -50,42 +52,25 @@ class Corpus:
     texts: tuple[str, ...]
     tokens: int
 
-    def times(self, count: int) -> Corpus:
-        """The same, so many times over."""
-        return Corpus(self.name, self.texts * count, self.tokens * count)
-
 
 @dataclass(frozen=True)
-class Spent:
-    """What commands that ran side by side took, from the start of the first to the end of the last."""
+class Setting:
+    """How commands run: so many side by side, with this Python, in one precision."""
 
-    seconds: float
-    cpu_seconds: float
-    peak_megabytes: float  # of the largest
-
-
-@dataclass(frozen=True)
-class Rate:
-    """A corpus in one precision, by one arrangement of processes."""
-
-    texts: str
     precision: str
+    python: str
     engine: str
     processes: int
-    threads: int
-    rows: int
-    tokens_a_text: float
-    seconds: float
-    start_seconds: float
-    texts_per_core_hour: float
-    tokens_per_core_hour: float
-    cpu_seconds: float
-    peak_megabytes: float
-    output_bytes_a_row: float
+    cores: int
+
+    @property
+    def threads(self) -> int:
+        """Threads of each command."""
+        return self.cores // self.processes
 
 
 def corpora(bundle: Path, tokens: int, lengths: Sequence[int]) -> list[Corpus]:
-    """Made texts of each length, then real ones."""
+    """Return made texts of each length, then real ones."""
     maker, generator = TextMaker(bundle), np.random.default_rng(0)
     found = []
     for length in lengths:
@@ -101,21 +86,62 @@ def corpora(bundle: Path, tokens: int, lengths: Sequence[int]) -> list[Corpus]:
 
 def _corpus(name: str, maker: TextMaker, texts: Sequence[str], tokens: int) -> Corpus:
     """`texts`, again and again, until there are as many tokens."""
-    counts = maker.count(texts)
-    taken: list[str] = []
-    total = 0
-    while total < tokens:
-        total += counts[len(taken) % len(texts)]
-        taken.append(texts[len(taken) % len(texts)])
+    taken, total = [], 0
+    for text, count in cycle(zip(texts, maker.count(texts), strict=True)):
+        if total >= tokens:
+            break
+        taken.append(text)
+        total += count
     return Corpus(name, tuple(taken), total)
 
 
-def spend(commands: Sequence[list[str]], log: Path) -> Spent:
-    """Run commands side by side; what they tell goes to `log`.
+def measure(bundle: Path, folder: Path, corpus: Corpus, setting: Setting) -> dict[str, str | float]:
+    """Return the rate of one corpus in one setting, the start of the commands taken off."""
+    start = start_seconds(bundle, folder, setting)
+    spent = run(bundle, folder, [corpus.texts[n :: setting.processes] for n in range(setting.processes)], setting)
+    if spent["seconds"] <= start:
+        raise SystemExit(f"error: {corpus.tokens} tokens take no longer than the start; give more --tokens")
+    hours = (spent["seconds"] - start) * setting.cores / 3600
+    return {
+        "texts": corpus.name,
+        "precision": setting.precision,
+        "engine": setting.engine,
+        "processes": setting.processes,
+        "threads": setting.threads,
+        "rows": len(corpus.texts),
+        "tokens_a_text": round(corpus.tokens / len(corpus.texts), 1),
+        "seconds": round(spent["seconds"], 2),
+        "start_seconds": round(start, 2),
+        "texts_per_core_hour": round(len(corpus.texts) / hours),
+        "tokens_per_core_hour": round(corpus.tokens / hours),
+        "cpu_seconds": round(spent["cpu_seconds"], 2),
+        "peak_megabytes": round(spent["peak_megabytes"]),
+        "output_bytes_a_row": round(_output(folder, 0).stat().st_size / len(corpus.texts[:: setting.processes])),
+    }
+
+
+@cache
+def start_seconds(bundle: Path, folder: Path, setting: Setting) -> float:
+    """Return what the commands take for a single text each: the quicker of two times."""
+    return min(run(bundle, folder, [["One text."]] * setting.processes, setting)["seconds"] for _ in range(2))
+
+
+def run(bundle: Path, folder: Path, shares: Sequence[Sequence[str]], setting: Setting) -> dict[str, float]:
+    """Embed each share by a command of its own, side by side: seconds, seconds of CPU, and the largest one's memory.
 
     Raises:
         SystemExit: one failed; says what it told.
     """
+    commands, log = [], folder / "log"
+    for number, texts in enumerate(shares):
+        source = folder / f"texts-{number}.parquet"
+        pq.write_table(pa.table({"text": list(texts)}), source)
+        command = [setting.python, "-m", "jinabert_onnx", "embed", str(bundle), "--input", str(source)]
+        command += ["--output", str(_output(folder, number)), "--precision", setting.precision]
+        command += ["--shard-rows", str(-(-len(texts) // SHARDS))]
+        # Ray chooses threads by the cluster.
+        command += ["--engine", "ray"] if setting.engine == "ray" else ["--threads", str(setting.threads)]
+        commands.append(command)
     started = time.perf_counter()
     to_log = [(os.POSIX_SPAWN_OPEN, 2, log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)]
     running = {os.posix_spawn(command[0], command, os.environ, file_actions=to_log) for command in commands}
@@ -127,69 +153,20 @@ def spend(commands: Sequence[list[str]], log: Path) -> Spent:
         running.discard(process)
         cpu_seconds += usage.ru_utime + usage.ru_stime
         peak = max(peak, usage.ru_maxrss)
-    return Spent(time.perf_counter() - started, cpu_seconds, peak / 1024)
+    return {"seconds": time.perf_counter() - started, "cpu_seconds": cpu_seconds, "peak_megabytes": peak / 1024}
 
 
-class Bench:
-    """Runs commands on one bundle in one folder, and remembers how long each arrangement takes to start."""
-
-    def __init__(self, bundle: Path, folder: Path, cores: int) -> None:
-        self._bundle, self._folder, self._cores = bundle, folder, cores
-        self._starts: dict[tuple[str, str, int], float] = {}
-
-    def measure(self, corpus: Corpus, precision: str, python: str, engine: str, processes: int) -> Rate:
-        """The rate at which `processes` commands, together with a thread a core, embed `corpus`."""
-        threads = self._cores if engine == "ray" else self._cores // processes
-        if (precision, engine, processes) not in self._starts:
-            one = [corpus.texts[:1]] * processes
-            starts = [self._run(one, precision, python, engine, threads).seconds for _ in range(2)]
-            self._starts[precision, engine, processes] = min(starts)
-        start = self._starts[precision, engine, processes]
-        spent = self._run([corpus.texts[n::processes] for n in range(processes)], precision, python, engine, threads)
-        if spent.seconds <= start:
-            raise SystemExit(f"error: {corpus.tokens} tokens take no longer than the start; give more --tokens")
-        hours = (spent.seconds - start) * self._cores / 3600
-        return Rate(
-            texts=corpus.name,
-            precision=precision,
-            engine=engine,
-            processes=processes,
-            threads=threads,
-            rows=len(corpus.texts),
-            tokens_a_text=round(corpus.tokens / len(corpus.texts), 1),
-            seconds=round(spent.seconds, 2),
-            start_seconds=round(start, 2),
-            texts_per_core_hour=round(len(corpus.texts) / hours),
-            tokens_per_core_hour=round(corpus.tokens / hours),
-            cpu_seconds=round(spent.cpu_seconds, 2),
-            peak_megabytes=round(spent.peak_megabytes),
-            output_bytes_a_row=round(self._output(0).stat().st_size / len(corpus.texts[::processes])),
-        )
-
-    def _run(self, shares: Sequence[Sequence[str]], precision: str, python: str, engine: str, threads: int) -> Spent:
-        commands = []
-        for number, texts in enumerate(shares):
-            source = self._folder / f"texts-{number}.parquet"
-            pq.write_table(pa.table({"text": list(texts)}), source)
-            rows = -(-len(texts) // SHARDS)
-            command = [python, "-m", "jinabert_onnx", "embed", str(self._bundle), "--input", str(source)]
-            command += ["--output", str(self._output(number)), "--precision", precision, "--shard-rows", str(rows)]
-            # Ray chooses threads by the cluster.
-            command += ["--engine", "ray"] if engine == "ray" else ["--threads", str(threads)]
-            commands.append(command)
-        return spend(commands, self._folder / "log")
-
-    def _output(self, number: int) -> Path:
-        return self._folder / f"vectors-{number}.parquet"
+def _output(folder: Path, number: int) -> Path:
+    return folder / f"vectors-{number}.parquet"
 
 
-def told(rate: Rate) -> str:
-    """A line of the table."""
-    how = "ray" if rate.engine == "ray" else f"{rate.processes} x {rate.threads}"
-    cells = (rate.texts_per_core_hour, rate.tokens_per_core_hour, rate.start_seconds, rate.peak_megabytes)
-    return LINE.format(
-        rate.texts, rate.tokens_a_text, rate.precision, how, *(f"{cell:,}" for cell in cells), rate.output_bytes_a_row
-    )
+def told(rate: dict[str, str | float]) -> str:
+    """Return a line of the table."""
+    how = "ray" if rate["engine"] == "ray" else f"{rate['processes']} x {rate['threads']}"
+    cells = [
+        f"{rate[name]:,}" for name in ("texts_per_core_hour", "tokens_per_core_hour", "start_seconds", "peak_megabytes")
+    ]
+    return LINE.format(rate["texts"], rate["tokens_a_text"], rate["precision"], how, *cells, rate["output_bytes_a_row"])
 
 
 def main() -> None:
@@ -204,20 +181,20 @@ def main() -> None:
     parser.add_argument("--ray", metavar="PYTHON", help="also through Ray, with this Python")
     arguments = parser.parse_args()
     cores = available_threads().threads
+    made = corpora(arguments.bundle, arguments.tokens, arguments.lengths)
+    runs = [(corpus, sys.executable, "local", n) for corpus in made for n in sorted({1, cores})]
+    if arguments.ray:
+        real = made[-1]
+        runs.append((Corpus(real.name, real.texts * RAY_TIMES, real.tokens * RAY_TIMES), arguments.ray, "ray", 1))
     print(LINE.format(*COLUMNS), file=sys.stderr)
     rates = []
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(arguments.bundle, Path(folder), cores)
-        made = corpora(arguments.bundle, arguments.tokens, arguments.lengths)
-        runs = [(corpus, sys.executable, "local", n) for corpus in made for n in sorted({1, cores})]
-        if arguments.ray:
-            runs.append((made[-1].times(RAY_TIMES), arguments.ray, "ray", 1))
         for corpus, python, engine, processes in runs:
             for precision in arguments.precision:
-                rates.append(bench.measure(corpus, precision, python, engine, processes))
+                setting = Setting(precision, python, engine, processes, cores)
+                rates.append(measure(arguments.bundle, Path(folder), corpus, setting))
                 print(told(rates[-1]), file=sys.stderr)
-    results = {"cores": cores, "tokens": arguments.tokens, "rates": [asdict(rate) for rate in rates]}
-    print(result_line("corpus_rate", results))
+    print(result_line("corpus_rate", {"cores": cores, "tokens": arguments.tokens, "rates": rates}))
 
 
 if __name__ == "__main__":

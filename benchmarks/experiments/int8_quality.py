@@ -67,7 +67,7 @@ Figures = dict[str, float]
 
 
 def read_groups(bundle: Bundle, most: int) -> dict[str, list[Ids]]:
-    """Token ids of the held-out texts by length, at most `most` of each, evenly from all."""
+    """Return token ids of the held-out texts by length, at most `most` of each, evenly from all."""
     tokenizer = Tokenizer(bundle.path / TOKENIZER)
 
     def ids_of(texts: Sequence[str]) -> list[Ids]:
@@ -130,13 +130,13 @@ FORMS: Mapping[str, Callable[[Path, Path], None]] = {
 
 
 def embed(run: Run, texts: Sequence[Ids], mode: str) -> Vectors:
-    """Pooled vectors (texts, hidden) of texts that run together."""
+    """Return pooled vectors (texts, hidden) of texts that run together."""
     input_ids, attention_mask = pad(texts)
     return pooling.pool(run(input_ids, attention_mask), attention_mask, mode)
 
 
 def alone(run: Run, texts: Sequence[Ids], mode: str) -> Vectors:
-    """The same, one text at a time."""
+    """Return the same, one text at a time."""
     return np.concatenate([embed(run, [text], mode) for text in texts])
 
 

@@ -49,13 +49,13 @@ class Connection:
 
 
 def requests_of(bodies: list[bytes], host: str) -> list[bytes]:
-    """The bytes of each request."""
+    """Return the bytes of each request."""
     head = f"POST /v1/embeddings HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: "
     return [head.encode() + str(len(body)).encode() + b"\r\n\r\n" + body for body in bodies]
 
 
 async def ask_and_note(connection: Connection, request: bytes, tally: Tally) -> bool:
-    """One request; whether the connection can be used again."""
+    """Send one request; return whether the connection can be used again."""
     start = time.perf_counter()
     try:
         status = await connection.ask(request)

@@ -34,13 +34,13 @@ MIN_COSINE = {"median": 0.9999999, "smallest": 0.9995}
 
 
 def embed(bundle: Path, precision: str) -> Vectors:
-    """The vectors of the bundle's probe texts, (texts, hidden), on the processor that runs this."""
+    """Return the vectors of the bundle's probe texts, (texts, hidden), on the processor that runs this."""
     model = Embedder.load(bundle, precision=precision, provider="cpu", threads=1)
     return model.encode(read_probes(open_bundle(bundle)).texts)
 
 
 def embed_on(processor: str | None, bundle: Path, precision: str) -> Vectors:
-    """The same in a process of its own: under qemu with the named processor, or natively."""
+    """Return the same in a process of its own: under qemu with the named processor, or natively."""
     emulator = [] if processor is None else [QEMU, "-cpu", processor]
     command = [*emulator, sys.executable, __file__, str(bundle), "--precision", precision, "--vectors"]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
@@ -51,7 +51,7 @@ def embed_on(processor: str | None, bundle: Path, precision: str) -> Vectors:
 
 
 def agreement(one: Vectors, other: Vectors) -> dict[str, float]:
-    """Cosine of the median and of the worst text, and the largest difference of a value."""
+    """Return the cosine of the median and of the worst text, and the largest difference of a value."""
     texts = [compare(*rows) for rows in zip(one[:, None], other[:, None], strict=True)]
     cosines = [text.min_cosine for text in texts]
     return {

@@ -67,7 +67,7 @@ class Server:
             time.sleep(0.05)
 
     def get(self, path: str) -> tuple[int, str]:
-        """Status and body."""
+        """Return status and body."""
         try:
             with urllib.request.urlopen(f"http://{self.host}:{self.port}{path}", timeout=60) as answer:
                 return answer.status, answer.read().decode()
@@ -75,13 +75,13 @@ class Server:
             return error.code, ""
 
     def gauge(self, name: str) -> float:
-        """A number of /metrics."""
+        """Return a number of /metrics."""
         found = re.search(rf"^{name} (\S+)$", self.get("/metrics")[1], re.MULTILINE)
         assert found is not None
         return float(found[1])
 
     def megabytes(self, kind: str = "Rss") -> float:
-        """Resident memory, or its share of pages that processes have together ("Pss")."""
+        """Return resident memory, or its share of pages that processes have together ("Pss")."""
         lines = Path(f"/proc/{self._process.pid}/smaps_rollup").read_text().splitlines()
         return round(next(int(line.split()[1]) for line in lines if line.startswith(f"{kind}:")) * 1024 / 1e6, 1)
 
@@ -105,7 +105,7 @@ class Server:
 
 @contextmanager
 def serving(arguments: list[str]) -> Iterator[Server]:
-    """A server while the block lasts."""
+    """Yield a server while the block lasts."""
     server = Server(arguments)
     try:
         yield server
@@ -115,7 +115,7 @@ def serving(arguments: list[str]) -> Iterator[Server]:
 
 
 def offline_rate(model: Embedder, texts: list[str], batch: int, seconds: float) -> float:
-    """Texts a second of `encode` with so many texts a call."""
+    """Measure texts a second of `encode` with so many texts a call."""
     start, done = time.perf_counter(), 0
     while time.perf_counter() - start < seconds:
         first = done % len(texts)
@@ -124,14 +124,14 @@ def offline_rate(model: Embedder, texts: list[str], batch: int, seconds: float) 
 
 
 def result_of(process: subprocess.Popen[bytes]) -> dict[str, Any]:
-    """What a client printed."""
+    """Return what a client printed."""
     output, _ = process.communicate()
     answer: dict[str, Any] = json.loads(output)
     return answer
 
 
 def measure(model: Embedder, server: Server, tokens: int, seconds: float, rounds: int) -> dict[str, Any]:
-    """Texts a second in each way, medians of the rounds, and latencies of the last."""
+    """Measure texts a second in each way, medians of the rounds, and latencies of the last."""
     texts = texts_of(model, tokens)
     bodies = b"".join(json.dumps({"input": text}).encode() + b"\n" for text in texts)
     rates: dict[str, list[float]] = {kind: [] for kind in KINDS}

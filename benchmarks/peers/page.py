@@ -19,7 +19,7 @@ which hold every single pass; do not edit it.
 
 {machine}
 
-![Time as a multiple of ours in fp32, time by length, memory]({picture})
+![Time as a multiple of ours in fp32]({picture})
 
 """
 _METHOD = """## How to read it
@@ -56,7 +56,7 @@ stays.
 
 
 def render(records: Mapping[str, Mapping[str, Any]], sheet: Sheet, picture: str) -> str:
-    """The whole page, of the sheet of all records; these by their file's name."""
+    """Return the whole page, of the sheet of all records; these by their file's name."""
     record = next(iter(records.values()))
     sources = " and ".join(f"[{name}]({name})" for name in records)
     limits = record["results"]["limits"]

@@ -23,7 +23,7 @@ def make(checkpoint: str, output: Path) -> None:
 
 
 def load(path: Path, threads: int) -> tuple[Run, About]:
-    """The file in onnxruntime as it comes: every option at its default but the threads."""
+    """Open the file in onnxruntime as it comes: every option at its default but the threads."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -26,7 +26,7 @@ COMPILED_FOR = ((1, 12), (3, 20))  # batch, tokens: torch compiles a batch of on
 
 
 def load(checkpoint: str, threads: int, mode: str, dtype: str, cache: str) -> tuple[Run, About]:
-    """The encoder of `checkpoint` on `threads` threads."""
+    """Load the encoder of `checkpoint` on `threads` threads."""
     torch.set_num_threads(threads)
     encoder: Any = PlainEncoder(*open_encoder(checkpoint)).eval().to(getattr(torch, dtype))
     if mode == "compiled":

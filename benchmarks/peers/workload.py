@@ -49,11 +49,11 @@ class Shape:
     texts: bool = False  # asked of those that take texts, too
 
     def takes(self, takes: Takes) -> bool:
-        """Whether this is asked of those that take `takes`."""
+        """Return whether this is asked of those that take `takes`."""
         return takes == "ids" or self.texts
 
     def form(self, wanted: Form) -> Form:
-        """How its texts are batched for a peer that batches mixed ones as `wanted`."""
+        """Return how its texts are batched for a peer that batches mixed ones as `wanted`."""
         return wanted if len(set(self.lengths)) > 1 else PADDED
 
 
@@ -84,7 +84,7 @@ QUICK_SHAPES = (
 
 
 def input_file(work: Path, shape: Shape, form: Form, takes: Takes = "ids") -> Path:
-    """Where the batches of a shape lie."""
+    """Return where the batches of a shape lie."""
     return work / "inputs" / f"{shape.name}-{form}.{'npz' if takes == 'ids' else 'json'}"
 
 

@@ -30,7 +30,7 @@ class Place:
 
 
 def run_child(script: Path, place: Place, configuration: Configuration, text: str) -> Mapping[str, Any]:
-    """What the script, one of the two of this package, answers for one text.
+    """Return what the script, one of the two of this package, answers for one text.
 
     Raises:
         RunError: it failed, or the system ended it.

@@ -38,7 +38,7 @@ def measure_cold_starts(
 
 
 def start_once(configuration: Configuration, place: Place, text: str) -> dict[str, float]:
-    """Seconds of each step of one fresh process, from the moment before it was started."""
+    """Return seconds of each step of one fresh process, from the moment before it was started."""
     start = time.monotonic()
     answer = run_child(FIRST_VECTOR, place, configuration, text)
     if not all(math.isfinite(value) for value in answer["vector"]):

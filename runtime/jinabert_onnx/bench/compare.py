@@ -61,7 +61,7 @@ class Comparison:
     caveats: tuple[str, ...]
 
     def slower_than(self, slowdown: float) -> tuple[Difference, ...]:
-        """What is surely slower by more than `slowdown`, a share such as 0.1, and slower by more than noise."""
+        """Return what is surely slower by more than `slowdown`, a share such as 0.1, and slower by more than noise."""
         return tuple(
             item
             for item in self.differences
@@ -80,7 +80,7 @@ class _Samples:
 
 
 def compare(before: Record, after: Record) -> Comparison:
-    """What changed from one run to a later one.
+    """Return what changed from one run to a later one.
 
     Raises:
         InputError: they have nothing in common.

@@ -13,7 +13,7 @@ from .record import Memory
 def measure_memory(
     configuration: Configuration, place: Place, text: str, length: int, model: MemoryModel
 ) -> Memory | Skipped:
-    """What a process holds that embeds `text`, of `length` tokens, alone; or why that is not known."""
+    """Return what a process holds that embeds `text`, of `length` tokens, alone; or why that is not known."""
     what = f"{configuration}: memory of {length} tokens"
     try:
         answer = run_child(PEAK_MEMORY, place, configuration, text)

@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def peak_memory() -> int | None:
-    """The most bytes that this process ever held; None where the system does not tell."""
+    """Return the most bytes that this process ever held; None where the system does not tell."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))

@@ -49,12 +49,12 @@ class CeilingRates:
 
     @property
     def best(self) -> Rates:
-        """The machine's ceiling."""
+        """Return the machine's ceiling."""
         return Rates(max(rates.fp32 for rates in self.rounds), max(rates.int8 for rates in self.rounds))
 
     @property
     def typical(self) -> Rates:
-        """What the machine did while the cells ran: medians."""
+        """Return what the machine did while the cells ran: medians."""
         rounds = self.rounds[1:] or self.rounds
         fp32, int8 = ([[getattr(rates, kind)] for rates in rounds] for kind in ("fp32", "int8"))
         return Rates(statistics.estimate(fp32).value, statistics.estimate(int8).value)
@@ -81,24 +81,24 @@ class CellTimes:
 
     @property
     def texts(self) -> int:
-        """Texts of one pass."""
+        """Return texts of one pass."""
         return sum(map(len, self.calls))
 
     @property
     def tokens(self) -> int:
-        """Tokens of one pass, special ones included, none of padding."""
+        """Return tokens of one pass, special ones included, none of padding."""
         return sum(map(sum, self.calls))
 
     @property
     def passes(self) -> tuple[tuple[float, ...], ...]:
-        """Seconds of each whole pass, by round."""
+        """Return seconds of each whole pass, by round."""
         size = len(self.calls)
         return tuple(
             tuple(sum(times[start : start + size]) for start in range(0, len(times), size)) for times in self.rounds
         )
 
     def latency(self, percent: int) -> Estimate | None:
-        """Seconds of a call, one of `PERCENTILES`; None where the samples cannot support the percentile."""
+        """Return seconds of a call, one of `PERCENTILES`; None where the samples cannot support the percentile."""
         return self._latencies[percent]
 
     @cached_property
@@ -113,17 +113,17 @@ class CellTimes:
 
     @cached_property
     def pass_time(self) -> Estimate:
-        """Seconds of a whole pass, median."""
+        """Return seconds of a whole pass, median."""
         return statistics.estimate(self.passes)
 
     def share_of(self, sizes: Sizes, rates: Rates) -> float | None:
-        """The least time of a pass's products at these rates, as a share of what it took; None on a GPU."""
+        """Return the least time of a pass's products at these rates, as a share of what it took; None on a GPU."""
         if self.cell.configuration.provider != "cpu":
             return None
         return self.least_seconds(sizes, rates) / self.pass_time.value
 
     def least_seconds(self, sizes: Sizes, rates: Rates) -> float:
-        """What the products of a pass take at these rates."""
+        """Return what the products of a pass take at these rates."""
         return rates.seconds(sizes, [n for call in self.calls for n in call], self.cell.configuration.precision)
 
 
@@ -139,13 +139,13 @@ class ColdStart:
 
     @property
     def steps(self) -> dict[str, float]:
-        """Median seconds of each step, in order."""
+        """Return the median seconds of each step, in order."""
         names = self.processes[0]
         return {name: statistics.estimate([[run[name]] for run in self.processes]).value for name in names}
 
     @property
     def total(self) -> Estimate:
-        """Seconds from the start of a process to its first vector."""
+        """Return seconds from the start of a process to its first vector."""
         return statistics.estimate([[sum(run.values())] for run in self.processes])
 
 
@@ -188,11 +188,11 @@ class Record:
     schema: int = SCHEMA
 
     def rates(self, threads: int) -> Rates:
-        """The ceiling of so many threads."""
+        """Return the ceiling of so many threads."""
         return self._ceiling(threads).best
 
     def typical_rates(self, threads: int) -> Rates:
-        """What the machine did with so many threads during this run."""
+        """Return what the machine did with so many threads during this run."""
         return self._ceiling(threads).typical
 
     def _ceiling(self, threads: int) -> CeilingRates:

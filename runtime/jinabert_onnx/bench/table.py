@@ -15,7 +15,7 @@ _WIDTHS = (16, 10, 18, 10, 10, 10, 10)
 
 
 def lines_of(record: Record) -> Iterator[str]:
-    """The lines of the whole table."""
+    """Yield the lines of the whole table."""
     yield from headline(record)
     for configuration, found in groupby(record.cells, key=lambda cell: cell.cell.configuration):
         yield ""
@@ -26,7 +26,7 @@ def lines_of(record: Record) -> Iterator[str]:
 
 
 def headline(record: Record) -> Iterator[str]:
-    """What ran, and on what."""
+    """Yield what ran, and on what."""
     model, machine = record.model, record.machine
     yield (
         f"{model.name}: {model.variant} JinaBERT, {model.sizes.layers} layers, {model.sizes.hidden} channels, "

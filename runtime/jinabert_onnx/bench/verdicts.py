@@ -12,7 +12,7 @@ _ORDER = (SLOWER, MORE, FASTER, LESS, UNCLEAR, SAME)
 
 
 def lines_of(found: Comparison) -> Iterator[str]:
-    """The lines of the whole table."""
+    """Yield the lines of the whole table."""
     width = max(len(item.name) for item in found.differences) + 2
     yield f"{'':<{width}}{'before':>11}{'after':>11}{'change':>10}  {'surely between':<22}verdict"
     for item in found.differences:

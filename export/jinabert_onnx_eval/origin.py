@@ -10,7 +10,7 @@ from jinabert_onnx_export.verify.vector_space import weights_sha256
 
 
 def open_origin(bundle: Bundle, source: str) -> tuple[Checkpoint, JinaBertEncoder]:
-    """The checkpoint at `source` (directory or hub id) and its encoder, float32.
+    """Return the checkpoint at `source` (directory or hub id) and its encoder, float32.
 
     Raises:
         VerificationError: its weights are not those of the bundle.

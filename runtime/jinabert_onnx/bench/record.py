@@ -17,7 +17,7 @@ from jinabert_onnx.errors import InputError, first_line
 from . import statistics
 from .codec import decode
 from .machine import Machine
-from .plan import Cell, Skipped, Wanted
+from .plan import Cell, Configuration, Skipped, Wanted
 from .roofline import Rates, Sizes
 from .statistics import Estimate
 
@@ -128,12 +128,23 @@ class CellTimes:
 
 
 @dataclass(frozen=True)
-class ColdStart:
-    """Fresh processes that load one precision and embed one short text: seconds of each step, by process."""
+class _InProcesses:
+    """What fresh processes with one configuration gave."""
 
     precision: str
     provider: str
     threads: int
+
+    @property
+    def configuration(self) -> Configuration:
+        """Return what the processes loaded."""
+        return Configuration(self.precision, self.provider, self.threads)
+
+
+@dataclass(frozen=True)
+class ColdStart(_InProcesses):
+    """Fresh processes that load one precision and embed one short text: seconds of each step, by process."""
+
     tokens: int
     processes: tuple[Mapping[str, float], ...]
 
@@ -150,7 +161,7 @@ class ColdStart:
 
 
 @dataclass(frozen=True)
-class Memory:
+class Memory(_InProcesses):
     """One fresh process that loads a model and embeds one text of `length` tokens; bytes.
 
     Attributes:
@@ -160,9 +171,6 @@ class Memory:
         modelled: the peak that `max_memory` would plan with.
     """
 
-    precision: str
-    provider: str
-    threads: int
     length: int
     loaded: int | None
     peak: int

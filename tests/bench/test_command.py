@@ -149,5 +149,11 @@ def test_documented_commands_are_understood():
         assert (found.action == "compare") or found.quick + (found.output is not None) == 1
 
 
+def test_the_word_run_may_be_left_out():
+    words = ["bundle", "--quick", "--length", "8"]
+    parser = _parser(_commands())
+    assert _parse(parser, ["bench", *words]) == _parse(parser, ["bench", "run", *words])
+
+
 def test_the_command_offers_the_workloads_that_there_are():
     assert tuple(WORKLOADS) == bench._WORKLOADS

@@ -17,14 +17,14 @@ from .worker import About, Encode, Run, Vectors, serve, serve_texts
 
 
 def load(path: Path, precision: str, threads: int) -> tuple[Run, About]:
-    """The session of one precision on the CPU."""
+    """Open the session of one precision on the CPU."""
     bundle = open_bundle(path)
     session = Session(bundle.path / bundle.files_of(precision)[0], precision, "cpu", threads)
     return session.run, _versions()
 
 
 def load_embedder(path: Path, precision: str, threads: int) -> tuple[Encode, About]:
-    """The same as users call it."""
+    """Return the same as users call it."""
     model = Embedder.load(path, precision=precision, provider="cpu", threads=threads)
 
     def encode(texts: list[str]) -> Vectors:

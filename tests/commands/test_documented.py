@@ -26,22 +26,14 @@ SMALL = {  # what documented commands name, and what stands for it here
     "build/base-bundle": "build/bundles/tiny-de-en",
 }
 SHORT = {  # makes a run short, changes nothing else
-    "batching.py": "--repeats 1",
-    "cold_start.py": "--repeats 1",
-    "corpus_rate.py": "--tokens 60000 --precision int8 --lengths 128",
-    "idle.py": "--calls 3",
-    "import_time.py": "--repeats 1",
-    "int8_quality.py": "--most 12",
-    "lambda_cold_start.py": "--repeats 1",
-    "memory.py": "--lengths 16 512",
-    "memory_model.py": "--precision int8",
+    "experiments/cold_start.py": "--repeats 1",
+    "experiments/corpus_rate.py": "--tokens 60000 --precision int8 --lengths 128",
+    "experiments/int8_quality.py": "--most 12",
+    "experiments/memory_model.py": "--precision int8",
     "on_cuda.py": "--rehearse --lengths 16 --batches 1",
-    "serve_load.py": "--seconds 1 --rounds 1",
-    "serve_processes.py": "--seconds 1 --rounds 1",
-    "session_options.py": "--precision int8",
-    "soak.py": "--minutes 0.05",
+    "experiments/serve_load.py": "--seconds 1 --rounds 1",
 }
-NEEDS = {"saturation.py": "qemu-x86_64", "aarch64.py": "qemu-aarch64"}  # programs that no package index has
+NEEDS = {"experiments/saturation.py": "qemu-x86_64"}  # programs that no package index has
 SHORT_BENCH = "--seconds 1 --rounds 2 --length 16 --batch-size 1 --precision int8"
 ELSEWHERE = ("side_by_side.py", "page.py", "make_checkpoint.py")  # tests/peers and tests/export run them
 
@@ -49,7 +41,7 @@ ELSEWHERE = ("side_by_side.py", "page.py", "make_checkpoint.py")  # tests/peers 
 def documented() -> dict[str, str]:
     """The list's command of each script, by the script's name, without what makes environments and bundles."""
     lines = re.findall(r"^    \.venv/bin/python benchmarks/(.*?)(?:\s+#.*)?$", LIST.read_text("utf-8"), re.MULTILINE)
-    return {Path(line.split()[0]).name: line for line in lines}
+    return {line.split()[0]: line for line in lines}
 
 
 def runnable() -> list[str]:
@@ -97,12 +89,16 @@ def run(name: str, arguments: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_benchmark_is_documented():
-    scripts = {path.name for path in BENCHMARKS.glob("*.py") if "argparse" in path.read_text("utf-8")}
+    scripts = {
+        str(path.relative_to(BENCHMARKS))
+        for path in (*BENCHMARKS.glob("*.py"), *BENCHMARKS.glob("experiments/*.py"))
+        if "argparse" in path.read_text("utf-8")
+    }
     assert scripts == set(documented())
 
 
 def test_every_script_that_a_page_names_is_documented():
-    named = {name for page in PAGES for name in re.findall(r"`benchmarks/(\w+\.py)", page.read_text("utf-8"))}
+    named = {name for page in PAGES for name in re.findall(r"`benchmarks/([\w/]+\.py)", page.read_text("utf-8"))}
     assert named
     assert named <= set(documented())
 
@@ -110,15 +106,10 @@ def test_every_script_that_a_page_names_is_documented():
 @pytest.mark.parametrize("name", runnable())
 def test_documented_benchmark_runs(name: str, tmp_path: Path):
     arguments = arguments_of(name, tmp_path)
-    if name == "lambda_cold_start.py":
-        package = tmp_path / "function.zip"
-        command = [sys.executable, "-m", "jinabert_onnx", "lambda-zip", SMALL["build/base-bundle"], str(package)]
-        subprocess.run(command, check=True, cwd=ROOT, capture_output=True, timeout=300)
-        arguments = [str(package) if word == "function.zip" else word for word in arguments]
     done = run(name, arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     last = json.loads(done.stdout.splitlines()[-1])
-    assert last["benchmark"] == name.removesuffix(".py")
+    assert last["benchmark"] == Path(name).stem
     assert last["results"]
 
 

@@ -224,7 +224,7 @@ def test_the_task_in_the_guide_runs(capsys, tmp_path):
 
 def test_help_loads_neither_mteb_nor_torch():
     code = (
-        "import sys; from jinabert_onnx_eval import mteb_command; "
+        "import sys; from jinabert_onnx_eval.commands import mteb; "
         "print(sorted({'mteb', 'torch', 'datasets'} & set(sys.modules)))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

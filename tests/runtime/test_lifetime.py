@@ -246,7 +246,7 @@ def test_idle_threads_soon_sleep(trained: Path) -> None:
 
     spinning = session.get_session_options().get_session_config_entry("session.intra_op.spin_duration_us")
 
-    assert int(spinning) <= 100  # benchmarks/idle.py measures what a call leaves behind
+    assert int(spinning) <= 100
 
 
 CALLS = """

@@ -6,19 +6,16 @@ Importing this module loads neither torch nor mteb, so that help is quick.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jinabert_onnx import Embedder
-from jinabert_onnx.bench.machine import describe, versions
+from jinabert_onnx.bench.machine import versions
 from jinabert_onnx.cli.command import add_model_argument, add_runtime_options, load_embedder
 from jinabert_onnx.errors import JinaBertError, MissingDependencyError
 from jinabert_onnx.text.inputs import require_range
@@ -27,7 +24,7 @@ from jinabert_onnx_eval.mteb import report
 from jinabert_onnx_eval.mteb.card import MEASURES, MODEL, CardRow, read_card
 from jinabert_onnx_eval.mteb.compare import Pin, Result, compare
 
-from .options import say, show, write_whole
+from .options import say, show, write_report, write_whole
 
 if TYPE_CHECKING:
     from jinabert_onnx_eval.mteb.run import Failure
@@ -161,20 +158,17 @@ def _report(
     manifest = model.bundle.manifest
     of_card_model = manifest.verification.get("published_checkpoint") == MODEL  # found by its vectors, not its name
     show(report.lines_of(comparisons, elsewhere, of_card_model))
-    content = {
-        "report": "mteb",
-        "model": manifest.source or model.bundle.path.name,
+    name = manifest.source or model.bundle.path.name
+    figures = {
         "fingerprint": str(model.fingerprint),
         "max_length": model.max_seq_length,
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": asdict(describe()),
         "versions": {**versions(), "mteb": version("mteb")},
         "of_card_model": of_card_model,
         **report.data_of(comparisons, elsewhere),
     }
     stem = f"report-{str(model.fingerprint).replace(':', '-')}"
-    title = f"{content['model']}, {model.precision}, against the card"
-    write_whole(folder / f"{stem}.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    title = f"{name}, {model.precision}, against the card"
+    write_report(folder / f"{stem}.json", "mteb", name, figures)
     write_whole(folder / f"{stem}.csv", report.csv_of(comparisons))
     write_whole(folder / f"{stem}.md", report.markdown_of(title, comparisons, elsewhere, of_card_model))
     say(f"written to {folder / stem}.json, .csv and .md")

@@ -43,15 +43,15 @@ class Subject:
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest text that the model takes."""
+        """Return tokens of the longest text that the model takes."""
         return self.bundle.manifest.model.max_tokens
 
     def memory(self, precision: str) -> MemoryModel:
-        """What a process with this precision is expected to hold."""
+        """Return what a process with this precision is expected to hold."""
         return memory_model(self.bundle.manifest, precision)
 
     def start_seconds(self, configuration: Configuration) -> float:
-        """What a process that loads this model is expected to take."""
+        """Return what a process that loads this model is expected to take."""
         files = self.bundle.files_of(configuration.precision)
         return _START_SECONDS + sum(self.bundle.manifest.files[name].bytes for name in files) / _LOADED_A_SECOND
 
@@ -124,7 +124,7 @@ def _sensible(held: Sequence[str], provider: str, available: list[str]) -> list[
 
 
 def load(place: Place, configuration: Configuration) -> Embedder:
-    """The model to time.
+    """Return the model to time.
 
     Raises:
         What `Embedder.load` raises.
@@ -140,7 +140,7 @@ def load(place: Place, configuration: Configuration) -> Embedder:
 
 
 def describe_model(bundle: Bundle) -> Model:
-    """What a record says of the model."""
+    """Return what a record says of the model."""
     manifest, model = bundle.manifest, bundle.manifest.model
     return Model(
         name=manifest.source or bundle.path.name,

@@ -15,7 +15,7 @@ from jinabert_onnx.errors import MemoryLimitError
 from .memory_model import in_megabytes
 
 # Rows times longest row of one batch. On a CPU small batches are fastest, because their activations stay in
-# the cache (benchmarks/batching.py); a GPU needs large ones to be busy (not measured yet).
+# the cache (benchmarks/README.md); a GPU needs large ones to be busy (not measured yet).
 TOKEN_BUDGETS = {"cpu": 512, "cuda": 16384}
 
 

@@ -30,8 +30,7 @@ _OUTPUT = "last_hidden_state"
 _FATAL = 4  # the severity below which a run logs nothing: its message is in the error that it raises
 
 # Padded tokens that run at a time, in one batch or several, after which memory is released. That adds 0.1 s to the next
-# such batch: 5 % of one of 2048 tokens, for 120 MB (benchmarks/memory.py, base size); next to nothing of one of 8192,
-# for 450 MB.
+# such batch: 5 % of one of 2048 tokens, for 120 MB (base size); next to nothing of one of 8192, for 450 MB.
 LARGE_BATCH = 4096
 
 

@@ -114,7 +114,7 @@ def _session_options(onnxruntime: Any, threads: int) -> Any:
 
 
 def _optimization(onnxruntime: Any, provider: str, precision: str) -> tuple[Any, list[str]]:
-    """Return the level of onnxruntime's graph optimisation and the passes to disable (benchmarks/session_options.py).
+    """Return the level of onnxruntime's graph optimisation and the passes to disable (benchmarks/README.md).
 
     The CPU's fp32 and int8 graphs were optimised at export: doing it again costs most of the time of loading and
     gains nothing. The fp16 graph is made for GPUs; on a CPU it is run as plain BERT graphs are.

@@ -1,7 +1,7 @@
 """A client that loads a server, in a process of its own, started by serve_load.py.
 
-    python benchmarks/load_client.py HOST PORT closed CLIENTS SECONDS < bodies.jsonl
-    python benchmarks/load_client.py HOST PORT open RATE SECONDS < bodies.jsonl
+    python benchmarks/experiments/load_client.py HOST PORT closed CLIENTS SECONDS < bodies.jsonl
+    python benchmarks/experiments/load_client.py HOST PORT open RATE SECONDS < bodies.jsonl
 
 closed: each of CLIENTS connections sends the next request when it has its answer. open: RATE requests a second are sent
 whatever becomes of the earlier ones, each on a connection that is free, or a new one. Raw HTTP/1.1 on asyncio, so that
@@ -49,13 +49,13 @@ class Connection:
 
 
 def requests_of(bodies: list[bytes], host: str) -> list[bytes]:
-    """The bytes of each request."""
+    """Return the bytes of each request."""
     head = f"POST /v1/embeddings HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: "
     return [head.encode() + str(len(body)).encode() + b"\r\n\r\n" + body for body in bodies]
 
 
 async def ask_and_note(connection: Connection, request: bytes, tally: Tally) -> bool:
-    """One request; whether the connection can be used again."""
+    """Send one request; return whether the connection can be used again."""
     start = time.perf_counter()
     try:
         status = await connection.ask(request)

@@ -1,6 +1,6 @@
 """Cold start: process start to the first vector of a 16-token text, in fresh processes with the files cached.
 
-    python benchmarks/cold_start.py BUNDLE [--precision int8] [--repeats 15]
+    python benchmarks/experiments/cold_start.py BUNDLE [--precision int8] [--repeats 15]
 
 The first process of each precision hashes the files, which is remembered, and warms their cache; it is not counted.
 """
@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 from jinabert_onnx.bench.children import Place
 from jinabert_onnx.bench.cold_start import TOKENS, measure_cold_starts
+from jinabert_onnx.bench.machine import result_line
 from jinabert_onnx.bench.plan import Configuration
 from jinabert_onnx.bench.texts import TextMaker
-from timing import finish
 
 LIMIT_MILLISECONDS = 500  # for int8 of base size
 
 
 def measure(bundle: Path, precisions: list[str], threads: int, repeats: int) -> dict[str, dict[str, float]]:
-    """Median milliseconds of each step, and `total`, by precision; the processes of all take turns."""
+    """Return the median milliseconds of each step, and `total`, by precision; the processes of all take turns."""
     configurations = [Configuration(precision, "cpu", threads) for precision in precisions]
     text = TextMaker(bundle).make(TOKENS, np.random.default_rng(0))
     found = measure_cold_starts(configurations, Place(str(bundle), None), text, repeats, lambda: None)
@@ -47,7 +47,7 @@ def main() -> None:
         print(f"{precision:<6}" + "".join(f"  {name} {value:g}" for name, value in row.items()) + "   (milliseconds)")
     if "int8" in results:
         print(f"int8: {results['int8']['total']:.0f} ms; at base size at most {LIMIT_MILLISECONDS} are wanted")
-    finish("cold_start", results)
+    print(result_line("cold_start", results))
 
 
 if __name__ == "__main__":

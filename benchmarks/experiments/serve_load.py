@@ -1,6 +1,6 @@
 """A server under load: what 32 clients get of the gain that batches give offline, and what becomes of too many.
 
-    python benchmarks/serve_load.py BUNDLE [--precision int8] [--seconds 12] [--rounds 3]
+    python benchmarks/experiments/serve_load.py BUNDLE [--precision int8] [--seconds 12] [--rounds 3]
 
 Single texts of 16 and of 128 tokens. In each round, in turn: `encode` one text after the other and in batches of 32,
 in a process of its own; the server with 1 client and with 32. Then five times as many requests as it can answer.
@@ -28,7 +28,8 @@ from typing import Any
 
 import numpy as np
 from jinabert_onnx import Embedder
-from timing import finish
+from jinabert_onnx.bench.machine import result_line
+from jinabert_onnx.bench.texts import TextMaker
 
 HERE = Path(__file__).resolve().parent
 LENGTHS = (16, 128)
@@ -37,17 +38,10 @@ OVERLOAD = 5  # times what the server can answer
 KINDS = ("offline, one by one", "offline, batches", "server, 1 client", f"server, {CLIENTS} clients")
 
 
-def texts_of(model: Embedder, tokens: int, count: int = 256) -> list[str]:
-    """Different texts of exactly so many tokens, of words that are one token each."""
-    candidates = [chr(a) + chr(b) for a in range(97, 123) for b in range(97, 123)] + [chr(c) for c in range(97, 123)]
-    counts = model.count_tokens(candidates)
-    words = [word for word, number in zip(candidates, counts, strict=True) if number == min(counts)]
-    special = min(counts) - 1
-    random = np.random.default_rng(0)
-    texts = [" ".join(random.choice(words, tokens - special)) for _ in range(count)]
-    if set(model.count_tokens(texts)) != {tokens}:
-        raise SystemExit(f"this tokenizer has no words of one token: {set(model.count_tokens(texts))}")
-    return texts
+def texts_of(model: Embedder, tokens: int) -> list[str]:
+    """Return different texts of exactly so many tokens."""
+    maker, generator = TextMaker(model.bundle.path), np.random.default_rng(0)
+    return [maker.make(tokens, generator) for _ in range(256)]
 
 
 class Server:
@@ -73,7 +67,7 @@ class Server:
             time.sleep(0.05)
 
     def get(self, path: str) -> tuple[int, str]:
-        """Status and body."""
+        """Return status and body."""
         try:
             with urllib.request.urlopen(f"http://{self.host}:{self.port}{path}", timeout=60) as answer:
                 return answer.status, answer.read().decode()
@@ -81,13 +75,13 @@ class Server:
             return error.code, ""
 
     def gauge(self, name: str) -> float:
-        """A number of /metrics."""
+        """Return a number of /metrics."""
         found = re.search(rf"^{name} (\S+)$", self.get("/metrics")[1], re.MULTILINE)
         assert found is not None
         return float(found[1])
 
     def megabytes(self, kind: str = "Rss") -> float:
-        """Resident memory, or its share of pages that processes have together ("Pss")."""
+        """Return resident memory, or its share of pages that processes have together ("Pss")."""
         lines = Path(f"/proc/{self._process.pid}/smaps_rollup").read_text().splitlines()
         return round(next(int(line.split()[1]) for line in lines if line.startswith(f"{kind}:")) * 1024 / 1e6, 1)
 
@@ -111,7 +105,7 @@ class Server:
 
 @contextmanager
 def serving(arguments: list[str]) -> Iterator[Server]:
-    """A server while the block lasts."""
+    """Yield a server while the block lasts."""
     server = Server(arguments)
     try:
         yield server
@@ -121,7 +115,7 @@ def serving(arguments: list[str]) -> Iterator[Server]:
 
 
 def offline_rate(model: Embedder, texts: list[str], batch: int, seconds: float) -> float:
-    """Texts a second of `encode` with so many texts a call."""
+    """Measure texts a second of `encode` with so many texts a call."""
     start, done = time.perf_counter(), 0
     while time.perf_counter() - start < seconds:
         first = done % len(texts)
@@ -130,14 +124,14 @@ def offline_rate(model: Embedder, texts: list[str], batch: int, seconds: float) 
 
 
 def result_of(process: subprocess.Popen[bytes]) -> dict[str, Any]:
-    """What a client printed."""
+    """Return what a client printed."""
     output, _ = process.communicate()
     answer: dict[str, Any] = json.loads(output)
     return answer
 
 
 def measure(model: Embedder, server: Server, tokens: int, seconds: float, rounds: int) -> dict[str, Any]:
-    """Texts a second in each way, medians of the rounds, and latencies of the last."""
+    """Measure texts a second in each way, medians of the rounds, and latencies of the last."""
     texts = texts_of(model, tokens)
     bodies = b"".join(json.dumps({"input": text}).encode() + b"\n" for text in texts)
     rates: dict[str, list[float]] = {kind: [] for kind in KINDS}
@@ -205,7 +199,7 @@ def main() -> None:
             found = overload(server, texts_of(model, tokens), capacity, arguments.seconds)
             results[f"{tokens} tokens, {OVERLOAD} times too many"] = found
             print(f"{tokens} tokens, {OVERLOAD} times too many: {json.dumps(found, indent=2)}")
-    finish("serve_load", results)
+    print(result_line("serve_load", results))
 
 
 if __name__ == "__main__":

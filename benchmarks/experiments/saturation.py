@@ -1,6 +1,6 @@
 """Whether processors without VNNI compute the same int8 vectors: the bundle's probe texts natively and under qemu.
 
-    python benchmarks/saturation.py BUNDLE [--precision int8]        (apt-get install qemu-user)
+    python benchmarks/experiments/saturation.py BUNDLE [--precision int8]        (apt-get install qemu-user)
 
 With AVX2 and no VNNI, onnxruntime adds two products of u8 and s8 (at 2i and 2i + 1 of the summed axis) in 16
 bits, and the sum saturates: 2 * 255 * 127 becomes 32767. With VNNI, and with SSE4.2 alone, it does not. qemu has
@@ -23,25 +23,24 @@ from pathlib import Path
 
 import numpy as np
 from jinabert_onnx import Embedder
+from jinabert_onnx.bench.machine import result_line
 from jinabert_onnx.bundle.manifest import open_bundle
 from jinabert_onnx.bundle.probes import compare, read_probes
 from jinabert_onnx.encoding.pooling import Vectors
-from timing import finish
 
 QEMU = "qemu-x86_64"
 PROCESSORS = {"native": None, "AVX2": "max", "no AVX2": "max,-avx2"}
 MIN_COSINE = {"median": 0.9999999, "smallest": 0.9995}
-MOST = 128  # of two weights of one sign, together: 255 * 128 is below 2^15
 
 
 def embed(bundle: Path, precision: str) -> Vectors:
-    """The vectors of the bundle's probe texts, (texts, hidden), on the processor that runs this."""
+    """Return the vectors of the bundle's probe texts, (texts, hidden), on the processor that runs this."""
     model = Embedder.load(bundle, precision=precision, provider="cpu", threads=1)
     return model.encode(read_probes(open_bundle(bundle)).texts)
 
 
 def embed_on(processor: str | None, bundle: Path, precision: str) -> Vectors:
-    """The same in a process of its own: under qemu with the named processor, or natively."""
+    """Return the same in a process of its own: under qemu with the named processor, or natively."""
     emulator = [] if processor is None else [QEMU, "-cpu", processor]
     command = [*emulator, sys.executable, __file__, str(bundle), "--precision", precision, "--vectors"]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
@@ -52,7 +51,7 @@ def embed_on(processor: str | None, bundle: Path, precision: str) -> Vectors:
 
 
 def agreement(one: Vectors, other: Vectors) -> dict[str, float]:
-    """Cosine of the median and of the worst text, and the largest difference of a value."""
+    """Return the cosine of the median and of the worst text, and the largest difference of a value."""
     texts = [compare(*rows) for rows in zip(one[:, None], other[:, None], strict=True)]
     cosines = [text.min_cosine for text in texts]
     return {
@@ -60,26 +59,6 @@ def agreement(one: Vectors, other: Vectors) -> dict[str, float]:
         "smallest": float(np.min(cosines)),
         "largest difference": max(text.max_difference for text in texts),
     }
-
-
-def unsafe_pairs(path: Path) -> tuple[int, int]:
-    """Pairs of int8 weights whose products can saturate, and all pairs, in the ONNX file at `path`."""
-    import onnx  # here, so that it does not load under qemu
-
-    model = onnx.load_model(path)
-    tables = {
-        name for node in model.graph.node if node.op_type in ("Gather", "QuantizedEmbedding") for name in node.input
-    }
-    unsafe = total = 0
-    for tensor in model.graph.initializer:
-        if tensor.data_type != onnx.TensorProto.INT8 or len(tensor.dims) < 2 or tensor.name in tables:
-            continue
-        weight = onnx.numpy_helper.to_array(tensor).astype(np.int64)
-        even = weight.shape[-2] // 2 * 2  # the last of an odd number is alone
-        first, second = weight[..., 0:even:2, :], weight[..., 1:even:2, :]
-        unsafe += int(((np.sign(first) == np.sign(second)) & (np.abs(first + second) > MOST)).sum())
-        total += first.size
-    return unsafe, total
 
 
 def require_emulator() -> None:
@@ -106,14 +85,11 @@ def main() -> None:
 
 def report(path: Path, precision: str) -> None:
     """Embed on every processor, print one line a pair of them, and fail where two differ."""
-    bundle = open_bundle(path)
-    unsafe, total = unsafe_pairs(bundle.path / bundle.files_of(precision)[0])
-    print(f"pairs of int8 weights that can saturate: {unsafe} of {total}", flush=True)
     vectors = {name: embed_on(processor, path, precision) for name, processor in PROCESSORS.items()}
     found = {f"{one} - {two}": agreement(vectors[one], vectors[two]) for one, two in combinations(vectors, 2)}
     for pair, figures in found.items():
         print(f"{pair:<18}" + "".join(f"  {name} {value:.9g}" for name, value in figures.items()), flush=True)
-    finish("saturation", {"precision": precision, "unsafe pairs": unsafe, "pairs": total, "processors": found})
+    print(result_line("saturation", {"precision": precision, "processors": found}))
     if not all(row[name] >= least for row in found.values() for name, least in MIN_COSINE.items()):  # NaN fails too
         raise SystemExit(f"failed: the {precision} vectors depend on the processor")
 

@@ -1,6 +1,6 @@
 """The model of peak memory beside what processes take: each batch in a process of its own, read from the system.
 
-    python benchmarks/memory_model.py BUNDLE ... [--precision fp32 int8 fp16]
+    python benchmarks/experiments/memory_model.py BUNDLE ... [--precision fp32 int8 fp16]
 
 Texts are held-out ones, joined and cut to the length. The last row of a precision runs after every page of the table
 was read, as a process that lives long comes to it. MB are millions of bytes. Linux only.
@@ -16,15 +16,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from jinabert_onnx.bench.machine import result_line
 from jinabert_onnx.bundle.manifest import PRECISIONS, TOKENIZER, Bundle, open_bundle
 from jinabert_onnx.encoding.loading import Asked, open_model
 from jinabert_onnx.engine.batching import pad
 from jinabert_onnx.engine.memory_model import MemoryModel, memory_model
 from jinabert_onnx.text.tokenizer import Tokenizer
 from numpy.typing import NDArray
-from timing import finish
 
-HELD_OUT = Path(__file__).resolve().parent.parent / "tests" / "data" / "tiny-de-en" / "heldout.json"
+HELD_OUT = Path(__file__).resolve().parents[2] / "tests" / "data" / "tiny-de-en" / "heldout.json"
 SHAPES = ((1, 16), (1, 128), (1, 512), (1, 2048), (1, 8192), (8, 128), (4, 512), (32, 512), (8, 2048))
 SETTLED = (1, 2048)
 STRIDE = 16  # every so many tokens of the vocabulary read all of the table: Linux maps 64 KiB around each
@@ -98,7 +98,7 @@ def main() -> None:
         bundle = open_bundle(path)
         held = [name for name in bundle.manifest.precisions if name in (arguments.precision or PRECISIONS)]
         results[path.name] = {precision: measure(path, bundle, precision) for precision in held}
-    finish("memory_model", results)
+    print(result_line("memory_model", results))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from jinabert_onnx.bundle.manifest import open_bundle
 from jinabert_onnx.engine.batching import pad, plan_batches
-from jinabert_onnx.engine.session import Session
+from jinabert_onnx.engine.session import Session, open_session
 from timing import finish, interleaved
 
 BUDGETS = (128, 256, 512, 1024, 2048, 4096, 8192)
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     bundle = open_bundle(arguments.bundle)
-    session = Session(
+    session = open_session(
         bundle.path / bundle.files_of(arguments.precision)[0], arguments.precision, "cpu", arguments.threads
     )
     texts = workload(bundle.manifest.model.vocab_size)

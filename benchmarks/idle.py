@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 from jinabert_onnx.bundle.manifest import open_bundle
-from jinabert_onnx.engine.session_options import open_session
+from jinabert_onnx.engine.background import BackgroundCall
+from jinabert_onnx.engine.session_options import create_session
 from timing import finish
 
 WAIT_SECONDS = 0.1
@@ -47,7 +48,8 @@ def main() -> None:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 2
     stock = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    ours = open_session(onnxruntime, path, arguments.precision, 2, ["cpu"], lambda: None)
+    with BackgroundCall(lambda: create_session(onnxruntime, path, arguments.precision, 2, ["cpu"])) as loading:
+        ours = loading.result()
     runs = {"onnxruntime's options": runner(stock), "jinabert-onnx": runner(ours)}
     found: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(arguments.calls):

@@ -23,7 +23,7 @@ from jinabert_onnx.bundle.manifest import TOKENIZER, Bundle, open_bundle
 from jinabert_onnx.encoding import pooling
 from jinabert_onnx.encoding.pooling import Vectors
 from jinabert_onnx.engine.batching import pad
-from jinabert_onnx.engine.session import Session
+from jinabert_onnx.engine.session import open_session
 from jinabert_onnx.text.tokenizer import Tokenizer
 from jinabert_onnx_eval.scores import cosines, fidelity
 from jinabert_onnx_eval.texts.groups import runs
@@ -130,7 +130,7 @@ def open_runs(bundle: Bundle, checkpoint: str, threads: int, directory: Path) ->
     """Every form, ready to run, by name; `bundle` is the bundle's int8."""
     ours = {"fp32": "fp32", "bundle": "int8"}
     runs: dict[str, Run] = {
-        name: Session(bundle.path / bundle.files_of(precision)[0], precision, "cpu", threads).run
+        name: open_session(bundle.path / bundle.files_of(precision)[0], precision, "cpu", threads).run
         for name, precision in ours.items()
     }
     return runs | {name: plain.load(path, threads)[0] for name, path in make_forms(checkpoint, directory).items()}

@@ -23,7 +23,7 @@ from gpu_nodes import nodes_by_provider
 from jinabert_onnx.bundle.manifest import Bundle, open_bundle
 from jinabert_onnx.encoding.pooling import pool
 from jinabert_onnx.engine.batching import pad
-from jinabert_onnx.engine.session import Session
+from jinabert_onnx.engine.session import Session, open_session
 from jinabert_onnx.errors import RunError
 from numpy.typing import NDArray
 from peers.plain_model import SdpaEncoder, open_encoder
@@ -141,7 +141,8 @@ def _verdict(precision: str, found: list[dict[str, float]]) -> dict[str, Any]:
 def open_sessions(bundle: Bundle, device: str) -> dict[str, Session]:
     """A session a precision, on the device and nowhere else."""
     return {
-        precision: Session(bundle.path / bundle.files_of(precision)[0], precision, device) for precision in PRECISIONS
+        precision: open_session(bundle.path / bundle.files_of(precision)[0], precision, device)
+        for precision in PRECISIONS
     }
 
 

@@ -14,6 +14,7 @@ from typing import Literal, NoReturn, Unpack, overload
 from .bundle.fingerprint import Fingerprint, fingerprint_of
 from .bundle.manifest import Bundle
 from .encoding import late_chunking, loading, steps, streaming, vector_types
+from .encoding.load_options import LoadOptions
 from .encoding.other_arguments import OtherArguments, require_no_effect
 from .encoding.pooling import Vectors
 from .encoding.results import Chunks, Embeddings
@@ -78,10 +79,10 @@ class Embedder:
             InputError: an argument is out of range.
             MissingDependencyError: onnxruntime is not installed.
         """
-        opened = loading.open_model(
-            source,
-            loading.Asked(precision, provider, threads, max_memory, integrity, revision, local_files_only),
+        options = LoadOptions(
+            precision, provider, threads, max_memory, integrity, self_test, revision, local_files_only
         )
+        opened = loading.open_model(source, options)
         embedder = cls(opened.model, opened.precision_reason)
         if self_test:
             loading.self_test(opened.model, lambda texts: embedder.encode(texts, truncation="head", prompt=""))

@@ -23,7 +23,7 @@ class PrecisionChoice:
 
 
 def choose_precision(asked: str, held: Sequence[str], provider: str, features: CpuFeatures) -> PrecisionChoice:
-    """The precision to run: `asked` itself, or for "auto" the fastest of those `held` (one at least).
+    """Choose the precision to run: `asked` itself, or for "auto" the fastest of those `held` (one at least).
 
     `provider` is where it will run, "cpu" or "cuda"; `features` are the CPU's.
 

@@ -5,13 +5,10 @@ Knows nothing of texts, batches or bundles.
 
 from __future__ import annotations
 
-import _thread
 import contextlib
 import logging
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any
 
 from jinabert_onnx.errors import BundleError, ProviderError, first_line
@@ -23,40 +20,19 @@ from . import providers
 # every run, which burns CPU and slows other processes; not at all costs a tenth of a short text's time.
 _SPIN = 50
 
-_LOOK = 0.1  # seconds between two looks at whether a thread has ended that could not say so
-
 logger = logging.getLogger("jinabert_onnx")
 
 
-def open_session(
-    onnxruntime: Any, path: Path, precision: str, threads: int, candidates: list[str], meanwhile: Callable[[], None]
-) -> Any:
-    """An `InferenceSession` on the first of `candidates`, as `providers.choose` gives them, that can be had.
+def create_session(onnxruntime: Any, path: Path, precision: str, threads: int, candidates: list[str]) -> Any:
+    """Create an `InferenceSession` on the first of `candidates`, as `providers.choose` gives them, that can be had.
 
-    `meanwhile` is called once in this thread, which onnxruntime leaves free while it loads (1.23 does not: it waits).
+    The first session of a process leaves denormal floats off in the thread that calls this, for good, in numpy too: so
+    call it in a thread that ends.
 
     Raises:
         ProviderError: the only candidate is CUDA, and it cannot be had or cannot run the file.
         BundleError: onnxruntime cannot read the file.
-        What `meanwhile` raises.
     """
-    # The first session of a process leaves denormal floats off in the thread that makes it, for good: in numpy too.
-    return _in_other_thread(lambda: _open_first(onnxruntime, path, precision, threads, candidates), meanwhile)
-
-
-def nodes_by_provider(session: Any) -> dict[str, int] | None:
-    """How many nodes of the graph onnxruntime gave to "cpu" and "cuda"; None where its release does not tell."""
-    names = session.get_providers()
-    if not hasattr(session, "get_provider_graph_assignment_info"):
-        return None
-    counts: dict[str, int] = {}
-    for group in session.get_provider_graph_assignment_info():
-        name = providers.provider_of([group.ep_name, *names])
-        counts[name] = counts.get(name, 0) + len(group.get_nodes())
-    return counts
-
-
-def _open_first(onnxruntime: Any, path: Path, precision: str, threads: int, candidates: list[str]) -> Any:
     if "cuda" in candidates and hasattr(onnxruntime, "preload_dlls"):
         with contextlib.redirect_stdout(sys.stderr):  # it prints what it misses, where results go
             onnxruntime.preload_dlls()  # finds the CUDA libraries that pip installed
@@ -80,6 +56,18 @@ def _open_first(onnxruntime: Any, path: Path, precision: str, threads: int, cand
             )
         logger.warning("CUDA could not be started (driver or libraries missing); running on the CPU")
     raise AssertionError("the CPU is always the last candidate")
+
+
+def nodes_by_provider(session: Any) -> dict[str, int] | None:
+    """Count the nodes of the graph that onnxruntime gave to "cpu" and "cuda"; None where its release does not tell."""
+    names = session.get_providers()
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        return None
+    counts: dict[str, int] = {}
+    for group in session.get_provider_graph_assignment_info():
+        name = providers.provider_of([group.ep_name, *names])
+        counts[name] = counts.get(name, 0) + len(group.get_nodes())
+    return counts
 
 
 def _create(onnxruntime: Any, path: Path, provider: str, precision: str, threads: int) -> Any:
@@ -129,67 +117,6 @@ def _optimisation(onnxruntime: Any, provider: str, precision: str) -> tuple[Any,
     if precision == "fp16":
         return levels.ORT_ENABLE_EXTENDED, ["SkipLayerNormFusion"]
     return levels.ORT_DISABLE_ALL, []
-
-
-def _in_other_thread(make: Callable[[], Any], meanwhile: Callable[[], None]) -> Any:
-    """What `make` returns or raises, called in a thread that ends with it, while `meanwhile` is called in this one.
-
-    What a signal's handler raises waits for that end too, and a second one: a process that ends while onnxruntime
-    loads is aborted by it.
-    """
-    results: list[Any] = []
-    errors: list[BaseException] = []
-    ended: list[bool] = []
-    bell: SimpleQueue[None] = SimpleQueue()  # a handler that raises inside an Event would leave its lock behind
-
-    def call() -> None:
-        try:
-            results.append(make())
-        except BaseException as error:
-            errors.append(error)
-        finally:
-            ended.append(True)
-            bell.put(None)
-
-    try:
-        _start(call, ended)
-        meanwhile()
-        _wait(ended, bell)
-    except BaseException:
-        try:
-            _wait_in_any_case(ended, bell)
-        finally:
-            results.clear()  # else the session lives as long as the error does
-        raise
-    if errors:
-        raise errors[0]
-    return results[0]
-
-
-def _start(call: Callable[[], None], ended: list[bool]) -> None:
-    try:
-        _thread.start_new_thread(call, ())  # one step; a handler that raises inside Thread.start may lose the thread
-    except RuntimeError as error:
-        if is_from("_thread", error):  # the system has no thread to give
-            ended.append(True)
-        raise
-
-
-def _wait(ended: list[bool], bell: SimpleQueue[None]) -> None:
-    while not ended:
-        with contextlib.suppress(Empty):
-            bell.get(timeout=_LOOK)
-
-
-def _wait_in_any_case(ended: list[bool], bell: SimpleQueue[None]) -> None:
-    later: BaseException | None = None
-    while not ended:
-        try:
-            _wait(ended, bell)
-        except BaseException as error:  # only a signal's handler raises here
-            later = error
-    if later is not None:
-        raise later
 
 
 def _load_error(path: Path, name: str, reason: str) -> Exception:

@@ -16,7 +16,7 @@ SUITES_OF_INTEGRATIONS := test-lowest test-eval test-readers test-commands test-
 .PHONY: demo test test-integrations environments peers docs lock clean chromium bundles $(SUITES_OF_TEST) $(SUITES_OF_INTEGRATIONS)
 
 demo: .venv/ready
-	.venv/bin/jinabert-onnx demo tests/data/tiny-de-en
+	.venv/bin/jinabert-onnx demo tests/data/tiny-de-en build/demo-bundle
 
 test: $(SUITES_OF_TEST)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from pathlib import Path
 from types import ModuleType
 
@@ -16,14 +15,9 @@ from jinabert_onnx.bundle.manifest import PRECISIONS, Manifest
 from jinabert_onnx.cli.command import Command
 from jinabert_onnx.errors import MissingDependencyError
 
+from . import demo
+
 PUBLISHED = "jinaai/jina-embeddings-v2-base-de"
-_PAIRS = (
-    ("How is the weather today?", "Wie ist das Wetter heute?"),
-    ("Where is the nearest train station?", "Wo ist der nächste Bahnhof?"),
-    ("How do I reset my password?", "Wie setze ich mein Passwort zurück?"),
-    ("The meeting has been moved to Friday.", "Die Besprechung wurde auf Freitag verschoben."),
-    ("My printer does not work.", "Mein Drucker funktioniert nicht."),
-)
 
 
 def _say(line: str) -> None:
@@ -100,30 +94,26 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source", metavar="SOURCE", nargs="?", default=PUBLISHED, help="checkpoint or hub id (default: %(default)s)"
     )
+    parser.add_argument(
+        "output",
+        metavar="OUTPUT",
+        nargs="?",
+        default="demo-bundle",
+        help="directory to make; a bundle that stands there is replaced (default: %(default)s)",
+    )
 
 
 def _run_demo(arguments: argparse.Namespace) -> int:
-    with tempfile.TemporaryDirectory() as directory:
-        bundle = Path(directory) / "bundle"
-        manifest = import_needing_torch("jinabert_onnx_export.pipeline").export(
-            arguments.source, bundle, ("fp32", "int8"), say=_say
-        )
-        print(_summary(manifest, "demo"))
-        for precision in manifest.precisions:
-            print(f"\n{precision}: cosine of each English text (row) with each German text (column)")
-            print(_similarities(Embedder.load(bundle, precision=precision)))
+    bundle = Path(arguments.output)
+    manifest = import_needing_torch("jinabert_onnx_export.pipeline").export(
+        arguments.source, bundle, ("fp32", "int8"), force=True, say=_say
+    )
+    print(f"\n{_summary(manifest, arguments.output)}\n\n{demo.german_texts()}")
+    for precision in manifest.precisions:
+        print(f"\n{precision}: cosine of each English text (row) with each German text (column)")
+        print(demo.similarities(Embedder.load(bundle, precision=precision)))
+    print(f"\n{demo.next_steps(bundle)}")
     return 0
-
-
-def _similarities(model: Embedder) -> str:
-    english, german = zip(*_PAIRS, strict=True)
-    cosines = model.similarity(model.encode(english), model.encode(german))
-    lines = [" " * 38 + "".join(f"  {text[:16] + '…':<17}" for text in german)]
-    for text, row in zip(english, cosines, strict=True):
-        best = row.argmax()
-        cells = (f"  {f'{value:6.3f}' + ('  <' if column == best else ''):<17}" for column, value in enumerate(row))
-        lines.append((f"{text:<38}" + "".join(cells)).rstrip())
-    return "\n".join(lines)
 
 
 def verify_against(arguments: argparse.Namespace) -> int:
@@ -132,4 +122,6 @@ def verify_against(arguments: argparse.Namespace) -> int:
 
 
 EXPORT = Command("turn a JinaBERT checkpoint into a bundle, verified against torch", _add_export, _run_export)
-DEMO = Command("export a checkpoint and embed German and English texts with it", _add_demo, _run_demo)
+DEMO = Command(
+    "export a checkpoint, embed German and English texts with it, and tell how to go on", _add_demo, _run_demo
+)

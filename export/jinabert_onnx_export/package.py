@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from jinabert_onnx.bundle.manifest import MANIFEST, PROBES, TOKENIZER, FileRecord, Manifest, record_file
 from jinabert_onnx.bundle.probes import Probes
 from jinabert_onnx.files.permissions import give_usual_permissions
+from jinabert_onnx.files.staging import REPLACED, staging
 
 from .checkpoint.read import Checkpoint
 from .encoder.config import read_object
 from .errors import OutputError
+from .step_log import Say
 
 # Keys that make other programs look for code in the hub.
 _CODE_KEYS = ("auto_map", "_name_or_path", "trust_remote_code")
@@ -29,11 +30,11 @@ _JAVASCRIPT = "transformers.js_config"
 
 
 @contextmanager
-def staged_directory(output: Path, force: bool) -> Iterator[Path]:
-    """A new directory beside `output` that becomes `output` when the block ends without an error.
+def staged_directory(output: Path, force: bool, say: Say) -> Iterator[Path]:
+    """A new directory that becomes `output` when the block ends without an error.
 
     Otherwise it is removed, and what stood at `output` is untouched. `force` allows to replace an
-    empty directory or a bundle, never anything else.
+    empty directory or a bundle, never anything else. `say` is told of what a killed export had left.
 
     Raises:
         OutputError: `output` exists and may not be replaced, or its parent cannot be written.
@@ -42,17 +43,18 @@ def staged_directory(output: Path, force: bool) -> Iterator[Path]:
     _require_replaceable(output, force)
     made = [parent for parent in output.parents if not parent.exists()]
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        stage = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
-    except OSError as error:
-        raise OutputError(f"{output}: cannot be written ({error.strerror})") from error
-    try:
-        yield stage
-        _open_to_readers(stage)
-        _require_replaceable(output, force)  # again: something may have come while the export ran
-        _replace(stage, output)
+        with ExitStack() as stack:
+            try:
+                output.parent.mkdir(parents=True, exist_ok=True)
+                stage = stack.enter_context(staging(output, say))
+                (stage / "bundle").mkdir()
+            except OSError as error:
+                raise OutputError(f"{output}: cannot be written ({error.strerror})") from error
+            yield stage / "bundle"
+            _open_to_readers(stage / "bundle")
+            _require_replaceable(output, force)  # again: something may have come while the export ran
+            _replace(stage, output)
     finally:
-        shutil.rmtree(stage, ignore_errors=True)
         for parent in made:
             with suppress(OSError):  # not empty: the bundle is there
                 parent.rmdir()
@@ -147,20 +149,17 @@ def _require_replaceable(output: Path, force: bool) -> None:
 
 
 def _replace(stage: Path, output: Path) -> None:
-    """Put `stage` at `output`; what stood there goes only once the new one is in place."""
+    """Put the bundle in `stage` at `output`; what stood there goes only once the new one is in place."""
+    replaced = stage / REPLACED
     try:
-        if not output.exists():
-            stage.rename(output)
-            return
-        old = Path(tempfile.mkdtemp(prefix=f".{output.name}.old.", dir=output.parent))
-        output.rename(old / "bundle")
+        if output.exists():
+            output.rename(replaced)
         try:
-            stage.rename(output)
+            (stage / "bundle").rename(output)
         except OSError:
-            (old / "bundle").rename(output)  # should this fail too, the old bundle stays in `old`
-            old.rmdir()
+            if replaced.exists():
+                replaced.rename(output)  # should this fail too, the old bundle stays in `stage`
             raise
-        shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise OutputError(f"{output}: cannot be put in place ({error.strerror})") from error
 

@@ -11,13 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import onnx
-import onnxruntime
 import onnxscript
 import torch
 from jinabert_onnx import __version__
 from jinabert_onnx.bundle.manifest import PRECISIONS, Manifest, ModelRecord, PoolingRecord
 from jinabert_onnx.bundle.probes import Probes, SelfTest
+from jinabert_onnx.engine.providers import import_onnxruntime
 from jinabert_onnx.errors import InputError
+from jinabert_onnx.text.inputs import require_unicode_name
 
 from . import package
 from .checkpoint.known_vectors import check_known_vectors, claimed_name, read_known
@@ -34,7 +35,7 @@ from .verify.vector_space import vector_limits, weights_sha256
 from .verify.verify import verify_precision
 
 _ONNX_NAMES = {"fp32": "model.onnx", "fp16": "model_fp16.onnx", "int8": "model_int8.onnx"}
-_TOOLS = (torch, onnx, onnxscript, onnxruntime)
+_TOOLS = (torch, onnx, onnxscript, import_onnxruntime())
 
 
 def export(
@@ -70,8 +71,9 @@ def export(
     if calibration is not None and "int8" not in precisions:
         raise InputError("calibration is for int8; ask for that precision too, or leave the file out")
     calibration_texts = read_calibration_texts(None if calibration is None else Path(calibration))
+    require_unicode_name(Path(output), "onnx")
     steps = Steps(say)
-    with package.staged_directory(Path(output), force) as directory:
+    with package.staged_directory(Path(output), force, say) as directory:
         with steps("reading the checkpoint"):
             checkpoint = open_checkpoint(source, revision)
             encoder = checkpoint.load_encoder()

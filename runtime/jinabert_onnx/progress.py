@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from types import TracebackType
 from typing import TextIO
 
-_WIDTH = 24
+_WIDTH, _LEAST = 24, 4  # characters of the bar, and what is too few to show anything
+_COLUMNS = 80  # where there is no terminal that tells
 _INTERVAL = 0.1  # seconds between redraws
 
 
@@ -61,16 +63,27 @@ class Progress:
         self._next_draw = self._start + elapsed + _INTERVAL
         self._drawn = True
         rate = (self._done - self._before) / elapsed
-        self._stream.write(f"\r{self._state(rate)}\x1b[K")
+        room = self._columns() - 1  # a terminal would go on to the next line behind its last column
+        self._stream.write(f"\r{self._state(rate, room)[:room]}\x1b[K")
         self._stream.flush()
 
-    def _state(self, rate: float) -> str:
+    def _columns(self) -> int:
+        """The width of the terminal now; it may change at any time."""
+        try:
+            return os.get_terminal_size(self._stream.fileno()).columns or _COLUMNS
+        except (OSError, ValueError, AttributeError):  # no terminal, or a stream that is no file
+            return _COLUMNS
+
+    def _state(self, rate: float, room: int) -> str:
         if self._total is None:
             return f"{self._done} {self._unit}, {rate:.1f}/s"
-        filled = _WIDTH * self._done // max(1, self._total)
-        bar = "#" * filled + "." * (_WIDTH - filled)
         left = (self._total - self._done) / rate if rate else 0.0
-        return f"[{bar}] {self._done}/{self._total} {self._unit}, {rate:.1f}/s, {_duration(left)} left "
+        told = f"{self._done}/{self._total} {self._unit}, {rate:.1f}/s, {_duration(left)} left"
+        width = min(_WIDTH, room - len(told) - len("[] "))
+        if width < _LEAST:
+            return told
+        filled = width * self._done // max(1, self._total)
+        return f"[{'#' * filled}{'.' * (width - filled)}] {told}"
 
 
 def _duration(seconds: float) -> str:

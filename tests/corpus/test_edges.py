@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -12,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import TEXTS, embed, rejected, write
+from conftest import TEXTS, embed, write
 from jinabert_onnx import Embedder, InputError, InputTypeError
 from jinabert_onnx.corpus import lines, parts, planning
 from jinabert_onnx.corpus.plan import Plan, Settings, Shard
@@ -81,14 +82,32 @@ def test_a_bad_row_is_refused_where_it_could_not_be_told(trained: Path, tmp_path
     result = embed(trained, source, tmp_path / "out.npy")
     assert result.returncode == 1
     assert "row 1 of the input: the text is null; a .npy file cannot leave rows out" in result.stderr
-    assert not (tmp_path / "out.npy").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["texts.jsonl"]
+
+
+def test_a_damaged_page_leaves_nothing_where_no_shard_is_done(trained: Path, tmp_path: Path) -> None:
+    source = tmp_path / "texts.parquet"
+    pq.write_table(pa.table({"text": TEXTS}), source, compression="gzip")
+    content = bytearray(source.read_bytes())
+    content[60:400] = bytes(340)
+    source.write_bytes(content)
+    result = embed(trained, source, tmp_path / "out.parquet")
+    assert result.returncode == 1
+    assert "texts.parquet: cannot be read" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["texts.parquet"]
+
+
+def test_what_is_done_before_a_bad_row_stays(trained: Path, tmp_path: Path) -> None:
+    source = write(tmp_path / "texts.jsonl", ["one", "two", None])  # type: ignore[list-item]
+    assert embed(trained, source, tmp_path / "out.npy", "--shard-rows", 1).returncode == 1
+    assert len(list((tmp_path / "out.npy.parts").glob("shard-*.npy"))) == 2
 
 
 def test_a_pipe_is_not_taken_for_a_file(trained: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     result = embed(trained, tmp_path / "pipe", tmp_path / "out.parquet")
     assert result.returncode == 1
-    assert "give --input FILE" in result.stderr
+    assert "pipe: is a pipe or a device, which can be neither read twice nor replaced; name a file" in result.stderr
     assert not (tmp_path / "out.parquet").exists()
 
 
@@ -96,7 +115,6 @@ def test_a_pipe_is_not_taken_for_a_file(trained: Path, tmp_path: Path) -> None:
     ("content", "good", "bad"),
     [
         (b'text\n"one\r\ntwo"\nthree\n', ["one\r\ntwo", "three"], {}),
-        (b'text\none\n"two\nthree\n', ["one"], {1: "unexpected end of data"}),
         (b'text\n"one"two\nthree\n', ["three"], {0: "cannot be read as CSV"}),
         (b"text\n" + b"x" * 40 + b"\ntwo\n", ["two"], {0: "longer than"}),
         (b'text\n"a\n' + b"x" * 40 + b'\nb"\ntwo\n', ["two"], {0: "longer than"}),
@@ -159,12 +177,102 @@ def test_what_would_be_misread_is_refused(
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_names_that_are_not_utf8_are_names(trained: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", [".jsonl", ".parquet", ".arrow", ".csv"])
+def test_names_that_are_not_utf8_are_names(ending: str, trained: Path, model: Embedder, tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/d\xfc"))
+    folder.mkdir()
+    source, output = folder / f"caf\udce9{ending}", tmp_path / "v\udce9.parquet"
+    shutil.copyfile(write(tmp_path / f"texts{ending}", ["one", "two"]), source)
+    result = embed(trained, source, output, "--shard-rows", 1, "--keep", "text")
+    assert result.returncode == 0, result.stderr
+    with output.open("rb") as stream:
+        assert pq.read_table(stream).column("text").to_pylist() == ["one", "two"]
+    assert embed(trained, folder, tmp_path / "out.npy").returncode == 0
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), model.encode(["one", "two"]), atol=1e-5)
+
+
+def test_rows_set_aside_name_files_that_are_not_utf8(trained: Path, tmp_path: Path) -> None:
     source = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jsonl"))
     shutil.copyfile(write(tmp_path / "texts.jsonl", ["one", None]), source)  # type: ignore[list-item]
     result = embed(trained, source, tmp_path / "out.parquet")
     assert result.returncode == 0, result.stderr
-    assert list(rejected(tmp_path / "out.parquet")) == [1]
+    (record,) = map(json.loads, (tmp_path / "out.parquet.rejected.jsonl").read_text("utf-8").splitlines())
+    assert (record["row"], Path(record["file"]).name) == (1, r"caf\udce9.jsonl")
+
+
+@pytest.mark.parametrize("option", ["--keep", "--text-column"])
+def test_a_column_whose_name_is_not_utf8_is_refused(option: str, trained: Path, tmp_path: Path) -> None:
+    source = write(tmp_path / "texts.jsonl", ["one"])
+    result = embed(trained, source, tmp_path / "out.parquet", option, "caf\udce9")
+    assert result.returncode == 1
+    assert r"column 'caf\udce9' is not valid Unicode" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_files_of_a_directory_that_cannot_be_read_are_named(trained: Path, model: Embedder, tmp_path: Path) -> None:
+    folder, output = tmp_path / "corpus", tmp_path / "out.parquet"
+    folder.mkdir()
+    write(folder / "a.jsonl", ["one"])
+    write(folder / "c.jsonl", ["two", None])  # type: ignore[list-item]
+    (folder / "b.jsonl").symlink_to("nowhere")
+    os.mkfifo(folder / "d.jsonl")
+    os.mkfifo(folder / "other")
+    (folder / "folder.jsonl").mkdir()
+    result = embed(trained, folder, output)
+    assert result.returncode == 1
+    named = f"{folder}/b.jsonl: is a link that leads nowhere; {folder}/d.jsonl: is no file but a pipe"
+    assert (
+        f"error: {named}, a socket or a device; remove them, or leave them out with --skip-unreadable" in result.stderr
+    )
+    assert not output.exists()
+    result = embed(trained, folder, output, "--skip-unreadable")
+    assert result.returncode == 0, result.stderr
+    assert f"warning: left out: {folder}/b.jsonl: is a link that leads nowhere\n" in result.stderr
+    assert f"warning: left out: {folder}/d.jsonl: is no file but a pipe, a socket or a device\n" in result.stderr
+    assert "3 rows in, 2 embedded, 1 set aside" in result.stderr
+    assert pq.read_table(output).column("row").to_pylist() == [0, 1]
+
+
+def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", ["one"]).chmod(0)
+    if os.geteuid() == 0:
+        pytest.skip("root may read all files")
+    assert planning.unreadable_files(tmp_path) == [f"{tmp_path}/a.csv: may not be read"]
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "words"),
+    [
+        ("missing.parquet", "out.parquet", "missing.parquet: No such file or directory"),
+        ("missing.parquet", "out.npy", "missing.parquet: No such file or directory"),
+        ("missing.csv", "out.jsonl", "missing.csv: No such file or directory"),
+        ("missing/", "out.parquet", "missing: No such file or directory"),
+        ("dangling.csv", "out.parquet", "dangling.csv: No such file or directory"),
+        ("pipe", "out.parquet", "pipe: is a pipe or a device"),
+        ("pipe.csv", "out.jsonl", "pipe.csv: is a pipe or a device"),
+        ("pipe.csv", "out.npy", "pipe.csv: is a pipe or a device"),
+        ("t.csv", "folder", "folder: is a directory; give the name of a file"),
+        ("t.csv", "folder.parquet", "folder.parquet: is a directory; give the name of a file"),
+        ("t.csv", "nowhere/out.parquet", "nowhere/out.parquet: there is no directory"),
+        ("t.csv", "pipe.npy", "pipe.npy: is a pipe or a device"),
+        ("t.txt", "pipe.parquet", "pipe.parquet: is a pipe or a device"),
+    ],
+)
+def test_what_is_wrong_with_a_path_is_said_before_all_else(
+    source: str, output: str, words: str, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("pipe", "pipe.csv", "pipe.npy", "pipe.parquet"):
+        os.mkfifo(name)
+    for name in ("folder", "folder.parquet"):
+        Path(name).mkdir()
+    Path("dangling.csv").symlink_to("nowhere.csv")
+    Path("t.csv").write_text("text\none\n")
+    Path("t.txt").write_text("one\n")
+    result = embed(trained, Path(source), Path(output))
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"jinabert-onnx: error: {words}"), result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", ["Table", "RecordBatch"])

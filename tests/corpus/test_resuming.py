@@ -62,7 +62,7 @@ def test_an_interrupted_run_says_how_to_go_on(number: signal.Signals, trained: P
     wait_for_shards(tmp_path / "out.npy.parts", 2, process)
     process.send_signal(number)
     _, errors = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert "of 24 shards are done, the same command goes on from there" in errors
     assert not output.exists()
     again = embed(trained, source, output, *OPTIONS)

@@ -24,6 +24,7 @@ from jinabert_onnx_export import OutputError, VerificationError, export
 from jinabert_onnx_export.checkpoint.read import open_checkpoint
 from jinabert_onnx_export.encoder import trace
 from jinabert_onnx_export.verify.reference import make_cases
+from jinabert_onnx_export.verify.vector_space import weights_sha256
 from safetensors.torch import load_file, save_file
 
 TINY = GOLDENS.parent / "tiny-de-en"
@@ -140,13 +141,38 @@ def test_verify_against_the_checkpoint_runs_torch(bundle: Path) -> None:
     assert "fp32         agrees with torch: largest difference" in result.stdout
 
 
-def test_verify_against_another_checkpoint_fails(bundle: Path, tmp_path: Path) -> None:
+def test_verify_against_a_checkpoint_of_other_sizes_names_the_size(bundle: Path) -> None:
     fails(run("verify", bundle, "--against", GOLDENS / "plain-4h"), "the bundle has hidden_size 256, plain-4h has 64")
-    other = Path(shutil.copytree(TINY, tmp_path / "other"))
-    tensors = load_file(other / "model.safetensors")
-    tensors["encoder.layer.3.mlp.wo.bias"][7] += 0.01
-    save_file(tensors, other / "model.safetensors")
-    fails(run("verify", bundle, "--against", other, "--precision", "fp32"), "differs from torch by")
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    """A copy of the trained checkpoint in which one tensor is another."""
+    directory = Path(shutil.copytree(TINY, tmp_path / "other"))
+    tensors = load_file(directory / "model.safetensors")
+    name = "encoder.layer.3.mlp.wo.bias"
+    save_file(tensors | {name: tensors[name] * 1.5}, directory / "model.safetensors")
+    return directory
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+def test_verify_against_a_checkpoint_of_other_weights_names_both_hashes(
+    bundle: Path, other: Path, precision: str
+) -> None:
+    """int8 tolerates more than the change makes, so the vectors alone would let it pass."""
+    theirs = weights_sha256(open_checkpoint(other).load_encoder())[:12]
+    ours = open_bundle(bundle).manifest.weights_sha256[:12]
+    result = run("verify", bundle, "--against", other, "--precision", precision)
+    fails(result, f"its weights (SHA-256 {theirs}…) are not those that {bundle} was made from ({ours}…)")
+
+
+def test_verify_against_the_right_weights_still_compares_the_graph(bundle: Path, other: Path, tmp_path: Path) -> None:
+    """The manifest claims the weights of the checkpoint, and the graph has others."""
+    copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
+    claimed = weights_sha256(open_checkpoint(other).load_encoder())
+    manifest = json.loads((copy / "manifest.json").read_text("utf-8"))
+    (copy / "manifest.json").write_text(json.dumps(manifest | {"weights_sha256": claimed}), "utf-8")
+    fails(run("verify", copy, "--against", other, "--precision", "fp32"), "differs from torch by")
 
 
 def test_an_existing_output_is_kept_and_force_replaces_only_bundles(bundle: Path, tmp_path: Path) -> None:
@@ -221,7 +247,7 @@ def test_an_interrupted_export_leaves_nothing(tmp_path: Path, number: signal.Sig
     time.sleep(0.3)
     process.send_signal(number)
     _, error = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert error.splitlines()[-1] == "jinabert-onnx: interrupted"
     assert list(tmp_path.iterdir()) == []
 

@@ -159,7 +159,7 @@ def test_a_line_that_is_not_utf8_is_named_and_nothing_is_written(trained: Path, 
         (["embed", "BUNDLE", "text", "--output", "out.xyz"], "out.xyz: what to write is unclear"),
         (["embed", "BUNDLE", "text", "--output", "no/such/folder/out.npy"], "there is no directory"),
         (["embed", "BUNDLE", "text", "--output", "/", "--format", "npy"], "is a directory; give the name of a file"),
-        (["embed", "BUNDLE", "--input", ""], "No such file|Is a directory"),
+        (["embed", "BUNDLE", "--input", ""], "--input is empty"),
         (["embed", "BUNDLE", "text", "--max-length", "0"], "max_length is 0"),
         (["embed", "BUNDLE", "text", "--max-length", "8193"], "max_length is 8193"),
         (["embed", "BUNDLE", "text", "--provider", "cuda"], "no CUDA provider"),
@@ -174,6 +174,32 @@ def test_what_cannot_be_done_is_one_line_and_exit_code_1(
 ) -> None:
     arguments = [str(trained) if argument == "BUNDLE" else argument for argument in arguments]
     fails(run(*arguments), words)
+
+
+@pytest.mark.parametrize("arguments", [["info", "--run"], ["verify"], ["embed", "text"]])
+def test_a_bundle_whose_name_is_not_utf8_is_named_where_it_cannot_be_opened(
+    bundle_copy: Path, arguments: list[str]
+) -> None:
+    bundle = bundle_copy.rename(bundle_copy.with_name("b\udcfc"))
+    assert run("info", bundle).stdout.splitlines()[0].endswith(rb"b\udcfc")
+    result = run(arguments[0], bundle, *arguments[1:])
+    assert result.returncode == 1
+    assert rb"b\udcfc: its name is not UTF-8, and onnxruntime opens no such files; rename it" in result.stderr
+    assert b"Traceback" not in result.stderr
+
+
+def test_texts_and_files_whose_names_are_not_utf8_go_through_every_command(trained: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "d\udce9"
+    folder.mkdir()
+    (folder / "t.txt").write_text("one\ntwo\n")
+    for name in ("o.npy", "o.jsonl", "o.txt"):
+        assert run("embed", trained, "--input", folder / "t.txt", "--output", folder / name).returncode == 0
+    assert run("pack", trained, folder / "p.tar").returncode == 0
+    assert run("unpack", folder / "p.tar", folder / "unpacked").returncode == 0
+    assert sorted(path.name for path in folder.iterdir()) == ["o.jsonl", "o.npy", "o.txt", "p.tar", "t.txt", "unpacked"]
+    fails(run("embed", trained, "--input", folder / "missing.txt"), r"d\\udce9/missing.txt: No such file")
+    fails(run("embed", trained, "caf\udce9"), "text 0 is not valid Unicode")
+    fails(run("unpack", folder / "missing.tar", folder / "other"), r"d\\udce9/missing.tar: no such file")
 
 
 @pytest.mark.parametrize("arguments", [[], ["unknown"], ["embed"], ["embed", "x", "--precision", "fp8"]])

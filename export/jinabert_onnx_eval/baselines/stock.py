@@ -10,15 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from jinabert_onnx.bundle.manifest import TOKENIZER, Bundle
 from jinabert_onnx.encoding import pooling
+from jinabert_onnx.engine.providers import import_onnxruntime
 from jinabert_onnx.engine.threads import count_threads
 from jinabert_onnx.text.inputs import choose_prompt
 from jinabert_onnx.text.tokenizer import Tokenizer
+from jinabert_onnx_export.verify.origin import open_origin
 
 from jinabert_onnx_eval.metrics.precisions import Encode
-from jinabert_onnx_eval.origin import open_origin
 from jinabert_onnx_eval.scores import Vectors
 
 from .plain import write_plain
@@ -52,6 +52,7 @@ def load_stock(checkpoint: str, bundle: Bundle, threads: int | str, directory: P
 
 def _encoder(path: Path, bundle: Bundle, threads: int | str) -> Encode:
     """The file at `path` in onnxruntime as it comes: every option at its default but the threads."""
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = count_threads(threads)[0]
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

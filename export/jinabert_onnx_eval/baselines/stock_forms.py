@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from jinabert_onnx.engine.providers import import_onnxruntime
 from jinabert_onnx_export.errors import ExportError
 from numpy.typing import NDArray
 from onnx import numpy_helper
-from onnxruntime.quantization import QuantType, quantize_dynamic
 
 Change = Callable[[NDArray[np.generic]], NDArray[np.generic]]
 
@@ -27,6 +27,9 @@ def write_stock_int8(source: Path, target: Path) -> None:
 
     Weights s8 per output channel, activations u8 with one scale a tensor.
     """
+    import_onnxruntime()  # before its parts: it switches telemetry off
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
     logging.disable(logging.WARNING)  # it advises a pre-processing step
     try:
         quantize_dynamic(

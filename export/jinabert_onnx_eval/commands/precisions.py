@@ -14,6 +14,7 @@ from jinabert_onnx.bundle.hub import resolve
 from jinabert_onnx.bundle.manifest import ALL_FILES, Bundle, open_bundle
 from jinabert_onnx.cli.command import add_model_argument, add_provider_options
 from jinabert_onnx.errors import BundleError
+from jinabert_onnx_export.cli import import_needing_torch
 
 from jinabert_onnx_eval.metrics.precisions import Encode, FormReport, GroupReport, compare_forms, encode_groups, essence
 from jinabert_onnx_eval.scores import Vectors
@@ -57,7 +58,9 @@ def run(arguments: argparse.Namespace) -> int:
         record.require_recordable(bundle)
     if arguments.checkpoint is not None:  # what would fail after the work fails before it
         import_with_exporter("stock")
-        import_with_exporter("origin").open_origin(bundle, arguments.checkpoint)
+        import_needing_torch("jinabert_onnx_export.verify.origin", "running the checkpoint").open_origin(
+            bundle, arguments.checkpoint
+        )
     groups, vectors = _encode_all(arguments, bundle, texts)
     reports = compare_forms(groups, vectors)
     lines = essence(reports)

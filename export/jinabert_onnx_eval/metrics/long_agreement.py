@@ -14,10 +14,9 @@ from jinabert_onnx.bundle import probes
 from jinabert_onnx.encoding import pooling
 from jinabert_onnx.errors import InputError
 from jinabert_onnx_export.encoder.model import JinaBertEncoder
+from jinabert_onnx_export.verify.origin import open_origin
 from jinabert_onnx_export.verify.reference import run_torch
 from numpy.typing import NDArray
-
-from jinabert_onnx_eval.origin import open_origin
 
 SAMPLES = 2  # texts of each length
 

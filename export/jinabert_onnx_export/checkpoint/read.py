@@ -15,6 +15,7 @@ import torch
 from jinabert_onnx.bundle.hub import is_hub_id, resolve
 from jinabert_onnx.bundle.manifest import TOKENIZER
 from jinabert_onnx.errors import BundleError
+from jinabert_onnx.text.inputs import require_unicode_name
 from jinabert_onnx.text.tokenizer import Tokenizer
 
 from jinabert_onnx_export.encoder.config import JinaBertConfig, read_config
@@ -72,10 +73,12 @@ def open_checkpoint(source: str | os.PathLike[str], revision: str | None = None)
     Raises:
         BundleNotFoundError: no such directory.
         DownloadError: the hub id cannot be fetched.
+        InputError: the path is not UTF-8.
         CheckpointError: damaged, incomplete, or tensors too many.
         UnsupportedCheckpointError: another architecture, or a part that cannot be carried over.
     """
     path = _fetch(source, revision)
+    require_unicode_name(path.resolve(), "safetensors")  # its name stands in the bundle too
     config = read_config(path / "config.json")
     settings = read_sentence_settings(path)
     _check_tokenizer(path, config, settings)

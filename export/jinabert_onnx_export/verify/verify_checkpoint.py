@@ -8,13 +8,12 @@ from __future__ import annotations
 import argparse
 
 from jinabert_onnx.bundle.hub import resolve
-from jinabert_onnx.bundle.manifest import ALL_FILES, ModelRecord, check_files, open_bundle
+from jinabert_onnx.bundle.manifest import ALL_FILES, check_files, open_bundle
 from jinabert_onnx.bundle.probes import Probes
 from jinabert_onnx.cli.verify import precisions_to_verify
 
-from jinabert_onnx_export.checkpoint.read import Checkpoint, open_checkpoint
-from jinabert_onnx_export.errors import VerificationError
 from jinabert_onnx_export.step_log import Say, Steps
+from jinabert_onnx_export.verify.origin import open_origin
 
 from .probe_texts import PROBE_TEXTS
 from .reference import embed, make_cases
@@ -25,15 +24,13 @@ def verify_against(arguments: argparse.Namespace, say: Say) -> int:
     """Verify the bundle `arguments.model` against the checkpoint `arguments.against`; print what was measured.
 
     Raises:
-        VerificationError: they differ.
+        VerificationError: the checkpoint's weights are not those of the bundle, or the vectors differ.
     """
     bundle = open_bundle(resolve(arguments.model, arguments.revision, ALL_FILES))
     check_files(bundle, bundle.manifest.files)
     steps = Steps(say)
     with steps("running torch for reference") as tell:
-        checkpoint = open_checkpoint(arguments.against)
-        _require_same_sizes(bundle.manifest.model, checkpoint)
-        encoder = checkpoint.load_encoder()
+        checkpoint, encoder = open_origin(bundle, arguments.against)
         expected = Probes(PROBE_TEXTS, embed(checkpoint, encoder, PROBE_TEXTS))
         cases = make_cases(checkpoint, encoder, arguments.thorough, tell)
         del encoder
@@ -45,13 +42,3 @@ def verify_against(arguments: argparse.Namespace, say: Say) -> int:
             f"smallest cosine {found.vectors.min_cosine:.6f}"
         )
     return 0
-
-
-def _require_same_sizes(model: ModelRecord, checkpoint: Checkpoint) -> None:
-    names = ("hidden_size", "vocab_size", "num_hidden_layers", "num_attention_heads")
-    for name in names:
-        ours, theirs = getattr(model, name), getattr(checkpoint.config, name)
-        if ours != theirs:
-            raise VerificationError(
-                f"the bundle has {name} {ours}, {checkpoint.source} has {theirs}: it was made from another checkpoint"
-            )

@@ -10,6 +10,7 @@ import os
 from pathlib import PurePosixPath
 
 from jinabert_onnx.errors import BundleError, BundleNotFoundError, DownloadError
+from jinabert_onnx.text.inputs import require_unicode_name
 
 from .hub import fetch_again, is_hub_id, resolve
 from .integrity import inspect_file, require_integrity
@@ -63,9 +64,10 @@ def require_files(
         BundleError: the bundle is without this precision; a file is missing, cut short, altered or a link out of the
             bundle; the ONNX file refers to anything but its weight files, or to more than they hold.
         DownloadError: the hub id cannot be fetched, or is not cached and the network is not to be used.
-        InputError: `integrity` is unknown.
+        InputError: `integrity` is unknown, or the bundle's path is not UTF-8.
     """
     require_integrity(integrity)
+    require_unicode_name(bundle.path, "onnxruntime")
     files = bundle.files_of(precision)
     if is_hub_id(source) and not all((bundle.path / name).is_file() for name in files):
         resolve(source, bundle.path.name, files, local_files_only=local_files_only)

@@ -51,6 +51,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--keep", nargs="+", default=[], metavar="COLUMN", help="columns of the input that Parquet output has too"
     )
     parser.add_argument(
+        "--skip-unreadable",
+        action="store_true",
+        help="of a directory: leave out links that lead nowhere, pipes, and files that may not be read, and name them",
+    )
+    parser.add_argument(
         "--shard-rows",
         type=int,
         default=1024,
@@ -82,11 +87,13 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    _check_places(None if arguments.texts else arguments.input, arguments.output)
     kind = arguments.format or _format_of(arguments.output)
     if _is_corpus(arguments, kind):
         return _run_corpus(arguments, kind)
+    if arguments.output is None and kind == "npy" and sys.stdout.isatty():
+        raise InputError("npy is binary and stdout is a terminal; give --output FILE")
     texts = _texts(arguments)
-    _check_output(arguments.output, arguments.input, kind)
     with load_embedder(arguments) as model:
         if arguments.precision == "auto":
             print(f"jinabert-onnx: {model.precision}: {model.precision_reason}", file=sys.stderr)
@@ -113,19 +120,28 @@ def _is_corpus(arguments: argparse.Namespace, kind: str) -> bool:
         InputError: it would have to be, and cannot.
     """
     source, output = arguments.input, arguments.output
-    is_file = source not in (None, "", "-") and not arguments.texts
-    to_file = (
-        kind in ("npy", "parquet") and output is not None and (Path(output).is_file() or not Path(output).exists())
-    )
-    if is_file and to_file and (Path(source).is_file() or Path(source).is_dir()):
+    is_file = source not in (None, "-") and not arguments.texts
+    has_columns = is_file and _has_columns(Path(source))
+    wanted = kind == "parquet" or arguments.keep or arguments.text_column is not None or arguments.engine != "local"
+    special = [place for place in (source if is_file else None, output) if place and _is_special(Path(place))]
+    if special and (wanted or has_columns):
+        raise InputError(
+            f"{special[0]}: is a pipe or a device, which can be neither read twice nor replaced; name a file"
+        )
+    if is_file and not special and kind in ("npy", "parquet") and output is not None:
         return True
-    if is_file and Path(source).exists() and _has_columns(Path(source)):
+    if has_columns:
         raise InputError(f"{source}: vectors of such files go to Parquet or .npy; give --output FILE.parquet")
-    if kind == "parquet" or arguments.keep or arguments.text_column is not None or arguments.engine != "local":
+    if wanted:
         raise InputError(
             "parquet, --text-column, --keep and --engine ray are for files; give --input FILE and --output FILE.parquet"
         )
     return False
+
+
+def _is_special(path: Path) -> bool:
+    """Whether there is something at `path` that is neither a file nor a directory."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def _has_columns(source: Path) -> bool:
@@ -138,7 +154,6 @@ def _run_corpus(arguments: argparse.Namespace, kind: str) -> int:
     from jinabert_onnx.corpus.plan import Loading, Settings
     from jinabert_onnx.corpus.run import Job, run
 
-    _check_output(arguments.output, arguments.input, kind)
     loading = Loading(
         source=arguments.model,
         precision=arguments.precision,
@@ -169,6 +184,7 @@ def _run_corpus(arguments: argparse.Namespace, kind: str) -> int:
         settings=settings,
         shard_rows=arguments.shard_rows,
         engine=arguments.engine,
+        skip_unreadable=arguments.skip_unreadable,
     )
     run(job, lambda line: print(f"jinabert-onnx: {printable(line)}", file=sys.stderr))
     return 0
@@ -201,18 +217,25 @@ def _lines(content: bytes, name: str) -> list[str]:
     return texts
 
 
-def _check_output(output: str | None, source: str | None, kind: str) -> None:
-    """Refuse before the work what would fail, or destroy the input, after it."""
+def _check_places(source: str | None, output: str | None) -> None:
+    """Refuse before all else what would fail, or destroy the input, after the work.
+
+    Raises:
+        InputError: the output's place is none for a file.
+        OSError: there is no input.
+    """
+    if source == "":
+        raise InputError("--input is empty; give the name of a file, or - for stdin")
+    if source not in (None, "-"):
+        Path(source).stat()
     if output is None:
-        if kind == "npy" and sys.stdout.isatty():
-            raise InputError("npy is binary and stdout is a terminal; give --output FILE")
         return
     path = Path(output)
     if path.is_dir():
         raise InputError(f"{output}: is a directory; give the name of a file")
     if not path.resolve().parent.is_dir():
         raise InputError(f"{output}: there is no directory {path.resolve().parent}")
-    if source is not None and source != "-" and path.exists() and path.samefile(source):
+    if source not in (None, "-") and path.exists() and path.samefile(source):
         raise InputError(f"{output}: is the input too, and would be overwritten; give another --output")
 
 

@@ -1,6 +1,7 @@
 """Parse the command line, run one command, and turn errors into one line and an exit code.
 
-0 success, 1 a failure that is told in one line, 2 wrong usage, 130 interrupted.
+0 success, 1 a failure that is told in one line, 2 wrong usage, 128 and the signal's number where one ended it: 130
+after Ctrl-C, 143 after SIGTERM.
 """
 
 from __future__ import annotations
@@ -61,9 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(f"{place}{error.strerror or error}")
     except MemoryError:
         return _fail("out of memory; use a smaller --batch-size or --max-length")
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print("jinabert-onnx: interrupted", file=sys.stderr)
-        return 130
+        return 128 + (error.number if isinstance(error, _Ended) else signal.SIGINT)
 
 
 def _prepare_process() -> None:
@@ -126,8 +127,16 @@ def _fail(message: str) -> int:
     return 1
 
 
+class _Ended(KeyboardInterrupt):
+    """Raised by SIGTERM and SIGHUP: they end the process as Ctrl-C does, with an exit code of their own."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
 def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
+    raise _Ended(number)
 
 
 def _show_warning(

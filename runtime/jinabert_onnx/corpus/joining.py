@@ -27,7 +27,7 @@ def join(plan: Plan, shards: Sequence[Shard], directory: Path, output: Path) -> 
         InputError: a shard is damaged.
         OSError: it cannot be written; the shards stay.
     """
-    results = [result_of(shard, directory) for shard in shards]
+    results = [_result(shard, directory, plan.output) for shard in shards]
     total = ShardResult(*(sum(getattr(result, name) for result in results) for name in ("rows", "rejected", "cut")))
     _join_rejected(shards, results, directory, rejected_of(output))
     if total.rows or not total.rejected:
@@ -55,9 +55,21 @@ def _parts(plan: Plan, shards: Sequence[Shard], results: Sequence[ShardResult], 
         except InputError:
             part = None
         if part is None or len(part) != result.rows:
-            discard(shard, directory)
-            raise InputError(f"{path}: is damaged; the same command makes this shard anew")
+            raise _damaged(shard, directory, plan.output)
         yield part
+
+
+def _result(shard: Shard, directory: Path, output: str) -> ShardResult:
+    """What became of a shard's rows, all of them."""
+    result = result_of(shard, directory)
+    if result.rows + result.rejected != shard.rows:
+        raise _damaged(shard, directory, output)
+    return result
+
+
+def _damaged(shard: Shard, directory: Path, output: str) -> InputError:
+    discard(shard, directory)
+    return InputError(f"{directory / shard.name}.{output}: is damaged; the same command makes this shard anew")
 
 
 def _read(path: Path, plan: Plan) -> Any:

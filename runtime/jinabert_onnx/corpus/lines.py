@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 from jinabert_onnx.errors import InputError
 
+from .quotes import LONGEST, OpenQuote
 from .rows import LARGEST_ROW, Row, bad, decoded, of_value
 
 DELIMITERS = {"csv": ",", "tsv": "\t"}
@@ -37,16 +38,20 @@ def places(path: Path, kind: str, start: int = 0, stop: int | None = None) -> It
     """The rows of a file between two bytes at which rows begin, the header of CSV not among them.
 
     Raises:
+        InputError: a quote of CSV swallows lines.
         OSError: it cannot be read.
     """
     with path.open("rb") as stream:
         if start == 0:
             start = _after_mark(stream)
             if kind in DELIMITERS:
-                header = next(_csv_places(stream, start, DELIMITERS[kind]), None)
+                header = next(_csv_places(path, stream, start, DELIMITERS[kind]), None)
                 start = start if header is None else header.stop
         stream.seek(start)
-        found = _csv_places(stream, start, DELIMITERS[kind]) if kind in DELIMITERS else _line_places(stream, start)
+        if kind in DELIMITERS:
+            found = _csv_places(path, stream, start, DELIMITERS[kind])
+        else:
+            found = _line_places(stream, start)
         for place in found:
             if stop is not None and place.start >= stop:
                 return
@@ -57,10 +62,10 @@ def header_of(path: Path, kind: str) -> list[str]:
     """The names of a CSV file's columns; none of an empty file.
 
     Raises:
-        InputError: the header is not UTF-8.
+        InputError: the header is not UTF-8, or a quote in it swallows lines.
     """
     with path.open("rb") as stream:
-        place = next(_csv_places(stream, _after_mark(stream), DELIMITERS[kind]), None)
+        place = next(_csv_places(path, stream, _after_mark(stream), DELIMITERS[kind]), None)
     if place is None:
         return []
     if isinstance(place.record, str):
@@ -118,36 +123,91 @@ def _whole_lines(stream: BinaryIO, position: int) -> Iterator[Place]:
         yield Place(start, position, record or line)
 
 
-def _csv_places(stream: BinaryIO, position: int, delimiter: str) -> Iterator[Place]:
-    """Records, of which one may take several lines. Empty lines are none, as everywhere in CSV."""
+def _csv_places(path: Path, stream: BinaryIO, position: int, delimiter: str) -> Iterator[Place]:
+    """Records, of which one may take several lines. Empty lines are none, as everywhere in CSV.
+
+    Raises:
+        InputError: a quote takes in lines that are no part of its field, as far as can be told.
+    """
     csv.field_size_limit(LARGEST_ROW)
-    consumed = position
-    too_long = False
-
-    def lines() -> Iterator[str]:
-        nonlocal consumed, too_long
-        for line in _whole_lines(stream, position):
-            consumed = line.stop
-            if isinstance(line.record, bytes):
-                yield line.record.decode(_AS_BYTES)
-            else:
-                too_long = True
-                yield "\n"  # ends the record, which is bad whatever it holds
-
-    reader = csv.reader(lines(), delimiter=delimiter, strict=True)
+    lines = _CsvLines(stream, position, delimiter)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
-        start, too_long = consumed, False
+        start = lines.begin_record()
         record: Record
         try:
             record = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
+            if lines.quote.lines:
+                raise InputError(_of_stray_quote(path, lines, error)) from error
             record = f"cannot be read as CSV: {error}"
-        if too_long:
+        if lines.too_long:
             record = f"longer than {LARGEST_ROW >> 20} MiB"
         if record:
-            yield Place(start, consumed, record)
+            yield Place(start, lines.consumed, record)
+
+
+class _CsvLines:
+    """Lines as `csv.reader` takes them, and what it does not tell: where it is, and which quote is open."""
+
+    def __init__(self, stream: BinaryIO, position: int, delimiter: str) -> None:
+        self._lines, self._delimiter = _whole_lines(stream, position), delimiter
+        self.consumed = position
+        self.ended = False
+        self.begin_record()
+
+    def begin_record(self) -> int:
+        """Forget the record before; where the next one begins."""
+        self.too_long = False
+        self.quote = OpenQuote(self._delimiter)
+        self._last: tuple[str, int] | None = None
+        return self.consumed
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        if self._last is not None:  # within a record another line is wanted only where one ends inside quotes
+            self.quote.follow(*self._last)
+        if self.quote.lines == LONGEST:
+            raise StopIteration
+        line = next(self._lines, None)
+        if line is None:
+            self.ended = True
+            raise StopIteration
+        self.consumed = line.stop
+        if isinstance(line.record, bytes):
+            text = line.record.decode(_AS_BYTES)
+        else:
+            self.too_long = True
+            text = "\n"  # ends a record, which is bad whatever it holds
+        self._last = text, line.start
+        return text
+
+
+def _of_stray_quote(path: Path, lines: _CsvLines, error: csv.Error) -> str:
+    """What to say of a quote that swallows lines: of rows among them there would be no trace."""
+    if lines.ended:
+        why = "is never closed"
+    elif lines.quote.lines == LONGEST:
+        why = f"is not closed within {LONGEST} lines"
+    else:
+        why = f"takes in lines that cannot be read as CSV ({error})"
+    return (
+        f"{path}: the quote that opens in line {_line_number(path, lines.quote.start)} {why}; mend that line, "
+        "or write texts of so many lines as JSON lines"
+    )
+
+
+def _line_number(path: Path, position: int) -> int:
+    """The number, from 1, of the line that begins at a byte."""
+    number = 1
+    with path.open("rb") as stream:
+        while position > 0 and (piece := stream.read(min(position, 1 << 20))):
+            number, position = number + piece.count(b"\n"), position - len(piece)
+    return number
 
 
 def _csv_row(number: int, found: list[str], header: Sequence[str], text_column: str, keep: Sequence[str]) -> Row:

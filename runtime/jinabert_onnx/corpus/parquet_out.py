@@ -68,8 +68,8 @@ def read(path: Path) -> pa.Table:
     Raises:
         InputError: it is damaged.
     """
-    with tables.reading(path):
-        return pq.read_table(path, partitioning=None)
+    with tables.reading(path), tables.open_file(path) as stream:
+        return pq.read_table(stream, partitioning=None)
 
 
 def join(parts: Iterator[pa.Table], stream: BinaryIO) -> None:

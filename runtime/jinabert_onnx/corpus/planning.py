@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from jinabert_onnx.errors import InputError
+from jinabert_onnx.text.inputs import is_unicode
 
 from . import lines
 from .plan import Shard, Source
@@ -57,13 +60,20 @@ def find_sources(place: Path) -> tuple[list[Source], str]:
     """
     if not place.is_dir():
         return [_source(place)], kind_of(place)
-    files = [path for path in sorted(place.iterdir()) if path.is_file() and path.name[0] not in "._"]
-    files = [path for path in files if path.suffix.lower() in KINDS]
+    files = [path for path in _named_like_files(place) if _why_unreadable(path) is None]
     kinds = sorted({kind_of(path) for path in files})
     if len(kinds) != 1:
         held = f"files of several kinds ({', '.join(kinds)})" if kinds else f"no file that ends in {', '.join(KINDS)}"
         raise InputError(f"{place}: holds {held}; give a directory of files of one kind")
     return [_source(path) for path in files], kinds[0]
+
+
+def unreadable_files(place: Path) -> list[str]:
+    """Of a directory, what is named like a file of a corpus and cannot be read as one, each with the reason."""
+    if not place.is_dir():
+        return []
+    reasons = [(path, _why_unreadable(path)) for path in _named_like_files(place)]
+    return [f"{path}: {reason}" for path, reason in reasons if reason is not None]
 
 
 def require_columns(sources: Sequence[Source], kind: str, text_column: str, keep: Sequence[str]) -> None:
@@ -72,9 +82,12 @@ def require_columns(sources: Sequence[Source], kind: str, text_column: str, keep
     What JSON lines hold shows only row by row.
 
     Raises:
-        InputError: such a column, or one to keep that has a name of the output's own.
+        InputError: such a column, one to keep that has a name of the output's own, or a name that is no text.
         MissingDependencyError: the files need pyarrow.
     """
+    for name in (text_column, *keep):
+        if not is_unicode(name):
+            raise InputError(f"column {name!r} is not valid Unicode; give its name in the terminal's own encoding")
     own = [name for name in keep if name in OWN_COLUMNS]
     if own:
         raise InputError(f"--keep {own[0]}: the output has a column of that name; rename it in the input")
@@ -116,6 +129,21 @@ def plan_shards(sources: Sequence[Source], kind: str, shard_rows: int, whole_tex
             shards.append(Shard(len(shards), number, first, rows, start, stop))
             first += rows
     return shards or [Shard(0, 0, 0, 0, 0, 0)]
+
+
+def _named_like_files(place: Path) -> list[Path]:
+    names = [path for path in sorted(place.iterdir()) if path.name[0] not in "._" and path.suffix.lower() in KINDS]
+    return [path for path in names if not path.is_dir()]
+
+
+def _why_unreadable(path: Path) -> str | None:
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        return "is a link that leads nowhere" if path.is_symlink() else f"cannot be read: {error.strerror}"
+    if not stat.S_ISREG(mode):
+        return "is no file but a pipe, a socket or a device"
+    return None if os.access(path, os.R_OK) else "may not be read"
 
 
 def _source(path: Path) -> Source:

@@ -23,6 +23,7 @@ from .plan import Loading, Plan, Settings, Shard, Source
 from .shards import ShardResult, limits_of, missing, require_unchanged
 
 TEXT_COLUMN = "text"
+_NAMED = 5  # most files that one message names
 
 Note = Callable[[str], None]
 
@@ -44,6 +45,7 @@ class Job:
     keep: tuple[str, ...] = ()
     max_length: int | None = None
     engine: str = "local"
+    skip_unreadable: bool = False
 
 
 def run(job: Job, note: Note) -> ShardResult:
@@ -56,6 +58,7 @@ def run(job: Job, note: Note) -> ShardResult:
         MissingDependencyError, OSError, and what `Embedder.load` raises.
     """
     require_range("shard_rows", job.shard_rows, 1, None)
+    left_out = _left_out(job)
     sources, kind = planning.find_sources(job.input)
     keep = tuple(dict.fromkeys(job.keep))
     if kind == "text" and job.text_column is not None:
@@ -77,14 +80,25 @@ def run(job: Job, note: Note) -> ShardResult:
             for source in plan.sources:
                 require_unchanged(source)
             result = join(plan, shards, directory, output)
-        except (KeyboardInterrupt, OSError, ClusterError) as error:
+        except BaseException as error:
             _tell_how_to_go_on(plan, shards, directory, error, note)
             if isinstance(error, OSError) and error.filename is None:  # a full disk names no file
                 raise OSError(error.errno, error.strerror, str(job.output)) from error
             raise
         parts.remove(directory)
+    for file in left_out:
+        note(f"warning: left out: {file}")
     _tell(plan, result, job.output, note)
     return result
+
+
+def _left_out(job: Job) -> list[str]:
+    """Files of a directory that cannot be read, with reasons, if they may be left out."""
+    found = planning.unreadable_files(job.input)
+    if found and not job.skip_unreadable:
+        more = f"; and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+        raise InputError(f"{'; '.join(found[:_NAMED])}{more}; remove them, or leave them out with --skip-unreadable")
+    return found
 
 
 def _require_outputs_place(job: Job) -> None:
@@ -153,10 +167,11 @@ def _embed(job: Job, plan: Plan, shards: Sequence[Shard], directory: Path, embed
 
 
 def _tell_how_to_go_on(plan: Plan, shards: Sequence[Shard], directory: Path, error: BaseException, note: Note) -> None:
-    """Say what is done; where nothing is, nothing is kept."""
+    """Say what is done, if it can go on; where nothing is done, nothing is kept."""
     done = len(shards) - len(missing(plan, shards, directory))
     if not done:
         parts.remove(directory)
+    if not done or not isinstance(error, (KeyboardInterrupt, OSError, ClusterError)):
         return
     what = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
     note(f"{what}; {done} of {len(shards)} shards are done, the same command goes on from there")
@@ -165,6 +180,7 @@ def _tell_how_to_go_on(plan: Plan, shards: Sequence[Shard], directory: Path, err
 def _tell(plan: Plan, result: ShardResult, output: Path, note: Note) -> None:
     if result.cut and plan.settings.truncation == "warn":
         note(f"warning: {result.cut} of {plan.rows} texts were cut to {plan.settings.max_length} tokens")
+    note(f"{plan.rows} rows in, {result.rows} embedded, {result.rejected} set aside")
     listed = os.fspath(rejected_of(output))
     if result.rejected and not result.rows:
         raise InputError(f"not one of {plan.rows} rows is good; the reasons are in {listed}")

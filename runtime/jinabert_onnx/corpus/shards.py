@@ -251,7 +251,8 @@ def _settings(plan: Plan, embedder: Embedder) -> steps.Settings:
 
 
 def _rejected_lines(source: Source, rejected: Sequence[Row]) -> bytes:
-    found = [{"row": row.number, "file": source.path, "reason": row.reason} for row in rejected]
+    file = source.path.encode("utf-8", "backslashreplace").decode()  # a name's bytes need not be UTF-8, JSON's must
+    found = [{"row": row.number, "file": file, "reason": row.reason} for row in rejected]
     return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in found).encode("utf-8", "replace")
 
 

@@ -5,6 +5,7 @@ Columns that are not asked for are not read, and of Parquet no more than some me
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,8 +37,9 @@ def schema_of(path: Path, kind: str) -> pa.Schema:
     """
     with reading(path):
         if kind == "parquet":
-            return pq.read_schema(path)
-        with pa.memory_map(str(path)) as stream:
+            with open_file(path) as stream:
+                return pq.read_schema(stream)
+        with _mapped(path) as stream:
             return _open_arrow(path, stream).schema
 
 
@@ -56,8 +58,9 @@ def count_rows(path: Path, kind: str) -> int:
     """
     with reading(path):
         if kind == "parquet":
-            return int(pq.read_metadata(path).num_rows)
-        with pa.memory_map(str(path)) as stream:
+            with open_file(path) as stream:
+                return int(pq.read_metadata(stream).num_rows)
+        with _mapped(path) as stream:
             return sum(batch.num_rows for batch in _arrow_batches(path, stream))
 
 
@@ -92,7 +95,7 @@ def _between(path: Path, kind: str, start: int, stop: int, columns: list[str]) -
 
 def _parquet_batches(path: Path, start: int, stop: int, columns: list[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
     """Batches with the row of the file that each begins at, of the row groups between two rows."""
-    with pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as file:
+    with open_file(path) as stream, pq.ParquetFile(stream, buffer_size=_BUFFER, pre_buffer=False) as file:
         at = 0
         for group in range(file.metadata.num_row_groups):
             rows = file.metadata.row_group(group).num_rows
@@ -108,7 +111,7 @@ def _parquet_batches(path: Path, start: int, stop: int, columns: list[str]) -> I
 
 def _sliced_arrow(path: Path, columns: list[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
     at = 0
-    with pa.memory_map(str(path)) as stream:
+    with _mapped(path) as stream:
         for whole in _arrow_batches(path, stream):
             for offset in range(0, whole.num_rows, _BATCH_ROWS):
                 yield at + offset, whole.slice(offset, _BATCH_ROWS).select(columns)
@@ -135,6 +138,15 @@ def _as_bytes(column: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     return column.cast(pa.large_binary())
+
+
+def open_file(path: Path) -> Any:
+    """The file as pyarrow reads it; names go to pyarrow as bytes, for as text they would have to be UTF-8."""
+    return pa.OSFile(os.fsencode(path))
+
+
+def _mapped(path: Path) -> Any:
+    return pa.memory_map(os.fsencode(path))
 
 
 @contextmanager

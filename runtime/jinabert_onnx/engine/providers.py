@@ -12,6 +12,8 @@ from jinabert_onnx.errors import InputError, MissingDependencyError, ProviderErr
 
 PROVIDERS = ("auto", "cpu", "cuda")
 _NAMES = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
+_WANTED = ("", "0", "false", "no", "off")  # its values of users who want telemetry
 
 
 def import_onnxruntime() -> Any:
@@ -19,11 +21,12 @@ def import_onnxruntime() -> Any:
 
     Since 1.29 its wheels send usage data to Microsoft unless the environment says otherwise before it is imported, and
     the thread that does it makes forked children hang at exit. So the variable is set here, unless it is set already.
+    On Windows, where no variable is asked, and where onnxruntime was imported before, a call switches it off.
 
     Raises:
         MissingDependencyError: neither is.
     """
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    wish = os.environ.setdefault(_NO_TELEMETRY, "1")
     try:
         import onnxruntime
     except ImportError as error:
@@ -31,6 +34,8 @@ def import_onnxruntime() -> Any:
             f"onnxruntime cannot be imported ({error}); install one: "
             "pip install 'jinabert-onnx[cpu]'  or, for NVIDIA GPUs,  pip install 'jinabert-onnx[gpu]'"
         ) from error
+    if wish.lower() not in _WANTED:
+        onnxruntime.disable_telemetry_events()
     return onnxruntime
 
 

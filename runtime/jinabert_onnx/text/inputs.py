@@ -6,6 +6,7 @@ Knows nothing of tokens or models.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from jinabert_onnx.errors import InputError, InputTypeError
 
@@ -42,6 +43,21 @@ def as_stream(sentences: object) -> Iterable[str]:
 def _is_table(value: object) -> bool:
     """Whether its class has columns; a column may have labels of any name, so the value itself is not asked."""
     return any(hasattr(type(value), name) for name in ("__dataframe__", "columns", "column_names"))
+
+
+def is_unicode(text: str) -> bool:
+    """Whether it can be written as UTF-8; of a file's name that is not, Python keeps the bytes as lone surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def require_unicode_name(path: Path, reader: str) -> None:
+    """Refuse a path that `reader`, a library that takes names as text, cannot open.
+
+    Raises:
+        InputError: its name is not UTF-8.
+    """
+    if not is_unicode(str(path)):
+        raise InputError(f"{path}: its name is not UTF-8, and {reader} opens no such files; rename it")
 
 
 def require_range(name: str, value: object, low: int, high: int | None) -> int:

@@ -1,0 +1,116 @@
+"""No quote of a CSV file swallows rows in silence, and rows in are rows out and rows set aside."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from conftest import TEXTS, embed, rejected, write
+from jinabert_onnx import Embedder, InputError
+from jinabert_onnx.corpus import lines
+from test_resuming import corpus, start, wait_for_shards
+
+NAMES = ("id", "text")
+
+
+def numbered(path: Path, changes: dict[int, str], rows: int = 1000) -> Path:
+    """A CSV file with a header and `rows` lines, of which some are changed."""
+    found = [changes.get(number, f"{number},text {number}") for number in range(1, rows + 1)]
+    path.write_text("\n".join(("id,text", *found, "")))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "line", "words"),
+    [
+        ({500: '500,"bad quote'}, 501, "is not closed within 100 lines"),
+        ({950: '950,"bad quote'}, 951, "is never closed"),
+        ({1000: '1000,"bad quote'}, 1001, "is never closed"),
+        ({500: '500,"bad quote', 520: '520,"good quote"'}, 501, "takes in lines that cannot be read as CSV"),
+        ({300: '300,"two\nlines"', 500: '"500","bad'}, 502, "is not closed within 100 lines"),
+        ({500: '"5\n00","bad quote'}, 502, "is not closed within 100 lines"),
+        ({1: '"1,bad quote'}, 2, "is not closed within 100 lines"),
+    ],
+)
+def test_a_quote_that_swallows_rows_is_an_error_that_names_its_line(
+    changes: dict[int, str], line: int, words: str, trained: Path, tmp_path: Path
+) -> None:
+    source = numbered(tmp_path / "rows.csv", changes)
+    result = embed(trained, source, tmp_path / "out.parquet")
+    assert result.returncode == 1, result.stderr
+    assert f"rows.csv: the quote that opens in line {line} {words}" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
+
+
+def test_a_quote_in_the_header_that_swallows_rows_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text('id,"text\n1,one\n')
+    with pytest.raises(InputError, match="the quote that opens in line 1 is never closed"):
+        lines.header_of(tmp_path / "rows.csv", "csv")
+
+
+def test_a_field_of_a_hundred_lines_is_read_and_one_of_more_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    fields = ['"' + "a\n" * count + 'b"' for count in (99, 99, 100)]
+    path.write_text(f"id,text\n{fields[0]},{fields[1]}\n")
+    (row,) = lines.read(path, "csv", 0, path.stat().st_size, 0, "text", NAMES)
+    assert row.kept == (fields[0].strip('"'),) * 2
+    path.write_text(f"id,text\n{fields[0]},{fields[2]}\n")
+    with pytest.raises(InputError, match="opens in line 101 is not closed within 100 lines"):
+        list(lines.read(path, "csv", 0, path.stat().st_size, 0, "text", NAMES))
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".csv"])
+def test_rows_in_are_told_and_are_rows_out_and_rows_set_aside(ending: str, trained: Path, tmp_path: Path) -> None:
+    source, output = write(tmp_path / f"rows{ending}", TEXTS[:20]), tmp_path / "out.parquet"
+    result = embed(trained, source, output, "--shard-rows", 7)
+    assert "jinabert-onnx: 20 rows in, 20 embedded, 0 set aside\n" in result.stderr
+    options = ("--shard-rows", 7, "--truncation", "error", "--max-length", 40)
+    result = embed(trained, source, output, *options)
+    out, aside = len(pq.read_table(output)), len(rejected(output))
+    assert aside > 0
+    assert out + aside == 20
+    assert f"jinabert-onnx: 20 rows in, {out} embedded, {aside} set aside\n" in result.stderr
+
+
+def test_rows_are_told_where_none_is_good_and_where_there_are_none(trained: Path, tmp_path: Path) -> None:
+    source = tmp_path / "rows.jsonl"
+    source.write_text("{\n[]\n")
+    assert "2 rows in, 0 embedded, 2 set aside\n" in embed(trained, source, tmp_path / "out.parquet").stderr
+    source.write_text("")
+    assert "0 rows in, 0 embedded, 0 set aside\n" in embed(trained, source, tmp_path / "out.parquet").stderr
+
+
+def test_rows_of_a_run_that_was_stopped_are_told_by_the_one_that_ends_it(
+    trained: Path, model: Embedder, tmp_path: Path
+) -> None:
+    source, output = corpus(tmp_path / "rows.jsonl"), tmp_path / "out.npy"
+    process = start(trained, source, output, "--shard-rows", 50)
+    wait_for_shards(tmp_path / "out.npy.parts", 2, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    result = embed(trained, source, output, "--shard-rows", 50)
+    assert "1200 rows in, 1200 embedded, 0 set aside\n" in result.stderr
+    assert len(np.load(output)) == 1200
+
+
+@pytest.mark.parametrize("name", ["rows", "rejected"])
+def test_a_shard_whose_counts_do_not_add_up_is_made_anew(name: str, trained: Path, tmp_path: Path) -> None:
+    source, output = corpus(tmp_path / "rows.jsonl"), tmp_path / "out.npy"
+    process = start(trained, source, output, "--shard-rows", 50)
+    wait_for_shards(tmp_path / "out.npy.parts", 2, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    counts = tmp_path / "out.npy.parts" / "shard-000001.json"
+    changed = json.loads(counts.read_text())
+    changed[name] += 1
+    counts.write_text(json.dumps(changed))
+    result = embed(trained, source, output, "--shard-rows", 50)
+    assert result.returncode == 1
+    assert "is damaged; the same command makes this shard anew" in result.stderr
+    assert embed(trained, source, output, "--shard-rows", 50).returncode == 0
+    assert len(np.load(output)) == 1200

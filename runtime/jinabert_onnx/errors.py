@@ -38,6 +38,19 @@ class JinaBertError(Exception):
         return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 4 :]}"
 
 
+class _ArgumentError(JinaBertError):
+    """What is wrong with an argument or one of its elements.
+
+    Attributes:
+        argument: the argument's name, where the message is about one.
+        index: the place of the text, the span or the vector that is to blame, where one is.
+    """
+
+    def __init__(self, message: str = "", *, argument: str | None = None, index: int | None = None) -> None:
+        super().__init__(message)
+        self.argument, self.index = argument, index
+
+
 class BundleError(JinaBertError, ValueError):
     """A bundle is damaged, altered, incomplete or of a schema this version cannot read."""
 
@@ -62,7 +75,7 @@ class DownloadError(JinaBertError, OSError):
     """A hub repository could not be fetched, or is not cached while offline."""
 
 
-class InputError(JinaBertError, ValueError):
+class InputError(_ArgumentError, ValueError):
     """An argument or a text has a value that the model cannot take."""
 
 
@@ -70,7 +83,7 @@ class TruncationError(InputError):
     """A text is longer than the limit, and `truncation="error"` was asked for."""
 
 
-class InputTypeError(JinaBertError, TypeError):
+class InputTypeError(_ArgumentError, TypeError):
     """An argument or a text has a type that the model cannot take."""
 
 

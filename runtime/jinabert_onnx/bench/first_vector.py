@@ -22,7 +22,7 @@ def main() -> None:
     from jinabert_onnx.embedder import Embedder
     from jinabert_onnx.encoding import loading
     from jinabert_onnx.encoding.consistency import require_fitting
-    from jinabert_onnx.encoding.steps import LoadedModel
+    from jinabert_onnx.encoding.loaded_model import LoadedModel
     from jinabert_onnx.engine.session import Session, SessionLoading
     from jinabert_onnx.text.tokenizer import Tokenizer
 

@@ -26,7 +26,7 @@ from jinabert_onnx.text.tokenizer import Tokenizer
 
 from .consistency import require_fitting
 from .load_options import LoadOptions
-from .steps import LoadedModel
+from .loaded_model import LoadedModel
 from .vector_types import AnyVectors
 
 # Difference from a vector of export, as a share of its length. Between CPUs, products differ in the last bits and int8
@@ -87,17 +87,17 @@ def self_test(model: LoadedModel, encode: Callable[[Sequence[str]], AnyVectors])
         differences = np.linalg.norm(encode(expected.texts) - right, axis=1)
     except RunError as error:
         raise SelfTestError(_self_test_failure(model, str(error))) from error
-    found, allowed = float((differences / np.linalg.norm(right, axis=1)).max()), _SELF_TEST_SHARE[model.precision]
-    if not found <= allowed:  # NaN, should the bundle's own vectors hold it, is no agreement
-        raise SelfTestError(_self_test_failure(model, f"off by {found:.2g} of their length, {allowed:g} is allowed"))
+    share, allowed = float((differences / np.linalg.norm(right, axis=1)).max()), _SELF_TEST_SHARE[model.precision]
+    if not share <= allowed:  # NaN, should the bundle's own vectors hold it, is no agreement
+        raise SelfTestError(_self_test_failure(model, f"off by {share:.2g} of their length, {allowed:g} is allowed"))
 
 
-def _self_test_failure(model: LoadedModel, found: str) -> str:
+def _self_test_failure(model: LoadedModel, difference: str) -> str:
     release = providers.import_onnxruntime().__version__
     return (
         f"{model.bundle.path}: {model.precision} on {model.session.provider} computes other vectors here than at "
-        f"export ({found}): this processor, onnxruntime {release} or the tokenizers package is at fault; try another "
-        "release or precision (`jinabert-onnx verify` tells more)"
+        f"export ({difference}): this processor, onnxruntime {release} or the tokenizers package is at fault; try "
+        "another release or precision (`jinabert-onnx verify` tells more)"
     )
 
 

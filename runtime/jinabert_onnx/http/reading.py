@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from jinabert_onnx.encoding import steps
-from jinabert_onnx.encoding.steps import LoadedModel, Settings
+from jinabert_onnx.encoding.loaded_model import LoadedModel
+from jinabert_onnx.encoding.settings import Settings
+from jinabert_onnx.encoding.tokenized import tokenize
 from jinabert_onnx.text.tokenizer import Tokenizer
 
 from .problems import RequestError, refuse
@@ -43,8 +44,8 @@ def read_texts(model: LoadedModel, texts: Sequence[str], settings: Settings, bou
     tokens = 0
     for first, group in _groups(texts):
         heads = [_head(model.tokenizer, text, first + index, settings) for index, text in enumerate(group)]
-        reading = steps.read(model, heads, settings, count_dropped=False)
-        for index, (text, report) in enumerate(zip(group, reading.reports, strict=True)):
+        tokenized = tokenize(model.tokenizer, heads, settings)
+        for index, (text, report) in enumerate(zip(group, tokenized.reports, strict=True)):
             if report.cut is None and len(heads[index]) < len(text):
                 raise refuse(
                     f"input[{first + index}] has {len(text)} characters of hardly any words; split it",
@@ -53,8 +54,8 @@ def read_texts(model: LoadedModel, texts: Sequence[str], settings: Settings, bou
                 )
             if report.cut is not None and not bounds.truncate:
                 raise _too_long(model.tokenizer, text, first + index, settings, bounds)
-        rows += reading.input_ids
-        tokens += sum(map(len, reading.input_ids))
+        rows += tokenized.input_ids
+        tokens += sum(map(len, tokenized.input_ids))
         require_tokens(tokens, bounds.max_tokens)
     return rows
 

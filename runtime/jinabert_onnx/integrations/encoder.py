@@ -12,20 +12,20 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from jinabert_onnx.bundle.fingerprint import compatible
 from jinabert_onnx.bundle.hub import is_hub_id
 from jinabert_onnx.bundle.manifest import MANIFEST
-from jinabert_onnx.embedder import Embedder, Spans
+from jinabert_onnx.embedder import DOCUMENT_PROMPTS, Embedder, Spans
+from jinabert_onnx.encoding.options import EncodeOptions
 from jinabert_onnx.encoding.results import Chunks
+from jinabert_onnx.encoding.settings import resolve_settings
 from jinabert_onnx.encoding.vector_types import AnyVectors
 from jinabert_onnx.engine.cancellation import Cancellation
 from jinabert_onnx.errors import InputError, InputTypeError, StateError
 
 _Result = TypeVar("_Result")
-
-_DOCUMENT_PROMPTS = ("document", "passage", "corpus")  # as in Embedder.encode_document
 
 
 @dataclass(frozen=True)
@@ -103,14 +103,14 @@ class Encoder:
         return self._embedder
 
     def queries(self, texts: Sequence[str], cancellation: Cancellation | None = None) -> AnyVectors:
-        """float32 (n, hidden) of texts to search with, with the bundle's prompt for queries, if it has one."""
+        """Compute float32 (n, hidden) of texts to search with, with the bundle's prompt for queries, if it has one."""
         settings = asdict(self.asking)
         return self.embedder.encode_query(
             _listed(texts), show_progress_bar=False, cancellation=cancellation, **settings
         )
 
     def documents(self, texts: Sequence[str], cancellation: Cancellation | None = None) -> AnyVectors:
-        """float32 (n, hidden) of texts to be found, with the bundle's prompt for documents, if it has one."""
+        """Compute float32 (n, hidden) of texts to be found, with the bundle's prompt for documents, if it has one."""
         settings = asdict(self.asking)
         return self.embedder.encode_document(
             _listed(texts), show_progress_bar=False, cancellation=cancellation, **settings
@@ -123,7 +123,7 @@ class Encoder:
             text,
             spans,
             normalize_embeddings=self.asking.normalize_embeddings,
-            prompt_name=next((name for name in _DOCUMENT_PROMPTS if name in held), None),
+            prompt_name=next((name for name in DOCUMENT_PROMPTS if name in held), None),
             cancellation=cancellation,
         )
 
@@ -163,9 +163,9 @@ def open_encoder(
         source = Source(wanted.model, loading, str(embedder.fingerprint))
     else:
         raise InputTypeError(f"model is {type(model).__name__}; give the place of a bundle, a hub id or an Embedder")
-    encoder = Encoder(source, asking, embedder)
-    encoder.documents([])  # refuses settings that are out of range
-    return encoder
+    options = cast(EncodeOptions, asdict(asking))
+    resolve_settings(embedder.loaded, options, embedder.max_seq_length)  # refuses what is out of range
+    return Encoder(source, asking, embedder)
 
 
 def require_space(fingerprint: str | None, embedder: Embedder, name: str) -> None:

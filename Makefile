@@ -8,19 +8,21 @@ TORCH := torch==2.13.0
 BUNDLES := build/bundles
 SOURCES = $(shell find runtime export -name '*.py' -o -name '*.json')
 
-# What does nothing but compute has a process for each core; what waits for processes runs beside another such suite.
-SUITES_OF_TEST := lint test-export test-runtime test-bench test-server test-serverless
-SUITES_OF_INTEGRATIONS := test-lowest test-eval test-readers test-commands test-docs test-corpus test-peers test-optimum \
-	test-lowest-server test-lowest-bench test-clients test-frameworks test-examples test-deploy test-site test-ray
+# The longest first: two run at a time, and each one's output comes when it ends. Servers under overload run alone.
+SUITES_OF_TEST := test-export test-runtime lint test-serverless test-bench
+SUITES_OF_INTEGRATIONS := test-lowest test-eval test-readers test-commands test-docs test-corpus test-ray test-optimum \
+	test-frameworks test-examples test-deploy test-clients test-peers test-lowest-bench test-site
+side_by_side = $(MAKE) --jobs=2 --output-sync=target
 
-.PHONY: demo test test-integrations environments peers docs lock clean chromium bundles $(SUITES_OF_TEST) $(SUITES_OF_INTEGRATIONS)
+.PHONY: demo test test-integrations environments peers docs lock clean chromium bundles $(SUITES_OF_TEST) $(SUITES_OF_INTEGRATIONS) \
+	test-server test-lowest-server
 
 demo: .venv/ready
 	.venv/bin/jinabert-onnx demo tests/data/tiny-de-en build/demo-bundle
 
-test: $(SUITES_OF_TEST)
+test: ; $(side_by_side) $(SUITES_OF_TEST) && $(MAKE) test-server
 
-test-integrations: $(SUITES_OF_INTEGRATIONS)
+test-integrations: ; $(side_by_side) $(SUITES_OF_INTEGRATIONS) && $(MAKE) test-lowest-server
 
 # How long a recipe took, in build/times.tsv.
 timed = $(PYTHON) tests/timed.py $@
@@ -32,11 +34,11 @@ lint: .venv/ready
 	$(timed) .venv/bin/mypy
 
 test-export: .venv/ready
-	$(timed) .venv/bin/python -m pytest -n 2 --dist loadfile tests/export
+	$(timed) .venv/bin/python -m pytest tests/export
 
 # From the built wheel, where neither torch nor onnx is installed.
 test-runtime: .venv-wheel/ready $(BUNDLES)/ready
-	$(timed) .venv-wheel/bin/python -m pytest -n 2 --dist loadscope tests/runtime
+	$(timed) .venv-wheel/bin/python -m pytest tests/runtime
 
 test-server: .venv-wheel/ready $(BUNDLES)/ready
 	$(timed) .venv-wheel/bin/python -m pytest tests/server
@@ -45,11 +47,11 @@ test-serverless: .venv-wheel/ready $(BUNDLES)/ready
 	$(timed) .venv-wheel/bin/python -m pytest tests/serverless
 
 test-bench: .venv/ready $(BUNDLES)/ready
-	$(timed) .venv/bin/python -m pytest -n 2 tests/bench
+	$(timed) .venv/bin/python -m pytest tests/bench
 
 # With the lowest releases of all dependencies.
 test-lowest: .venv-lowest/ready $(BUNDLES)/ready
-	$(timed) .venv-lowest/bin/python -m pytest -n 2 --dist loadscope tests/runtime
+	$(timed) .venv-lowest/bin/python -m pytest -m 'not standard_library' tests/runtime
 
 test-lowest-server: .venv-lowest/ready $(BUNDLES)/ready
 	$(timed) .venv-lowest/bin/python -m pytest tests/server
@@ -59,15 +61,15 @@ test-lowest-bench: .venv-lowest/ready $(BUNDLES)/ready
 
 # Files of any size, real processes killed on the way.
 test-corpus: .venv/ready $(BUNDLES)/ready
-	$(timed) .venv/bin/python -m pytest -n 2 tests/corpus
+	$(timed) .venv/bin/python -m pytest tests/corpus
 
 # The measuring commands of the documentation, with a small model.
 test-commands: .venv/ready $(BUNDLES)/ready
-	$(timed) .venv/bin/python -m pytest -n 2 tests/commands
+	$(timed) .venv/bin/python -m pytest tests/commands
 
 # What the pages say runs.
 test-docs: .venv/ready $(BUNDLES)/ready
-	$(timed) .venv/bin/python -m pytest -n 2 tests/docs --ignore tests/docs/site
+	$(timed) .venv/bin/python -m pytest tests/docs --ignore tests/docs/site
 
 test-optimum: .venv-optimum/ready
 	$(timed) .venv-optimum/bin/python -m pytest tests/integrations
@@ -82,7 +84,7 @@ test-peers: .venv/ready .venv-peers-fastembed/ready $(BUNDLES)/ready
 
 # Other programs read bundles as exported, by the snippets of docs/, each in the peers' environments.
 test-readers: .venv/ready .venv-peers-fastembed/ready .venv-peers-node/ready .venv-peers-transformers/ready $(BUNDLES)/ready
-	$(timed) .venv/bin/python -m pytest -n 2 --dist loadfile tests/readers
+	$(timed) .venv/bin/python -m pytest tests/readers
 
 # The steps of the Dockerfiles, without an engine, and the files of deploy/ and .github/ against their schemas.
 test-deploy: .venv-apps/ready $(BUNDLES)/ready

@@ -41,6 +41,18 @@ def test_numbers(server: str, embedder: Embedder):
     require_close(found, embedder.encode(TEXTS, normalize_embeddings=True))
 
 
+def test_texts_may_be_objects(server: str, embedder: Embedder):
+    expected = embedder.encode(TEXTS, normalize_embeddings=True)
+    require_close(embed(server, input=[{"text": text} for text in TEXTS]), expected)
+    require_close(embed(server, input=[{"text": TEXTS[0]}, *TEXTS[1:]]), expected)
+
+
+def test_the_type_may_be_a_list_of_one(server: str, embedder: Embedder):
+    expected = embedder.encode(TEXTS, normalize_embeddings=True)
+    require_close(embed(server, input=TEXTS, embedding_type=["float"]), expected)
+    assert embed(server, input=TEXTS, embedding_type=["binary"]) == embed(server, input=TEXTS, embedding_type="binary")
+
+
 def test_base64_is_little_endian_float32(server: str, embedder: Embedder):
     found = embed(server, input=TEXTS, embedding_type="base64", dimensions=64)
     vectors = [np.frombuffer(base64.b64decode(text), dtype="<f4") for text in found]

@@ -62,7 +62,8 @@ def within_limits(body: dict) -> dict:
         body["model"] = NAMES[len(body["model"]) % len(NAMES)]
     if body.get("dimensions") is not None:
         body["dimensions"] = 8 * (1 + int(body["dimensions"]) % 32)  # whole numbers as 8.0 are refused
-    texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
+    items = [body["input"]] if isinstance(body["input"], str) else body["input"]
+    texts = [item if isinstance(item, str) else item["text"] for item in items]
     if not all(any(letter.isalnum() for letter in text) for text in texts):
         body["late_chunking"] = False  # which needs a token in each text
     return body

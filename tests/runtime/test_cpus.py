@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from jinabert_onnx import InputError
 from jinabert_onnx.engine.cpu import CpuFeatures, ThreadCount, available_threads, cpu_features
 
+pytestmark = pytest.mark.standard_library
+
 CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 V2_MOUNT = "30 23 0:26 {mounted} /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n"
 V1_MOUNT = "32 31 0:29 {mounted} /sys/fs/cgroup/cpu,cpuacct rw shared:10 - cgroup cgroup rw,cpu,cpuacct\n"

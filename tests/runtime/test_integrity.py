@@ -14,6 +14,8 @@ from jinabert_onnx import BundleError, InputError
 from jinabert_onnx.bundle.integrity import cache_directory, check_files
 from jinabert_onnx.bundle.manifest import Bundle, open_bundle
 
+pytestmark = pytest.mark.standard_library
+
 NAME = "onnx/model.onnx"
 READ: deque[str] = deque(maxlen=100)
 sys.addaudithook(lambda event, arguments: READ.append(str(arguments[0])) if event == "open" else None)

@@ -10,6 +10,8 @@ from jinabert_onnx.bundle.manifest import PRECISIONS
 from jinabert_onnx.engine.cpu import CpuFeatures, cpu_features
 from jinabert_onnx.engine.precision import PrecisionChoice, choose_precision
 
+pytestmark = pytest.mark.standard_library
+
 FAST = CpuFeatures("x86_64", "avx512_vnni", "x86_64 with avx512_vnni")
 SLOW = CpuFeatures("x86_64", None, "x86_64 without avx2")
 HOLDINGS = [held for count in (1, 2, 3) for held in combinations(PRECISIONS, count)]

@@ -12,6 +12,8 @@ import termios
 
 import pytest
 
+pytestmark = pytest.mark.standard_library
+
 SCRIPT = """
 import sys
 from jinabert_onnx.progress import Progress

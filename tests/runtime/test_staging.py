@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from jinabert_onnx.files.staging import REPLACED, staging
 
+pytestmark = pytest.mark.standard_library
+
 WORK = """
 import sys
 from pathlib import Path

@@ -14,13 +14,13 @@ import pytest
 from conftest import Start, launch
 
 
-def refusal(*options: str, environment: dict[str, str] | None = None) -> str:
+def refusal(*options: str, environment: dict[str, str] | None = None, code: int = 1) -> str:
     """The one line of a command that must fail."""
     command = [sys.executable, "-m", "jinabert_onnx", "serve", *options]
     found = subprocess.run(
         command, capture_output=True, text=True, timeout=120, env=os.environ | (environment or {}), check=False
     )
-    assert found.returncode in (1, 2), found.stderr
+    assert found.returncode == code, found.stderr
     assert "Traceback" not in found.stderr
     return found.stderr.splitlines()[-1]
 
@@ -30,14 +30,7 @@ def test_a_model_is_needed() -> None:
 
 
 BAD_OPTIONS = {
-    "port": (["--port", "99999"], "port is 99999"),
-    "port of letters": (["--port", "http"], "port 'http' is not a number"),
-    "timeout": (["--timeout", "0"], "timeout is 0"),
-    "timeout not a number": (["--timeout", "nan"], "timeout is nan"),
-    "drain": (["--drain", "-1"], "drain is -1"),
-    "body": (["--max-body", "lots"], "'lots' is not a size"),
-    "inputs": (["--max-inputs", "0"], "max_inputs is 0"),
-    "length": (["--max-length", "100000"], "max_seq_length is 100000"),
+    "body": (["--max-body", "lots"], "--max-body 'lots' is not a size"),
     "key file": (["--api-key-file", "/nowhere/keys"], "/nowhere/keys: No such file"),
     "host": (["--host", "203.0.113.1"], "cannot listen on 203.0.113.1"),
 }
@@ -47,6 +40,56 @@ BAD_OPTIONS = {
 def test_bad_options_are_one_line(trained: Path, name: str) -> None:
     options, message = BAD_OPTIONS[name]
     assert message in refusal(str(trained), "--precision", "int8", "--port", "0", *options)
+
+
+# What no request could get past, or no clock could keep: the option, its value, and what would do.
+ABSURD_OPTIONS = {
+    "port": (["--port", "99999"], "--port is '99999'; it must be a number from 0 to 65535"),
+    "port of letters": (["--port", "http"], "--port is 'http'; it must be a number from 0 to 65535"),
+    "no host": (["--host", ""], "--host is empty; give an address"),
+    "timeout": (["--timeout", "0"], "--timeout is 0; it must be from 0.1 to 86400 seconds"),
+    "timeout not a number": (["--timeout", "nan"], "--timeout is nan; it must be from 0.1"),
+    "timeout of no time": (["--timeout", "1e-6"], "--timeout is 1e-06; it must be from 0.1"),
+    "body timeout of no time": (["--body-timeout", "1e-6"], "--body-timeout is 1e-06; it must be from 0.1"),
+    "drain": (["--drain", "-1"], "--drain is -1; it must be from 1 to 86400 seconds"),
+    "body of a byte": (["--max-body", "1"], "--max-body is 1 bytes; a request of one letter has 13"),
+    "no inputs": (["--max-inputs", "0"], "--max-inputs is 0; it must be at least 1"),
+    "no name": (["--model-name", ""], "--model-name is ''; give a name"),
+    "blank name": (["--model-name", "good", "--model-name", " "], "--model-name is ' '; give a name"),
+    "name of no character": (["--model-name", "\udcff"], "--model-name is '\\udcff'; give a name"),
+    "special tokens alone": (["--max-length", "2"], "--max-length is 2; it must be from 3, of which 2 are special"),
+    "negative length": (["--max-length", "-1"], "--max-length is -1; it must be from 3"),
+    "length": (["--max-length", "100000"], "--max-length is 100000; it must be from 3"),
+    "queue of a token": (["--max-queue-tokens", "1"], "--max-queue-tokens is 1; a text may have 8192 tokens, so it"),
+    "queue below a text": (
+        ["--max-queue-tokens", "99", "--max-length", "100"],
+        "--max-queue-tokens is 99; a text may have 100 tokens, so it must be at least 100, or --max-length smaller",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ABSURD_OPTIONS)
+def test_absurd_options_are_wrong_usage_that_says_what_would_do(trained: Path, name: str) -> None:
+    options, message = ABSURD_OPTIONS[name]
+    assert f"jinabert-onnx serve: error: {message}" in refusal(
+        str(trained), "--precision", "int8", "--port", "0", *options, code=2
+    )
+
+
+@pytest.mark.parametrize("limit", ["5MB", "150MB"])  # less than the model, less than model and server
+def test_a_memory_limit_below_the_idle_server_names_one_that_is_enough(trained: Path, start: Start, limit: str) -> None:
+    message = refusal(str(trained), "--precision", "int8", "--port", "0", "--max-memory", limit)
+
+    found = re.search(rf"--max-memory is {limit}, and .*; give at least (\d+MB)", message)
+    assert found, message
+    server = start("--max-memory", found[1])
+    assert server.embed(input="a " * 200).status_code == 200
+
+
+def test_the_smallest_limits_serve(start: Start) -> None:
+    server = start("--max-length", "3", "--max-queue-tokens", "3", "--max-body", "13B", "--max-inputs", "1")
+    answer = httpx.post(f"{server.url}/v1/embeddings", content=b'{"input":"a"}')
+    assert answer.status_code == 200, answer.text
 
 
 @pytest.mark.parametrize("content", ["", "\n \n", "short\n", "has spaces within it\n", "schlüssel-mit-umlaut-ü\n"])

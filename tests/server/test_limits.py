@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import concurrent.futures
+import gzip
 import json
+import re
 import socket
 import time
 import urllib.error
@@ -54,6 +56,15 @@ def test_a_key_is_needed_everywhere_but_for_probes(start: Start, tmp_path: Path)
     assert KEY not in server.log
 
 
+def test_a_key_file_may_be_as_windows_writes_it(start: Start, tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_bytes(b"\xef\xbb\xbf" + f"{KEY}\r\n{OTHER}\r\n".encode())
+    server = start("--api-key-file", str(keys))
+    for key in (KEY, OTHER):
+        headers = {"Authorization": f"Bearer {key}"}
+        assert httpx.get(f"{server.url}/v1/models", headers=headers).status_code == 200
+
+
 def test_keys_may_come_from_the_environment(start: Start) -> None:
     server = start(environment={"JINABERT_ONNX_API_KEYS": f"{KEY},{OTHER}"})
 
@@ -66,13 +77,13 @@ NONSENSE = {
     "nothing": b"",
     "a list": b"[]",
     "a number": b"3",
+    "two byte order marks": b"\xef\xbb\xbf" * 2 + b'{"input": "a"}',
     "invalid UTF-8": b'{"input": "\xff\xfe"}',
     "a lone surrogate": b'{"input": "\\ud800"}',
     "a lone low surrogate": b'{"input": "\\udfff abc"}',
     "NaN": b'{"input": "a", "dimensions": NaN}',
     "a huge number": b'{"input": "a", "dimensions": 1' + b"0" * 5000 + b"}",
     "deep nesting": b'{"input": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
-    "a byte order mark": b'\xef\xbb\xbf{"input": "a"}',
     "100,000 texts": b'{"input": [' + b'"a",' * 99_999 + b'"a"]}',
     "a million numbers": b'{"input": [' + b"1," * 999_999 + b"1]}",
     "a key of a megabyte": b'{"' + b"k" * 1_000_000 + b'": 1, "input": "a"}',
@@ -87,6 +98,57 @@ def test_nonsense_is_a_400(server: LiveServer, name: str) -> None:
         assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
         assert len(answer.text) < 3000
         assert client.post("/v1/embeddings", json={"input": "a"}).status_code == 200
+
+
+LONE_SURROGATES = {
+    "a text": (b'{"input": "ab\\ud800"}', "input", "input is not valid Unicode: lone surrogate at character 2"),
+    "the second text": (b'{"input": ["a", "\\udfff abc"]}', "input", "input[1] is not valid Unicode"),
+    "in Jina's form": (b'{"input": ["a", {"text": "\\uD83D"}]}', "input", "input[1].text is not valid Unicode"),
+    "after a whole pair": (b'{"input": ["\\ud83d\\ude86", "\\ud83d"]}', "input", "input[1] is not valid Unicode"),
+    "a name": (b'{"model": "\\ud800", "input": "a"}', "model", "model is not valid Unicode"),
+    "the name of a field": (b'{"\\ud800": 1, "input": "a"}', None, "the name of a field is not valid Unicode"),
+}
+
+
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/invocations"])
+@pytest.mark.parametrize("name", LONE_SURROGATES)
+def test_a_lone_surrogate_is_named_by_its_place(server: LiveServer, path: str, name: str) -> None:
+    body, param, message = LONE_SURROGATES[name]
+
+    answer = httpx.post(f"{server.url}{path}", content=body)
+
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert (error["code"], error["param"]) == ("invalid_value", param)
+    assert error["message"].startswith(message), error["message"]
+
+
+def test_what_only_looks_like_a_lone_surrogate_is_text(server: LiveServer) -> None:
+    body = b'{"input": ["\\ud83d\\ude86", "\\\\ud83d"]}'  # a train; a backslash and letters
+    assert httpx.post(f"{server.url}/v1/embeddings", content=body).status_code == 200
+
+
+def test_a_body_may_begin_with_a_byte_order_mark(server: LiveServer) -> None:
+    body = b'\xef\xbb\xbf{"input": "a"}'
+    with server.client() as client:
+        answers = [client.post("/v1/embeddings", content=content) for content in (body, body[3:])]
+    assert answers[0].status_code == 200, answers[0].text
+    assert answers[0].json() == answers[1].json()
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "br", "gzip, identity"])
+def test_a_compressed_body_is_a_415_that_says_to_send_it_plain(server: LiveServer, encoding: str) -> None:
+    body = gzip.compress(b'{"input": "a"}')
+    with server.client() as client:
+        for path in ("/v1/embeddings", "/invocations"):
+            answer = client.post(path, content=body, headers={"Content-Encoding": encoding})
+            assert answer.status_code == 415
+            error = answer.json()["error"]
+            assert error["type"] == "invalid_request_error"
+            assert "send it uncompressed" in error["message"]
+            assert encoding in error["message"]
+        plain = client.post("/v1/embeddings", content=b'{"input": "a"}', headers={"Content-Encoding": "identity"})
+    assert plain.status_code == 200
 
 
 def test_null_bytes_are_text_as_any_other(server: LiveServer) -> None:
@@ -127,7 +189,7 @@ def test_a_text_of_megabytes_is_refused_by_its_tokens(server: LiveServer) -> Non
 
 
 def test_a_request_of_too_many_tokens_is_refused(start: Start) -> None:
-    server = start("--max-queue-tokens", "100", "--max-inputs", "30")
+    server = start("--max-length", "100", "--max-queue-tokens", "100", "--max-inputs", "30")
 
     assert server.embed(input=["a"] * 31).json()["error"]["code"] == "too_many_inputs"
     assert server.embed(input=["a b c"] * 30).json()["error"]["code"] == "too_many_tokens"
@@ -213,12 +275,45 @@ def test_the_work_of_a_client_that_has_gone_is_dropped(start: Start) -> None:
 
 
 def test_a_memory_limit_refuses_what_cannot_fit(start: Start, trained: Path) -> None:
-    server = start("--max-memory", "150MB")
+    server = start("--max-memory", "230MB")
 
-    answer = server.embed(input=LONG)
+    many = ["the house at the river " * 80] * 500
+    for texts in (LONG, many):  # a text whose batch does not fit, and a body that cannot be read
+        answer = server.embed(input=texts)
+        assert answer.status_code == 400
+        assert answer.json()["error"]["code"] == "memory_limit"
+    assert server.embed(input=["a", "b " * 300]).status_code == 200
 
-    assert answer.status_code == 400
-    assert answer.json()["error"]["code"] == "memory_limit"
+
+LOAD = {
+    "short": {"input": ["a", "b c d"]},
+    "many texts": {"input": ["the house at the river"] * 400},
+    "long texts": {"input": ["the house at the river " * 80] * 8},
+    "longest text": {"input": LONG},
+    "megabytes that are cut": {"input": "the house at the river " * 100_000, "truncate": True},
+    "megabytes in parts": {"input": ["a a a " * 650] * 2000},
+    "no place to cut": {"input": "中" * 200_000},
+    "emoji": {"input": ["🚆" * 2000] * 10, "truncate": True},
+    "late chunking": {"input": ["the house at the river " * 20] * 100, "late_chunking": True},
+    "no texts at all": {"input": [[]] * 500_000},
+}
+
+
+def test_a_memory_limit_holds_the_whole_process_under_load(start: Start) -> None:
+    limit = 230_000_000
+    server = start("--max-memory", f"{limit}B", "--body-timeout", "60")
+    bodies = [json.dumps(fields, ensure_ascii=False).encode() for fields in LOAD.values()] * 8
+
+    def post_body(body: bytes) -> int:
+        return httpx.post(f"{server.url}/v1/embeddings", content=body, timeout=120).status_code
+
+    with concurrent.futures.ThreadPoolExecutor(32) as pool:
+        statuses = set(pool.map(post_body, bodies))
+
+    assert statuses <= {200, 400, 413, 429}
+    assert 200 in statuses
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    assert int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024 <= limit
     assert server.embed(input=["a", "b " * 300]).status_code == 200
 
 

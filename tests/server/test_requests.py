@@ -119,6 +119,13 @@ BAD = {
     "empty list": ({"input": []}, "not an empty list", "input"),
     "mixed": ({"input": ["a", 3]}, r"input\[1\] is a number", "input"),
     "nested": ({"input": [["a"]]}, r"input\[0\] is not a list of token ids", "input"),
+    "another object": ({"input": ["a", {"image": "b"}]}, r"input\[1\] is another object", "input"),
+    "more than a text": ({"input": [{"text": "b", "id": "1"}]}, r"input\[0\] is another object", "input"),
+    "text of an object": ({"input": [{"text": ["b"]}]}, r"input\[0\] is another object", "input"),
+    "two types": ({"input": "a", "embedding_type": ["float", "binary"]}, "a list must hold one type", "embedding_type"),
+    "null as type": ({"input": "a", "embedding_type": [None]}, "a list must hold one type", "embedding_type"),
+    "no type": ({"input": "a", "embedding_type": []}, "a list must hold one type", "embedding_type"),
+    "type": ({"input": "a", "embedding_type": ["hex"]}, "'float', 'base64'", "embedding_type"),
     "object": ({"input": {"text": "a"}}, "not an object", "input"),
     "unknown field": ({"input": "a", "normalised": True}, "'normalised' is unknown", "normalised"),
     "dimensions 0": ({"input": "a", "dimensions": 0}, "greater than or equal to 1", "dimensions"),
@@ -216,6 +223,27 @@ def test_probes_and_metrics_say_what_really_runs(server: LiveServer, model: Embe
     ):
         assert server.metric(f"jinabert_onnx_{name}") > 0
     assert server.metric("process_resident_memory_bytes") > 1e7
+
+
+def test_probes_may_ask_for_the_head_alone(server: LiveServer) -> None:
+    with server.client() as client:
+        for path in ("/health", "/ready", "/ping"):
+            head, whole = client.head(path), client.get(path)
+            assert head.status_code == whole.status_code == 200
+            assert head.content == b""
+            for name in ("content-type", "content-length"):
+                assert head.headers[name] == whole.headers[name]
+
+
+def test_metrics_count_what_clients_sent_and_no_warm_up(start: Start) -> None:
+    server = start()
+    names = ("texts_total", "tokens_total", "batch_rows_count", "queue_seconds_count")
+    assert {name: server.metric(f"jinabert_onnx_{name}") for name in names} == dict.fromkeys(names, 0.0)
+
+    tokens = server.embed(input=["a", "b c"]).json()["usage"]["total_tokens"]
+
+    assert server.metric("jinabert_onnx_texts_total") == 2
+    assert server.metric("jinabert_onnx_tokens_total") == tokens
 
 
 def test_the_description_is_of_what_is_served(server: LiveServer) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -70,6 +72,41 @@ def test_what_a_request_asks_for_is_done(handler: Handler, model: Embedder) -> N
     np.testing.assert_array_equal(vector, model.encode(TEXTS[0], truncate_dim=16, normalize_embeddings=True))
     raw = body_of(post(handler, {"input": TEXTS, "normalized": False}))
     np.testing.assert_array_equal(vectors_of(raw), model.encode(TEXTS))
+
+
+def test_jinas_forms_are_taken(handler: Handler, model: Embedder, expected: np.ndarray) -> None:
+    request = {"input": [{"text": text} for text in TEXTS], "embedding_type": ["float"]}
+    np.testing.assert_array_equal(vectors_of(body_of(post(handler, request))), expected)
+    np.testing.assert_array_equal(vectors_of(handler(request)), expected)
+
+
+@pytest.mark.parametrize("sender", HTTP)
+@pytest.mark.parametrize("is_base64", [False, True])
+def test_a_body_may_begin_with_a_byte_order_mark(
+    handler: Handler, expected: np.ndarray, sender: str, is_base64: bool
+) -> None:
+    body = "\ufeff" + json.dumps({"input": TEXTS})
+    body = base64.b64encode(body.encode()).decode() if is_base64 else body
+    answer = handler(read_event(sender, body=body, isBase64Encoded=is_base64))
+    np.testing.assert_array_equal(vectors_of(body_of(answer)), expected)
+
+
+@pytest.mark.parametrize("sender", HTTP)
+@pytest.mark.parametrize("field", ["headers", "multiValueHeaders"])
+def test_a_compressed_body_is_a_415(handler: Handler, sender: str, field: str) -> None:
+    body = base64.b64encode(gzip.compress(b'{"input": "a"}')).decode()
+    headers = {"Content-Encoding": "gzip" if field == "headers" else ["gzip"]}
+    event = {name: value for name, value in read_event(sender).items() if name not in ("headers", "multiValueHeaders")}
+    answer = handler(event | {field: headers, "body": body, "isBase64Encoded": True})
+    assert "send it uncompressed" in problem_of(body_of(answer, 415))["message"]
+
+
+@pytest.mark.parametrize("request_", [{"input": ["a", "\ud800"]}, {"input": ["a", {"text": "\ud800"}]}])
+def test_a_lone_surrogate_is_named_by_its_place(handler: Handler, request_: dict) -> None:
+    over_http = problem_of(body_of(post(handler, request_), 400))
+    assert over_http["param"] == "input"
+    assert re.match(r"input\[1\](\.text)? is not valid Unicode", over_http["message"])
+    assert problem_of(handler(request_)) == over_http
 
 
 def test_late_chunking_reads_the_texts_as_one(handler: Handler, model: Embedder) -> None:

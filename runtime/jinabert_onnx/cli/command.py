@@ -57,8 +57,13 @@ def add_model_argument(parser: ArgumentParser, variable: str | None = None) -> N
     parser.add_argument("--local-files-only", action="store_true", help="never ask the hub")
 
 
-def add_runtime_options(parser: ArgumentParser, precision: str = "fp32") -> None:
-    """Add --precision (default `precision`), what `add_provider_options` adds, and how the model is checked."""
+def add_runtime_options(
+    parser: ArgumentParser, precision: str = "fp32", memory_help: str = "most memory of the process, such as 800MB"
+) -> None:
+    """Add --precision (default `precision`), what `add_provider_options` adds, and how the model is checked.
+
+    `memory_help` says what --max-memory counts.
+    """
     parser.add_argument(
         "--precision",
         choices=("auto", *PRECISIONS),
@@ -66,7 +71,7 @@ def add_runtime_options(parser: ArgumentParser, precision: str = "fp32") -> None
         help="weights to run; auto: what is fast here (default: %(default)s)",
     )
     add_provider_options(parser)
-    parser.add_argument("--max-memory", metavar="SIZE", help="most memory of the process, such as 800MB")
+    parser.add_argument("--max-memory", metavar="SIZE", help=memory_help)
     parser.add_argument(
         "--integrity",
         choices=INTEGRITY,

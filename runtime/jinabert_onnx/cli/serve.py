@@ -5,16 +5,23 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
+from jinabert_onnx.embedder import Embedder
 from jinabert_onnx.engine.memory_model import parse_memory
-from jinabert_onnx.errors import InputError, MissingDependencyError
-from jinabert_onnx.text.inputs import require_range
+from jinabert_onnx.errors import InputError, MemoryLimitError, MissingDependencyError
 
 from .command import Command, add_model_argument, add_runtime_options, load_embedder
 
+if TYPE_CHECKING:
+    from jinabert_onnx.server.options import Options
+
 _MODEL_VARIABLE = "JINABERT_ONNX_MODEL"
 _PRECISION_VARIABLE = "JINABERT_ONNX_PRECISION"
-_LONGEST = 86_400.0  # seconds
+_SHORTEST, _LONGEST = 0.1, 86_400.0  # seconds
+_SHORTEST_DRAIN = 1.0  # seconds, of which uvicorn counts whole ones
+_SMALLEST_BODY = len('{"input":"a"}')
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,12 +82,16 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         default="text",
         help="form of the log on stderr (default: %(default)s)",
     )
-    add_runtime_options(parser, precision=os.environ.get(_PRECISION_VARIABLE, "fp32"))
+    add_runtime_options(
+        parser,
+        precision=os.environ.get(_PRECISION_VARIABLE, "fp32"),
+        memory_help="most memory of the whole process: model, server and open requests, such as 1400MB (default: none)",
+    )
+    parser.set_defaults(usage_error=parser.error)
 
 
 def _run(arguments: argparse.Namespace) -> int:
     try:
-        from jinabert_onnx.server.options import Options, read_keys
         from jinabert_onnx.server.serving import serve
     except ImportError as error:
         raise MissingDependencyError(
@@ -88,39 +99,94 @@ def _run(arguments: argparse.Namespace) -> int:
         ) from error
     if arguments.model is None:
         raise InputError(f"no model; give the directory or the hub id of a bundle, or set {_MODEL_VARIABLE}")
-    options = Options(
-        timeout=_seconds("timeout", arguments.timeout),
-        body_timeout=_seconds("body_timeout", arguments.body_timeout),
-        max_body=parse_memory(arguments.max_body),
-        max_inputs=require_range("max_inputs", arguments.max_inputs, 1, None),
-        max_queue_tokens=require_range("max_queue_tokens", arguments.max_queue_tokens, 1, None),
-        drain=_seconds("drain", arguments.drain),
+    options, port = _options(arguments), _port(arguments)
+    stopped: list[int] = []
+    # An end while it loads is in order too, once it has loaded: libraries do not like to be interrupted.
+    signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
+    with _load(arguments) as embedder:
+        _set_max_length(embedder, arguments)
+        serve(embedder, arguments.model, options, arguments.host, port, stopped)
+    return 0
+
+
+def _load(arguments: argparse.Namespace) -> Embedder:
+    from jinabert_onnx.server.memory_share import with_server
+
+    if arguments.max_memory is None:
+        return load_embedder(arguments)
+    limit = parse_memory(arguments.max_memory, "--max-memory")
+    try:
+        return load_embedder(arguments)
+    except MemoryLimitError as error:
+        if error.model is None:
+            raise
+        raise with_server(error.model, limit) from error
+
+
+def _options(arguments: argparse.Namespace) -> Options:
+    """What the server is to do; what could never answer a request is wrong usage."""
+    from jinabert_onnx.server.options import BODIES, Options, read_keys
+    from jinabert_onnx.server.room import BODY
+
+    fail: Callable[[str], None] = arguments.usage_error
+    if not arguments.host:
+        fail("--host is empty; give an address to listen on, such as 127.0.0.1")
+    for name in arguments.model_name:
+        if not (name.strip() and name.isprintable()):
+            fail(f"--model-name is {name!r}; give a name of printable characters, or leave the option out")
+    if arguments.max_inputs < 1:
+        fail(f"--max-inputs is {arguments.max_inputs}; it must be at least 1")
+    max_body = parse_memory(arguments.max_body, "--max-body")
+    if max_body < _SMALLEST_BODY:
+        fail(
+            f"--max-body is {max_body} bytes; a request of one letter has {_SMALLEST_BODY}, so it must be at least that"
+        )
+    return Options(
+        timeout=_seconds(arguments, "timeout"),
+        body_timeout=_seconds(arguments, "body_timeout"),
+        max_body=max_body,
+        held=BODIES * BODY * max_body,
+        max_inputs=arguments.max_inputs,
+        max_queue_tokens=arguments.max_queue_tokens,
+        drain=_seconds(arguments, "drain", _SHORTEST_DRAIN),
         keys=read_keys(arguments.api_key_file),
         names=tuple(arguments.model_name),
         accept_token_ids=arguments.accept_token_ids,
         json_log=arguments.log_format == "json",
     )
-    port = require_range("port", _whole_number(arguments.port), 0, 65_535)
-    stopped: list[int] = []
-    # An end while it loads is in order too, once it has loaded: libraries do not like to be interrupted.
-    signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
-    with load_embedder(arguments) as embedder:
-        if arguments.max_length is not None:
-            embedder.max_seq_length = arguments.max_length
-        serve(embedder, arguments.model, options, arguments.host, port, stopped)
-    return 0
 
 
-def _seconds(name: str, value: float) -> float:
-    if not 0 < value <= _LONGEST:
-        raise InputError(f"{name} is {value:g}; it must be above 0 and at most {_LONGEST:g} seconds")
+def _seconds(arguments: argparse.Namespace, name: str, shortest: float = _SHORTEST) -> float:
+    value: float = getattr(arguments, name)
+    if not shortest <= value <= _LONGEST:
+        option = name.replace("_", "-")
+        arguments.usage_error(f"--{option} is {value:g}; it must be from {shortest:g} to {_LONGEST:g} seconds")
     return value
 
 
-def _whole_number(text: str) -> int:
-    if not text.isdecimal():
-        raise InputError(f"port {text!r} is not a number")
+def _port(arguments: argparse.Namespace) -> int:
+    text: str = arguments.port
+    if not (text.isascii() and text.isdecimal() and len(text) < 6 and int(text) < 65_536):
+        arguments.usage_error(f"--port is {text[:80]!r}; it must be a number from 0 to 65535")
     return int(text)
+
+
+def _set_max_length(embedder: Embedder, arguments: argparse.Namespace) -> None:
+    """Set the most tokens of a text, which a request must be able to have."""
+    lowest = embedder.loaded.tokenizer.special_tokens + 1
+    highest = embedder.loaded.bundle.manifest.model.max_tokens
+    length = highest if arguments.max_length is None else arguments.max_length
+    if not lowest <= length <= highest:
+        arguments.usage_error(
+            f"--max-length is {length}; it must be from {lowest}, of which {lowest - 1} are special tokens, to "
+            f"{highest}"
+        )
+    if arguments.max_queue_tokens < length:
+        arguments.usage_error(
+            f"--max-queue-tokens is {arguments.max_queue_tokens}; a text may have {length} tokens, so it must be at "
+            f"least {length}, or --max-length smaller"
+        )
+    embedder.max_seq_length = length
 
 
 COMMAND = Command("serve embeddings over HTTP, as OpenAI's and Jina's clients ask for them", _add_arguments, _run)

@@ -8,9 +8,11 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
+from jinabert_onnx.errors import MemoryLimitError
+
 from .batching import TOKEN_BUDGETS
 from .cancellation import Limits
-from .memory_model import MemoryModel, return_large_blocks
+from .memory_model import MemoryModel, give_back_freed, in_megabytes, return_large_blocks
 from .waiting import Queue
 
 _STATUS = Path("/proc/self/statm")  # sizes in pages, the resident one second; Linux only
@@ -30,9 +32,38 @@ class MemoryLimit:
         self._model = replace(model, opening=0)  # loaded by now
         self._queue = Queue()
 
+    @property
+    def model(self) -> MemoryModel:
+        """What the process takes, by what runs."""
+        return self._model
+
+    def reserve(self, size: int) -> None:
+        """Count `size` bytes more as held by the process: those of the program around the model."""
+        self._model = replace(self._model, held=self._model.held + size)
+
     def peak(self, lengths: Sequence[int]) -> int:
         """Bytes of the process while one batch of texts of these lengths (tokens) runs."""
         return self._model.peak(lengths)
+
+    def room(self, wanted: int, limits: Limits) -> AbstractContextManager[None]:
+        """Take `wanted` bytes for something else than a batch while the block lasts.
+
+        Raises:
+            MemoryLimitError: there are never so many.
+            CancelledError, DeadlineError: the call was ended while it waited.
+        """
+        resident = self._model.resident()
+        if resident + wanted > self.limit:
+            raise MemoryLimitError(
+                f"reading it may take {in_megabytes(wanted)}, and {in_megabytes(self.limit - resident)} are left; send "
+                "it in parts"
+            )
+        held = resident_memory()
+        if held is not None and held + wanted > self.limit:
+            give_back_freed()
+        return self._queue.place(
+            wanted, lambda taken: taken == 0 or resident + taken + 2 * wanted <= self.limit, limits
+        )
 
     def turn(self, limits: Limits, lengths: Sequence[int]) -> AbstractContextManager[None]:
         """Run a batch of texts of these lengths while the block lasts.

@@ -160,10 +160,12 @@ def require_room(model: MemoryModel, max_memory: int) -> None:
     """
     needed = model.peak([_SELF_TEST])
     if needed > max_memory:
-        raise MemoryLimitError(
+        error = MemoryLimitError(
             f"this model takes {in_megabytes(needed)} before any work, more than max_memory allows "
             f"({in_megabytes(max_memory)}); raise max_memory, or use a smaller precision"
         )
+        error.model = model
+        raise error
 
 
 _UNITS = {"": 1, "b": 1} | {
@@ -173,19 +175,21 @@ _UNITS = {"": 1, "b": 1} | {
 }
 
 
-def parse_memory(value: int | str) -> int:
+def parse_memory(value: int | str, name: str = "max_memory") -> int:
     """Bytes of a number, or of a text such as "800MB", "1.5 GB" or "512MiB": powers of 1000, with an i of 1024.
+
+    `name` is what errors call it.
 
     Raises:
         InputTypeError: neither a whole number nor text.
         InputError: not of this form, or less than one byte.
     """
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise InputTypeError(f"max_memory is {type(value).__name__}, not an int or a str such as '800MB'")
+        raise InputTypeError(f"{name} is {type(value).__name__}, not an int or a str such as '800MB'")
     match = re.fullmatch(r"\s*(\d{1,18}(?:\.\d{1,9})?)\s*([a-z]*)\s*", str(value), re.ASCII | re.IGNORECASE)
     unit = _UNITS.get(match[2].lower()) if match else None
     if match is None or unit is None or (size := int(float(match[1]) * unit)) < 1:
-        raise InputError(f"max_memory {value!r} is not a size; write it like '800MB', '1.5GB', '512MiB' or in bytes")
+        raise InputError(f"{name} {value!r} is not a size; write it like '800MB', '1.5GB', '512MiB' or in bytes")
     return size
 
 

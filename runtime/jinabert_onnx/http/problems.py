@@ -63,6 +63,17 @@ def refuse(message: str, code: str, param: str | None = None, status: int = 400)
     return RequestError(Problem(status, message, code, param))
 
 
+def require_uncompressed(content_encoding: str) -> None:
+    """Return if a body of this Content-Encoding is as it was written.
+
+    Raises:
+        RequestError: it is compressed: 415.
+    """
+    if content_encoding.strip().lower() not in ("", "identity"):
+        message = f"the body has Content-Encoding {content_encoding[:80]!r}; send it uncompressed"
+        raise refuse(message, "unsupported_encoding", status=415)
+
+
 def problem_of(error: BaseException) -> Problem:
     """The answer for an error of this package, or of anything else: without a stack trace or internals."""
     if isinstance(error, RequestError):

@@ -24,6 +24,8 @@ _UNBROKEN = 65_536  # most characters between two places where a text can be cut
 _PER_TOKEN = 32  # most characters a token, on average, of a text that is read up to the limit
 _TOGETHER = 65_536  # characters of texts that are read at a time
 _MOST_CHUNKED = 262_144  # characters of a text that must be read whole, for late chunking
+# Bytes of memory: for one of a body as JSON, for a field or item of it, and for one that the tokenizer is reading.
+_PER_BYTE, _PER_ITEM, _PER_READ = 4, 400, 500
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,12 @@ class Bounds:
 
     max_tokens: int | None
     truncate: bool
+
+
+def reading_memory(body: bytes) -> int:
+    """Most bytes of memory that a request's body takes while it is read: as JSON, and by the tokenizer."""
+    together = _MOST_CHUNKED if body.isascii() else 4 * _MOST_CHUNKED  # bytes of characters
+    return _PER_BYTE * len(body) + _PER_ITEM * body.count(b",") + _PER_READ * min(len(body), together)
 
 
 def read_texts(model: LoadedModel, texts: Sequence[str], settings: Settings, bounds: Bounds) -> list[NDArray[np.int64]]:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from copy import deepcopy
 from typing import Any
 
 from fastapi import Depends, FastAPI, Request, Response
@@ -22,7 +23,7 @@ from jinabert_onnx.http.schema import EmbeddingsRequest, EmbeddingsResponse, Pro
 from jinabert_onnx.version import __version__
 
 from .metrics import Metrics
-from .middleware import FIELDS, Guard
+from .middleware import FIELDS, SHARE, Guard
 from .options import Options
 from .scheduler import Scheduler, warm_up
 from .service import Service
@@ -38,6 +39,7 @@ _REFUSALS = {
     404: "There is no such model",
     408: "The body came too slowly",
     413: "The body is too large",
+    415: "The body is compressed",
     429: "Too much work waits; Retry-After says when to come back",
     500: "The server failed; its log says why",
     503: "The server is shutting down, or its bundle was overwritten",
@@ -108,7 +110,7 @@ def _add_embeddings(
     app: FastAPI, service: Service, description: dict[str, str], body: dict[str, Any], keys: list[Any]
 ) -> None:
     async def embed(request: Request) -> Response:
-        answer = await service.answer(await request.body())
+        answer = await service.answer(await request.body(), request.scope[SHARE])
         request.scope[FIELDS].update(texts=answer.texts, tokens=answer.tokens)
         headers = {"x-embedding-fingerprint": description["fingerprint"]}
         return Response(answer.body, media_type="application/json", headers=headers)
@@ -129,7 +131,7 @@ def _add_embeddings(
 
 def _body_of(policy: Policy, dimensions: int) -> dict[str, Any]:
     """The request of the document, with what holds for this model."""
-    schema = EmbeddingsRequest.model_json_schema()
+    schema = deepcopy(EmbeddingsRequest.model_json_schema())  # which shares parts with the class
     fields = schema["properties"]
     fields["dimensions"]["anyOf"][0]["maximum"] = dimensions
     fields["model"]["anyOf"][0]["enum"] = list(policy.names)
@@ -165,11 +167,6 @@ def _add_probes(app: FastAPI, state: State, embedder: Embedder, description: dic
         except BundleChangedError:
             state.changed = True
 
-    @app.get(
-        "/health",
-        summary="Whether the process lives and can answer, and what runs",
-        responses={503: {"model": dict[str, str]}},
-    )
     async def health(response: Response) -> dict[str, str]:
         look()
         response.status_code = 503 if state.changed else 200
@@ -180,12 +177,14 @@ def _add_probes(app: FastAPI, state: State, embedder: Embedder, description: dic
         response.status_code = 200 if state.ready else 503
         return {"status": state.word}
 
+    unready: dict[int | str, dict[str, Any]] = {503: {"model": dict[str, str]}}
     app.add_api_route(
-        "/ready", ready, summary="Whether requests should come here", responses={503: {"model": dict[str, str]}}
+        "/health", health, summary="Whether the process lives and can answer, and what runs", responses=unready
     )
-    app.add_api_route(
-        "/ping", ready, summary="The same, where SageMaker asks", responses={503: {"model": dict[str, str]}}
-    )
+    app.add_api_route("/ready", ready, summary="Whether requests should come here", responses=unready)
+    app.add_api_route("/ping", ready, summary="The same, where SageMaker asks", responses=unready)
+    for path, probe in (("/health", health), ("/ready", ready), ("/ping", ready)):
+        app.add_api_route(path, probe, methods=["HEAD"], include_in_schema=False)
 
 
 def _add_metrics(app: FastAPI, metrics: Metrics, keys: list[Any]) -> None:

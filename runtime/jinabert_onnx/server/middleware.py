@@ -16,12 +16,13 @@ from typing import Any
 
 from jinabert_onnx.engine.memory_model import give_back_freed
 from jinabert_onnx.errors import StateError
-from jinabert_onnx.http.problems import Problem, RequestError, problem_of, trace_of
+from jinabert_onnx.http.problems import Problem, RequestError, problem_of, require_uncompressed, trace_of
 
 from .access_log import LOGGER, log_request
 from .keys import Keys
 from .metrics import Metrics
 from .options import Options
+from .room import BODY, Room
 from .state import State
 
 Message = MutableMapping[str, Any]
@@ -30,10 +31,10 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 OPEN_PATHS = frozenset({"/health", "/ready", "/ping"})  # for probes, which have no key
+SHARE = "jinabert_onnx.share"  # of the scope: the request's `Share` of memory
 FIELDS = "jinabert_onnx.fields"  # of the scope: what the application adds to the request's line in the log
 
 _MOST_OPEN = 512  # requests without an answer yet
-_BODIES = 16  # bodies of the largest size that may be in memory at a time
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _LARGE = 1_000_000  # bytes
 _SLICE = 65_536  # bytes
@@ -62,7 +63,7 @@ class Guard:
         self._admit, self._routes = admit, routes
         self._keys = Keys(options.keys)
         self._open = 0
-        self._held = 0  # bytes of bodies
+        self._room = Room(options.held)
         self._grown = False  # whether a large answer has been in memory
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -97,16 +98,12 @@ class Guard:
             return
         if self._open > _MOST_OPEN:
             raise RequestError(Problem(429, "too many open requests; try again", "rate_limit_exceeded", retry_after=1))
+        require_uncompressed(_header(scope, b"content-encoding").decode("latin-1"))
         self._admit(scope["path"])
-        parts: list[bytes] = []
-        try:
-            await self._read(scope, receive, parts)
+        with self._room.share() as scope[SHARE]:
+            body = await self._read(scope, receive)
             answer.body_awaited = False
-            parts[:] = [b"".join(parts)]
-            body = parts[0]
             await _until_gone(lambda: self._app(scope, _replay(body), answer.send), receive)
-        finally:
-            self._held -= sum(map(len, parts))
 
     @contextlib.contextmanager
     def _counted(self) -> Iterator[None]:
@@ -128,8 +125,9 @@ class Guard:
             told = "is not valid" if given else "is missing"
             raise RequestError(Problem(401, f"the API key {told}; send Authorization: Bearer KEY", "invalid_api_key"))
 
-    async def _read(self, scope: Message, receive: Receive, parts: list[bytes]) -> None:
-        """Add the body to `parts`; what was added counts as held even if an error ends it."""
+    async def _read(self, scope: Message, receive: Receive) -> bytes:
+        """The body, which takes its share of memory as it comes."""
+        parts: list[bytes] = []
         declared = _header(scope, b"content-length")
         if declared.isdigit():
             self._require_size(int(declared))
@@ -143,14 +141,12 @@ class Guard:
                     part = message.get("body", b"")
                     size, more = size + len(part), message.get("more_body", False)
                     self._require_size(size)
-                    self._held += len(part)
+                    scope[SHARE].take(BODY * len(part))
                     parts.append(part)
-                    if self._held > _BODIES * self._options.max_body:
-                        problem = Problem(429, "too many large requests", "rate_limit_exceeded", retry_after=1)
-                        raise RequestError(problem)
         except TimeoutError:
             seconds = self._options.body_timeout
             raise RequestError(Problem(408, f"the body did not come within {seconds:g} s", "slow_body")) from None
+        return b"".join(parts)
 
     def _require_size(self, size: int) -> None:
         limit = self._options.max_body

@@ -9,6 +9,7 @@ from pathlib import Path
 from jinabert_onnx.errors import InputError
 
 KEYS_VARIABLE = "JINABERT_ONNX_API_KEYS"
+BODIES = 16  # of the largest size that may be in memory at a time
 _SHORTEST_KEY = 16  # characters: less can be guessed
 
 
@@ -20,6 +21,7 @@ class Options:
         timeout: seconds for one request, from its last byte to its answer.
         body_timeout: seconds in which a request's headers, and then its body, must have come.
         max_body: bytes of a body.
+        held: bytes of memory for all open requests: bodies, their texts, answers.
         max_inputs: texts of a request.
         max_queue_tokens: tokens that may wait, and that one request may have. Less may wait where these would take
             longer than half of `timeout`.
@@ -33,6 +35,7 @@ class Options:
     timeout: float
     body_timeout: float
     max_body: int
+    held: int
     max_inputs: int
     max_queue_tokens: int
     drain: float
@@ -50,7 +53,7 @@ def read_keys(path: str | None) -> tuple[str, ...]:
         OSError: the file cannot be read.
     """
     if path is not None:
-        keys = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
+        keys = [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines()]
         source = path
     else:
         keys = [key.strip() for key in os.environ.get(KEYS_VARIABLE, "").split(",")]

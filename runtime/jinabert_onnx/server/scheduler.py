@@ -51,6 +51,7 @@ class Job:
         limits: how it may end early.
         done: told once, from a worker, with None or what went wrong.
         left: rows that have not run.
+        counted: whether the observer is told of its rows.
         ended: whether `done` was told, or nobody waits for it any more.
     """
 
@@ -58,6 +59,7 @@ class Job:
     limits: Limits
     done: Callable[[BaseException | None], None]
     left: int
+    counted: bool = True
     ended: bool = False
     since: float = field(default_factory=time.monotonic)
 
@@ -100,7 +102,9 @@ class Scheduler:
             message = f"the server is busy ({self._waiting} tokens wait); try again in {seconds} s"
             raise RequestError(Problem(429, message, "rate_limit_exceeded", retry_after=seconds))
 
-    def submit(self, work: Work, limits: Limits, done: Callable[[BaseException | None], None]) -> Job:
+    def submit(
+        self, work: Work, limits: Limits, done: Callable[[BaseException | None], None], counted: bool = True
+    ) -> Job:
         """Let the rows of `work` wait for their turn; `done` is called from another thread.
 
         Raises:
@@ -111,7 +115,7 @@ class Scheduler:
         lengths = [len(ids) for ids in work.input_ids]
         if self._model.memory is not None:  # refuses what cannot fit
             batches_of(self._model, lengths, len(lengths))
-        job = Job(work, limits, done, left=len(lengths))
+        job = Job(work, limits, done, left=len(lengths), counted=counted)
         with self._changed:
             if self._closed:
                 raise StateError("the server is shutting down")
@@ -202,8 +206,10 @@ class Scheduler:
         tokens, seconds = sum(row.tokens for row in rows), time.monotonic() - start
         if 2 * tokens >= self._budget:  # smaller batches say little of what a full queue takes
             self._rate += (tokens / max(seconds, 1e-6) - self._rate) * (_SMOOTHING if self._rate else 1.0)
-        self._observer.batch(len(rows), tokens, seconds)
-        for row in rows:
+        counted = [row for row in rows if row.owner.counted]
+        if counted:
+            self._observer.batch(len(counted), sum(row.tokens for row in counted), seconds)
+        for row in counted:
             self._observer.waited(start - row.owner.since)
 
     def _fail(self, rows: list[Row], error: BaseException) -> None:
@@ -228,6 +234,11 @@ def warm_up(scheduler: Scheduler, model: LoadedModel, seconds: float) -> None:
             return
         finished = threading.Event()
         work = Work([np.zeros(tokens, dtype=np.int64)], lambda index, embeddings: None, lambda: np.empty(0), tokens)
-        job = scheduler.submit(work, Limits(left), lambda error, finished=finished: finished.set())  # type: ignore[misc]
+        job = scheduler.submit(
+            work,
+            Limits(left),
+            lambda error, finished=finished: finished.set(),  # type: ignore[misc]
+            counted=False,
+        )
         if not finished.wait(left):
             scheduler.end(job)

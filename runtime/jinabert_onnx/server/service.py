@@ -18,13 +18,16 @@ from jinabert_onnx.engine.memory_model import give_back_freed
 from jinabert_onnx.errors import DeadlineError
 from jinabert_onnx.http import embeddings, schema
 from jinabert_onnx.http.embeddings import Policy, Work
+from jinabert_onnx.http.reading import reading_memory
 from jinabert_onnx.http.schema import EmbeddingsRequest
 
+from .room import Share
 from .scheduler import Scheduler
 
 # Bytes of a body that is read on the event loop: handing it to a thread takes longer than tokenizing it.
 _SMALL = 4096
 _LARGE = 262_144  # bytes of a body that is read in the thread for large ones, so that others do not wait for it
+_PER_CHANNEL, _PER_NUMBER = 8, 24  # bytes of memory: of a vector, twice; of a number in JSON, as its buffer grows
 _MANY = 64  # vectors that are turned into JSON in a thread
 
 Result = TypeVar("Result")
@@ -48,8 +51,8 @@ class Service:
         self._small = ThreadPoolExecutor(1, "jinabert-onnx texts")
         self._large = ThreadPoolExecutor(1, "jinabert-onnx large texts")
 
-    async def answer(self, body: bytes) -> Answer:
-        """The answer to a request's body.
+    async def answer(self, body: bytes, share: Share) -> Answer:
+        """The answer to a request's body; what it takes of memory counts in `share`.
 
         Raises:
             JinaBertError: there is none; `problem_of` tells why.
@@ -57,6 +60,7 @@ class Service:
         try:
             async with asyncio.timeout(self._timeout):
                 request, work = await self._in_thread(len(body), lambda: self._read(body))
+                share.take(self._size_of(request))
                 await self._run(work)
                 size = len(body) if len(request.input) < _MANY else _LARGE
                 content = await self._in_thread(size, lambda: embeddings.response_body(work, request, self._policy))
@@ -69,10 +73,21 @@ class Service:
         self._small.shutdown(cancel_futures=True)
         self._large.shutdown(cancel_futures=True)
 
+    def _size_of(self, request: EmbeddingsRequest) -> int:
+        """Bytes of memory that vectors and answer take, at most."""
+        hidden = self._model.bundle.manifest.model.hidden_size
+        return len(request.input) * (_PER_CHANNEL * hidden + _PER_NUMBER * (request.dimensions or hidden))
+
     def _read(self, body: bytes) -> tuple[EmbeddingsRequest, Work]:
+        memory = self._model.memory
+        bounded = (
+            memory is not None and len(body) > _SMALL
+        )  # small ones are read on the event loop, which must not wait
+        limits = Limits(self._timeout)
         try:
-            request = schema.parse_request(body)
-            return request, embeddings.plan(self._model, request, self._policy)
+            with memory.room(reading_memory(body), limits) if memory and bounded else contextlib.nullcontext():
+                request = schema.parse_request(body)
+                return request, embeddings.plan(self._model, request, self._policy)
         finally:
             if len(body) > _LARGE:
                 give_back_freed()

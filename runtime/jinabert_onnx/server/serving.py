@@ -19,6 +19,7 @@ from jinabert_onnx.errors import InputError
 
 from .access_log import LOGGER, set_up
 from .app import create_app
+from .memory_share import within_limit
 from .options import Options
 from .protocol import with_deadlines
 from .state import State
@@ -98,7 +99,9 @@ def serve(embedder: Embedder, source: str, options: Options, host: str, port: in
 
     Raises:
         InputError: nothing can listen at this address.
+        MemoryLimitError: the model's limit of memory does not hold the server.
     """
+    options = within_limit(embedder.loaded, options)
     set_up(options.json_log)
     listener = _listen(host, port)
     state = State()

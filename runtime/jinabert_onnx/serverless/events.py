@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from jinabert_onnx.http.problems import Problem, refuse
+from jinabert_onnx.http.problems import Problem, refuse, require_uncompressed
 
 EMBEDDINGS = "/v1/embeddings"
 MOST_BYTES = 6_291_556  # of what a function returns
@@ -31,6 +31,7 @@ class Call:
         path: of HTTP, which begins with the stage where the API has one in its paths.
         content: the body, as the event has it: text, base64 or nothing.
         is_base64: which of them.
+        encoding: the Content-Encoding of the body.
         direct: whether the event itself is the request.
         most_bytes: of what is returned, as JSON.
     """
@@ -39,6 +40,7 @@ class Call:
     path: str
     content: str
     is_base64: bool = False
+    encoding: str = ""
     direct: bool = False
     most_bytes: int = MOST_BYTES
 
@@ -46,8 +48,9 @@ class Call:
         """The request's body.
 
         Raises:
-            RequestError: it should be base64 and is not.
+            RequestError: it should be base64 and is not, or it is compressed.
         """
+        require_uncompressed(self.encoding)
         content = self.content.encode("utf-8", "surrogatepass")  # what is no UTF-8 is no JSON either
         if not self.is_base64:
             return content
@@ -87,8 +90,19 @@ def read_call(event: object) -> Call:
         path=str(path or ""),
         content=str(event.get("body") or ""),
         is_base64=event.get("isBase64Encoded") is True,
+        encoding=_header(event, "content-encoding"),
         most_bytes=MOST_BYTES_BALANCED if "elb" in context else MOST_BYTES,
     )
+
+
+def _header(event: Mapping[str, object], name: str) -> str:
+    """The value of a header, "" without; load balancers send lists of values where they are told to."""
+    for field_name in ("headers", "multiValueHeaders"):
+        headers = event.get(field_name)
+        for key, value in headers.items() if isinstance(headers, dict) else ():
+            if str(key).lower() == name:
+                return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return ""
 
 
 def write_answer(call: Call, answer: Answer) -> dict[str, object]:

@@ -191,7 +191,7 @@ def _texts(arguments: argparse.Namespace) -> list[str]:
 
 
 def _lines(content: bytes, name: str) -> list[str]:
-    """The lines of UTF-8 text, without their ends and a byte order mark; only line feeds end a line."""
+    """Return the lines of UTF-8 text, without their ends and a byte order mark; only line feeds end a line."""
     content = content.removeprefix(b"\xef\xbb\xbf")
     lines = content.removesuffix(b"\n").split(b"\n") if content else []
     texts = []
@@ -239,7 +239,7 @@ def _format_of(output: str | None) -> str:
 
 @contextmanager
 def _open_output(output: str | None) -> Iterator[BinaryIO]:
-    """stdout, or a file that appears at `output` only when it has been written whole."""
+    """Open stdout, or a file that appears at `output` only when it has been written whole."""
     if output is None:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()

@@ -71,7 +71,7 @@ def require_convertible(output_dtype: str, dimensions: int) -> None:
 
 
 def convert(vectors: Vectors, output_dtype: str, limit: float) -> AnyVectors:
-    """Vectors of another type, each value by itself: neither other rows nor other channels change it.
+    """Convert vectors to another type, each value by itself: neither other rows nor other channels change it.
 
     Args:
         vectors: float32 (d,) or (n, d).

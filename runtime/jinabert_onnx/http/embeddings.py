@@ -89,7 +89,7 @@ def plan(model: LoadedModel, request: EmbeddingsRequest, policy: Policy) -> Work
 
 
 def response_body(work: Work, request: EmbeddingsRequest, policy: Policy) -> bytes:
-    """The JSON of a response, after every row of `work` was taken.
+    """Write the JSON of a response, after every row of `work` was taken.
 
     Raises:
         RunError: the model gave NaN or infinity.
@@ -167,7 +167,7 @@ def _texts(request: EmbeddingsRequest) -> list[str]:
 
 
 def _frame(model: LoadedModel, request: EmbeddingsRequest, policy: Policy) -> list[NDArray[np.int64]]:
-    """Rows of token ids that a client made, which have no special tokens."""
+    """Return rows of token ids that a client made, which have no special tokens."""
     tokenizer, rows = model.tokenizer, []
     largest = model.bundle.manifest.model.vocab_size - 1
     room = policy.max_length - tokenizer.special_tokens
@@ -195,7 +195,7 @@ def _pooled(model: LoadedModel, input_ids: list[NDArray[np.int64]], settings: Se
 
 
 def _plan_chunks(model: LoadedModel, texts: list[str], settings: Settings, bounds: Bounds) -> Work:
-    """All texts as one, and a vector for each (late chunking)."""
+    """Read all texts as one, and give a vector for each (late chunking)."""
     ends = np.cumsum([len(text) + len(_BETWEEN) for text in texts]) - len(_BETWEEN)
     spans = [(int(end) - len(text), int(end)) for text, end in zip(texts, ends, strict=True)]
     for index, text in enumerate(texts):

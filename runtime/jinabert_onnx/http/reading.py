@@ -37,13 +37,13 @@ class Bounds:
 
 
 def reading_memory(body: bytes) -> int:
-    """Most bytes of memory that a request's body takes while it is read: as JSON, and by the tokenizer."""
+    """Return the most bytes of memory that a request's body takes while it is read: as JSON, and by the tokenizer."""
     together = _MOST_CHUNKED if body.isascii() else 4 * _MOST_CHUNKED  # bytes of characters
     return _PER_BYTE * len(body) + _PER_ITEM * body.count(b",") + _PER_READ * min(len(body), together)
 
 
 def read_texts(model: LoadedModel, texts: Sequence[str], settings: Settings, bounds: Bounds) -> list[NDArray[np.int64]]:
-    """One row of token ids a text, cut where it is too long.
+    """Return one row of token ids a text, cut where it is too long.
 
     Raises:
         RequestError: a text is too long and is not to be cut, or all together are.
@@ -94,14 +94,14 @@ def require_whole(tokenizer: Tokenizer, text: str, bounds: Bounds) -> None:
 
 
 def too_long(index: int, tokens: int, limit: int, more: bool = False) -> RequestError:
-    """The refusal of a text of so many tokens, or of `more`."""
+    """Return the refusal of a text of so many tokens, or of `more`."""
     number = f"{tokens} tokens or more, " if more else f"{tokens} tokens, "
     message = f"input[{index}] has {number}{tokens - limit} more than the limit of {limit}"
     return refuse(f"{message}; shorten it, or set truncate to true", "context_length_exceeded", "input")
 
 
 def _groups(texts: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
-    """Texts that are read together, and the index of the first."""
+    """Yield texts that are read together, and the index of the first."""
     first, group, size = 0, list[str](), 0
     for index, text in enumerate(texts):
         if group and size + len(text) > _TOGETHER:
@@ -113,7 +113,7 @@ def _groups(texts: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
 
 
 def _head(tokenizer: Tokenizer, text: str, index: int, settings: Settings) -> str:
-    """As much of a text as holds more tokens than are wanted, unless it is of hardly any words."""
+    """Return as much of a text as holds more tokens than are wanted, unless it is of hardly any words."""
     wanted = max(_PER_TOKEN * settings.max_length, 2 * _UNBROKEN)
     head = text if len(text) <= wanted else next(tokenizer.pieces(text, wanted))
     _require_places(tokenizer, head, f"input[{index}]")
@@ -141,7 +141,7 @@ def _too_long(tokenizer: Tokenizer, text: str, index: int, settings: Settings, b
 
 
 def count_tokens(tokenizer: Tokenizer, text: str, most: int, size: int = _PIECE) -> tuple[int, bool]:
-    """How many tokens a text has, special ones left out, and whether it has more that were not counted.
+    """Count the tokens of a text, special ones left out, and say whether it has more that were not counted.
 
     It is read in pieces of about `size` characters, and no further than to `most` tokens.
     """

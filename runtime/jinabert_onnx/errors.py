@@ -35,25 +35,21 @@ _LONGEST = 2000  # characters of a message
 
 
 class JinaBertError(Exception):
-    """Base of all errors of jinabert-onnx; the command line prints it as one line."""
+    """Base of all errors of jinabert-onnx; the command line prints it as one line.
+
+    Attributes:
+        argument: the name of the argument that the message is about, where it is about one.
+        index: the place of the text, span or vector that is to blame, where one is.
+    """
+
+    def __init__(self, *args: object, argument: str | None = None, index: int | None = None) -> None:
+        super().__init__(*args)
+        self.argument, self.index = argument, index
 
     def __str__(self) -> str:
         # Messages quote files, whose names and values may be long, or be what a terminal obeys.
         text = printable(super().__str__())
         return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 4 :]}"
-
-
-class _ArgumentError(JinaBertError):
-    """What is wrong with an argument or one of its elements.
-
-    Attributes:
-        argument: the argument's name, where the message is about one.
-        index: the place of the text, the span or the vector that is to blame, where one is.
-    """
-
-    def __init__(self, message: str = "", *, argument: str | None = None, index: int | None = None) -> None:
-        super().__init__(message)
-        self.argument, self.index = argument, index
 
 
 class BundleError(JinaBertError, ValueError):
@@ -80,7 +76,7 @@ class DownloadError(JinaBertError, OSError):
     """A hub repository could not be fetched, or is not cached while offline."""
 
 
-class InputError(_ArgumentError, ValueError):
+class InputError(JinaBertError, ValueError):
     """An argument or a text has a value that the model cannot take."""
 
 
@@ -88,7 +84,7 @@ class TruncationError(InputError):
     """A text is longer than the limit, and `truncation="error"` was asked for."""
 
 
-class InputTypeError(_ArgumentError, TypeError):
+class InputTypeError(JinaBertError, TypeError):
     """An argument or a text has a type that the model cannot take."""
 
 

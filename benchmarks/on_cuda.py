@@ -29,7 +29,7 @@ from jinabert_onnx.bundle.manifest import Bundle, open_bundle
 from jinabert_onnx.encoding.pooling import pool
 from jinabert_onnx.engine.batching import pad
 from jinabert_onnx.engine.providers import provider_arguments
-from jinabert_onnx.engine.session import Session
+from jinabert_onnx.engine.session import Session, open_session
 from jinabert_onnx.errors import RunError
 from jinabert_onnx_eval.baselines.plain_model import PlainEncoder, open_encoder
 from jinabert_onnx_export.encoder.model import JinaBertEncoder
@@ -224,7 +224,8 @@ def _profile(path: Path, device: str, prefix: Path) -> Path:
 def open_sessions(bundle: Bundle, device: str) -> dict[str, Session]:
     """Return a session a precision, on the device and nowhere else."""
     return {
-        precision: Session(bundle.path / bundle.files_of(precision)[0], precision, device) for precision in PRECISIONS
+        precision: open_session(bundle.path / bundle.files_of(precision)[0], precision, device)
+        for precision in PRECISIONS
     }
 
 

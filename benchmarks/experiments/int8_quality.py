@@ -32,7 +32,7 @@ from jinabert_onnx.bundle.manifest import TOKENIZER, Bundle, open_bundle
 from jinabert_onnx.encoding import pooling
 from jinabert_onnx.encoding.pooling import Vectors
 from jinabert_onnx.engine.batching import pad
-from jinabert_onnx.engine.session import Session
+from jinabert_onnx.engine.session import open_session
 from jinabert_onnx.text.tokenizer import Tokenizer
 from jinabert_onnx_eval.baselines.plain import write_plain
 from jinabert_onnx_eval.baselines.plain_model import open_encoder
@@ -83,7 +83,7 @@ def open_runs(bundle: Bundle, checkpoint: str, threads: int, directory: Path) ->
     plain = directory / "plain.onnx"
     write_plain(*open_encoder(checkpoint), plain)
     runs: dict[str, Run] = {
-        name: Session(bundle.path / bundle.files_of(precision)[0], precision, "cpu", threads).run
+        name: open_session(bundle.path / bundle.files_of(precision)[0], precision, "cpu", threads).run
         for name, precision in (("fp32", "fp32"), ("bundle", "int8"))
     }
     for number, (name, write) in enumerate(FORMS.items()):

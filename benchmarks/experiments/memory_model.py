@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 from jinabert_onnx.bench.machine import result_line
 from jinabert_onnx.bundle.manifest import PRECISIONS, TOKENIZER, Bundle, open_bundle
-from jinabert_onnx.encoding.loading import Asked, open_model
+from jinabert_onnx.encoding.load_options import LoadOptions
+from jinabert_onnx.encoding.loading import open_model
 from jinabert_onnx.engine.batching import pad
 from jinabert_onnx.engine.memory_model import MemoryModel, memory_model
 from jinabert_onnx.text.tokenizer import Tokenizer
@@ -35,8 +36,8 @@ MEGABYTE = 1_000_000
 
 def run_one(path: str, precision: str, shape: Sequence[int], settled: bool) -> None:
     """Load a model, run one batch (texts, tokens of each) of the ids on stdin, and print the most bytes held."""
-    asked = Asked(precision, "cpu", "auto", None, "off", None, True)
-    model = open_model(path, asked).model
+    options = LoadOptions(precision, "cpu", integrity="off", local_files_only=True)
+    model = open_model(path, options).model
     ids = np.frombuffer(sys.stdin.buffer.read(), dtype=np.int64)
     run = model.session.run
     run(*pad([ids[: SELF_TEST[1]]] * SELF_TEST[0]))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from jinabert_onnx import Embedder
 from jinabert_onnx.bundle.manifest import open_bundle
-from jinabert_onnx.engine.session import Session
+from jinabert_onnx.engine.session import open_session
 
 from .worker import About, Encode, Run, Vectors, serve, serve_texts
 
@@ -19,7 +19,7 @@ from .worker import About, Encode, Run, Vectors, serve, serve_texts
 def load(path: Path, precision: str, threads: int) -> tuple[Run, About]:
     """Open the session of one precision on the CPU."""
     bundle = open_bundle(path)
-    session = Session(bundle.path / bundle.files_of(precision)[0], precision, "cpu", threads)
+    session = open_session(bundle.path / bundle.files_of(precision)[0], precision, "cpu", threads)
     return session.run, _versions()
 
 

@@ -35,7 +35,16 @@ _LONGEST = 2000  # characters of a message
 
 
 class JinaBertError(Exception):
-    """Base of all errors of jinabert-onnx; the command line prints it as one line."""
+    """Base of all errors of jinabert-onnx; the command line prints it as one line.
+
+    Attributes:
+        argument: the name of the argument that the message is about, where it is about one.
+        index: the place of the text, span or vector that is to blame, where one is.
+    """
+
+    def __init__(self, *args: object, argument: str | None = None, index: int | None = None) -> None:
+        super().__init__(*args)
+        self.argument, self.index = argument, index
 
     def __str__(self) -> str:
         # Messages quote files, whose names and values may be long, or hold control sequences of a terminal.

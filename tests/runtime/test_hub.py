@@ -20,17 +20,15 @@ WEIGHTS = "onnx/model_int8.onnx"
 OPEN = """
 import sys
 from jinabert_onnx.errors import JinaBertError
-from jinabert_onnx.bundle.locate import open_files
+from jinabert_onnx.bundle.locate import open_source, require_files
 
-def choose(bundle):
-    if "wait" in sys.argv:
-        print("chosen", flush=True)
-        input()
-    return "int8"
-
-revision = "v1" if "v1" in sys.argv else None
+revision, offline = "v1" if "v1" in sys.argv else None, "local_files_only" in sys.argv
 try:
-    bundle, files = open_files(sys.argv[1], choose, "full", revision, "local_files_only" in sys.argv)
+    bundle = open_source(sys.argv[1], revision, offline)
+    if "wait" in sys.argv:
+        print("opened", flush=True)
+        input()
+    require_files(sys.argv[1], bundle, "int8", "full", offline)
 except JinaBertError as error:
     sys.exit(f"{type(error).__name__}: {error}")
 print(bundle.path)
@@ -129,7 +127,7 @@ def test_weights_are_of_the_commit_of_the_manifest_though_the_branch_moves_on(hu
     with serve({"owner/bundle": {"main": old, "old": old}}) as moving:
         process = start(tmp_path, moving.endpoint, "owner/bundle", "wait")
         assert process.stdout is not None
-        assert process.stdout.readline() == "chosen\n"
+        assert process.stdout.readline() == "opened\n"
         moving.repositories = {"owner/bundle": {"main": new, "old": old}}
         bundle = open_bundle(opened(process))
     assert bundle.manifest.model.num_attention_heads == 12

@@ -18,8 +18,9 @@ import onnxruntime
 import pytest
 from jinabert_onnx import Embedder, InputError, InputTypeError, SharedThreads, StateError
 from jinabert_onnx.engine import session_options
-from jinabert_onnx.engine.session import Session
-from jinabert_onnx.engine.session_options import open_session
+from jinabert_onnx.engine.background import BackgroundCall
+from jinabert_onnx.engine.session import Session, SessionLoading, open_session
+from jinabert_onnx.engine.session_options import create_session
 
 TEXTS = [
     "a",
@@ -195,18 +196,18 @@ def delay_sessions(monkeypatch: pytest.MonkeyPatch, wait: Callable[[], object]) 
     monkeypatch.setattr(session_options, "_create", create)
 
 
-def test_what_is_done_while_a_session_is_made_is_done_once_in_the_callers_thread(
-    trained: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_caller_goes_on_while_a_session_is_made(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, threads = threading.Event(), []
-    delay_sessions(monkeypatch, lambda: begun.wait(60) or pytest.fail("was not done meanwhile"))
+    delay_sessions(
+        monkeypatch,
+        lambda: threads.append(threading.get_ident()) or begun.wait(60) or pytest.fail("the caller waited"),
+    )
 
-    def work() -> None:
-        threads.append(threading.get_ident())
+    with SessionLoading(trained / "onnx" / "model.onnx", "fp32", "cpu", 1) as loading:
         begun.set()
-
-    session = Session(trained / "onnx" / "model.onnx", "fp32", "cpu", 1, while_loading=work)
-    assert threads == [threading.get_ident()]
+        session = Session(loading)
+    assert len(threads) == 1
+    assert threads != [threading.get_ident()]
     session.require_usable()
 
 
@@ -217,11 +218,12 @@ def test_an_error_while_a_session_is_made_is_raised_once_that_has_ended(
     delay_sessions(monkeypatch, lambda: time.sleep(0.3))
     threads = threading.active_count()
 
-    def work() -> None:
+    ended = threading.Event()
+    make = session_options._create
+    monkeypatch.setattr(session_options, "_create", lambda *arguments: (make(*arguments), ended.set())[0])
+    with pytest.raises(error), SessionLoading(trained / "onnx" / "model.onnx", "fp32", "cpu", 1):
         raise error
-
-    with pytest.raises(error):
-        Session(trained / "onnx" / "model.onnx", "fp32", "cpu", 1, while_loading=work)
+    assert ended.is_set()
     assert threading.active_count() == threads
 
 
@@ -237,12 +239,14 @@ def test_two_interrupts_wait_until_a_session_is_made(trained: Path, monkeypatch:
 
     delay_sessions(monkeypatch, interrupt_twice)
     with pytest.raises(KeyboardInterrupt):
-        Session(trained / "onnx" / "model.onnx", "fp32", "cpu", 1)
+        open_session(trained / "onnx" / "model.onnx", "fp32", "cpu", 1)
     assert made.is_set()
 
 
 def test_idle_threads_soon_sleep(trained: Path) -> None:
-    session = open_session(onnxruntime, trained / "onnx" / "model.onnx", "fp32", 2, ["cpu"], lambda: None)
+    path = trained / "onnx" / "model.onnx"
+    with BackgroundCall(lambda: create_session(onnxruntime, path, "fp32", 2, ["cpu"])) as loading:
+        session = loading.result()
 
     spinning = session.get_session_options().get_session_config_entry("session.intra_op.spin_duration_us")
 

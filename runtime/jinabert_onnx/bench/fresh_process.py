@@ -18,14 +18,14 @@ def main() -> None:
     from jinabert_onnx.engine.providers import import_onnxruntime
 
     import_onnxruntime()
-    from jinabert_onnx.bundle.locate import open_files
+    from jinabert_onnx.bundle.locate import open_source, require_files
     from jinabert_onnx.bundle.manifest import TOKENIZER
     from jinabert_onnx.embedder import Embedder
     from jinabert_onnx.encoding import loading
     from jinabert_onnx.encoding.consistency import require_fitting
-    from jinabert_onnx.encoding.steps import LoadedModel
+    from jinabert_onnx.encoding.loaded_model import LoadedModel
     from jinabert_onnx.engine.memory_limit import resident_memory
-    from jinabert_onnx.engine.session import Session
+    from jinabert_onnx.engine.session import Session, SessionLoading
     from jinabert_onnx.text.tokenizer import Tokenizer
 
     clock["import"] = time.monotonic()
@@ -33,19 +33,14 @@ def main() -> None:
 
     asked = json.loads(sys.stdin.read())
     precision = asked["precision"]
-    bundle, files = open_files(
-        asked["source"], lambda bundle: precision, "fast", asked["revision"], asked["revision"] is not None
-    )
+    bundle = open_source(asked["source"], asked["revision"], asked["revision"] is not None)
+    files = require_files(asked["source"], bundle, precision, "fast", asked["revision"] is not None)
     clock["files"] = time.monotonic()
 
-    read: list[Tokenizer] = []
-
-    def read_tokenizer() -> None:
-        read.append(Tokenizer(bundle.path / TOKENIZER))
+    with SessionLoading(bundle.path / files[0], precision, asked["provider"], asked["threads"]) as session_loading:
+        tokenizer = Tokenizer(bundle.path / TOKENIZER)
         clock["tokenizer"] = time.monotonic()
-
-    session = Session(bundle.path / files[0], precision, asked["provider"], asked["threads"], read_tokenizer)
-    tokenizer = read[0]
+        session = Session(session_loading)
     require_fitting(bundle, tokenizer, session)
     clock["session"] = time.monotonic()
     model = Embedder(LoadedModel(bundle, precision, tokenizer, session, None), "as asked")

@@ -5,12 +5,12 @@ Knows nothing of cells or clocks, but for the machine's ceiling, of which costs 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jinabert_onnx.bundle.fingerprint import fingerprint_of
 from jinabert_onnx.bundle.hub import is_hub_id
-from jinabert_onnx.bundle.locate import open_files, open_source
+from jinabert_onnx.bundle.locate import open_source, require_files
 from jinabert_onnx.bundle.manifest import Bundle
 from jinabert_onnx.embedder import Embedder
 from jinabert_onnx.engine import providers
@@ -67,7 +67,7 @@ def open_subject(source: str, wanted: Wanted, revision: str | None, local_files_
     _require_possible(wanted, bundle)
     configurations = _configurations(bundle, wanted)
     for precision in {configuration.precision for configuration in configurations}:
-        open_files(source, _always(precision), "fast", revision, local_files_only)
+        require_files(source, bundle, precision, "fast", local_files_only)
     place = Place(source, bundle.path.name if is_hub_id(source) else None)
     maker = TextMaker(bundle.path)
     if wanted.lengths:
@@ -77,10 +77,6 @@ def open_subject(source: str, wanted: Wanted, revision: str | None, local_files_
         ceiling = Ceiling(threads)
         ceilings[ceiling] = ceiling.measure(first=True)
     return Subject(bundle, place, configurations, maker, ceilings)
-
-
-def _always(precision: str) -> Callable[[Bundle], str]:
-    return lambda bundle: precision
 
 
 def _require_possible(wanted: Wanted, bundle: Bundle) -> None:

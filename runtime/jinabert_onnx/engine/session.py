@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -18,10 +20,11 @@ from jinabert_onnx.errors import BundleError, RunError, StateError, first_line
 from jinabert_onnx.foreign_errors import is_from
 
 from . import providers
+from .background import BackgroundCall
 from .cancellation import Limits
 from .fork_safety import keep_in_children
 from .memory_model import give_back_freed
-from .session_options import nodes_by_provider, open_session
+from .session_options import create_session, nodes_by_provider
 from .threads import SharedThreads, count_threads
 from .watching import WatchedFiles
 
@@ -32,6 +35,74 @@ _FATAL = 4  # the severity below which a run logs nothing: its message is in the
 # Padded tokens that run at a time, in one batch or several, after which memory is released. That adds 0.1 s to the next
 # such batch: 5 % of one of 2048 tokens, for 120 MB (base size); next to nothing of one of 8192, for 450 MB.
 LARGE_BATCH = 4096
+
+
+class SessionLoading:
+    """A session that onnxruntime opens in a thread, while the caller does something else (onnxruntime 1.23: then).
+
+    with SessionLoading(path, "fp32") as loading:
+        tokenizer = Tokenizer(...)
+        session = Session(loading)
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        precision: str,
+        provider: str = "auto",
+        threads: int | str | SharedThreads = "auto",
+        weights: Sequence[Path] = (),
+    ) -> None:
+        """Decide how to load the file at `path`; entering the block begins.
+
+        `threads` is a number up to 1024, "auto", or a pool shared with other sessions. `weights` are the files beside
+        `path` that hold its weights; they are watched as it is.
+
+        Raises:
+            InputError: `threads` is out of range or `provider` unknown.
+            ProviderError: the requested provider cannot be had.
+            MissingDependencyError: onnxruntime is not installed.
+        """
+        self.path, self.precision, self.asked_provider = path, precision, provider
+        self.shared = threads if isinstance(threads, SharedThreads) else None
+        self.threads, self.threads_reason = _thread_count(threads)
+        self.onnxruntime = onnxruntime = providers.import_onnxruntime()
+        self.available: list[str] = onnxruntime.get_available_providers()
+        candidates = providers.choose(provider, precision, self.available)
+        self.files = WatchedFiles([path, *weights])  # as they are before onnxruntime maps them
+        self._call = BackgroundCall[Any](
+            partial(create_session, onnxruntime, path, precision, self.threads, candidates)
+        )
+
+    def __enter__(self) -> SessionLoading:
+        self._call.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._call.__exit__(kind, error, trace)
+
+    def result(self) -> Any:
+        """Wait for onnxruntime's `InferenceSession`.
+
+        Raises:
+            ProviderError: the requested provider cannot be had.
+            BundleError: onnxruntime cannot read the file.
+        """
+        return self._call.result()
+
+
+def open_session(
+    path: Path, precision: str, provider: str = "auto", threads: int | str | SharedThreads = "auto"
+) -> Session:
+    """Load the ONNX file at `path`, and wait for it.
+
+    Raises:
+        What `SessionLoading` and `Session` raise.
+    """
+    with SessionLoading(path, precision, provider, threads) as loading:
+        return Session(loading)
 
 
 class Session:
@@ -45,44 +116,27 @@ class Session:
         nodes: how many nodes of the graph run on "cpu" and on "cuda"; None where onnxruntime is too old to report it.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        precision: str,
-        provider: str = "auto",
-        threads: int | str | SharedThreads = "auto",
-        while_loading: Callable[[], None] = lambda: None,
-        weights: Sequence[Path] = (),
-    ) -> None:
-        """Load the file at `path`; `threads` is a number up to 1024, "auto", or a pool shared with other sessions.
-
-        `while_loading` is called once in this thread, while onnxruntime loads in another; what it raises is raised.
-        `weights` are the files beside `path` that hold its weights; changes to them are noticed as those to `path`.
+    def __init__(self, loading: SessionLoading) -> None:
+        """Wait for the end of `loading`.
 
         Raises:
-            InputError: `threads` is out of range or `provider` unknown.
-            ProviderError: the requested provider is not available.
+            ProviderError: the requested provider cannot be had.
             BundleError: onnxruntime cannot read the file, or it is not one of our graphs.
-            MissingDependencyError: onnxruntime is not installed.
         """
-        self._shared = threads if isinstance(threads, SharedThreads) else None
-        if isinstance(threads, SharedThreads):
-            self.threads, self.threads_reason = threads.threads, f"shared, {threads.reason}"
-        else:
-            self.threads, self.threads_reason = count_threads(threads)
-        self._onnxruntime = providers.import_onnxruntime()
-        available = self._onnxruntime.get_available_providers()
-        candidates = providers.choose(provider, precision, available)
-        self._files: WatchedFiles | None = WatchedFiles([path, *weights])  # as they are before onnxruntime maps them
-        self._session: Any = open_session(self._onnxruntime, path, precision, self.threads, candidates, while_loading)
+        self._shared, self._onnxruntime = loading.shared, loading.onnxruntime
+        self.threads, self.threads_reason = loading.threads, loading.threads_reason
+        self._files: WatchedFiles | None = loading.files
+        self._session: Any = loading.result()
         keep_in_children(self._session)
         self._process = os.getpid()
         self._running: dict[object, int] = {}  # padded tokens of each batch that runs
         self._large = False  # whether `LARGE_BATCH` ran at a time, so that memory is to be released
         self.provider = providers.provider_of(self._session.get_providers())
-        self.provider_reason = providers.reason_of(provider, precision, available, self.provider)
+        self.provider_reason = providers.reason_of(
+            loading.asked_provider, loading.precision, loading.available, self.provider
+        )
         self.nodes = nodes_by_provider(self._session)
-        _require_our_graph(self._session, path)
+        _require_our_graph(self._session, loading.path)
         self._width = self.hidden_size
         give_back_freed()  # what reading the file took
 
@@ -194,6 +248,13 @@ class Session:
             self._large = self._large and not idle
             if idle and self.provider == "cpu" and self._session is not None:
                 self.give_back()
+
+
+def _thread_count(threads: int | str | SharedThreads) -> tuple[int, str]:
+    """Return the threads of one operator, and where their number comes from."""
+    if isinstance(threads, SharedThreads):
+        return threads.threads, f"shared, {threads.reason}"
+    return count_threads(threads)
 
 
 def _require_our_graph(session: Any, path: Path) -> None:

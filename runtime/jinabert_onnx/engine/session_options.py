@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from jinabert_onnx.errors import BundleError, ProviderError, first_line
 from jinabert_onnx.foreign_errors import is_from
 
 from . import providers
-from .short_lived_thread import run_in_thread
 
 # Microseconds that an idle thread spins, waiting for more work. By default it does so for tens of milliseconds after
 # every run, which burns CPU and slows other processes; without any, a short text takes a tenth longer.
@@ -25,36 +23,16 @@ _SPIN_DURATION = 50
 logger = logging.getLogger("jinabert_onnx")
 
 
-def open_session(
-    onnxruntime: Any, path: Path, precision: str, threads: int, candidates: list[str], while_loading: Callable[[], None]
-) -> Any:
-    """Open an `InferenceSession` on the first of `candidates`, as `providers.choose` gives them, that works.
+def create_session(onnxruntime: Any, path: Path, precision: str, threads: int, candidates: list[str]) -> Any:
+    """Create an `InferenceSession` on the first of `candidates`, as `providers.choose` gives them, that can be had.
 
-    `while_loading` is called once in this thread, while onnxruntime loads in another; 1.23 holds the GIL, so that the
-    two take turns.
+    The first session of a process leaves denormal floats off in the thread that calls this, for good, in numpy too: so
+    call it in a thread that ends.
 
     Raises:
         ProviderError: the only candidate is CUDA, and it cannot be started or cannot run the file.
         BundleError: onnxruntime cannot read the file.
-        What `while_loading` raises.
     """
-    # The first session of a process turns denormal floats off in the thread that makes it, for good: in numpy too.
-    return run_in_thread(lambda: _open_first(onnxruntime, path, precision, threads, candidates), while_loading)
-
-
-def nodes_by_provider(session: Any) -> dict[str, int] | None:
-    """Count the nodes of the graph that run on "cpu" and on "cuda"; None where onnxruntime is too old to report it."""
-    names = session.get_providers()
-    if not hasattr(session, "get_provider_graph_assignment_info"):
-        return None
-    counts: dict[str, int] = {}
-    for group in session.get_provider_graph_assignment_info():
-        name = providers.provider_of([group.ep_name, *names])
-        counts[name] = counts.get(name, 0) + len(group.get_nodes())
-    return counts
-
-
-def _open_first(onnxruntime: Any, path: Path, precision: str, threads: int, candidates: list[str]) -> Any:
     if "cuda" in candidates and hasattr(onnxruntime, "preload_dlls"):
         with contextlib.redirect_stdout(sys.stderr):  # it prints missing libraries to stdout, where results go
             onnxruntime.preload_dlls()  # finds the CUDA libraries that pip installed
@@ -77,6 +55,18 @@ def _open_first(onnxruntime: Any, path: Path, precision: str, threads: int, cand
             )
         logger.warning("CUDA could not be started (driver or libraries missing); running on the CPU")
     raise AssertionError("the CPU is always the last candidate")
+
+
+def nodes_by_provider(session: Any) -> dict[str, int] | None:
+    """Count the nodes of the graph that onnxruntime gave to "cpu" and "cuda"; None where its release does not tell."""
+    names = session.get_providers()
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        return None
+    counts: dict[str, int] = {}
+    for group in session.get_provider_graph_assignment_info():
+        name = providers.provider_of([group.ep_name, *names])
+        counts[name] = counts.get(name, 0) + len(group.get_nodes())
+    return counts
 
 
 def _create(onnxruntime: Any, path: Path, provider: str, precision: str, threads: int) -> Any:

@@ -20,7 +20,7 @@ def as_texts(sentences: object) -> list[str]:
     texts = list(as_stream(sentences))
     for index, text in enumerate(texts):
         if not isinstance(text, str):
-            raise InputTypeError(f"text {index} is {type(text).__name__}, not str")
+            raise InputTypeError(f"text {index} is {type(text).__name__}, not str", index=index)
     return texts
 
 
@@ -70,10 +70,10 @@ def require_range(name: str, value: object, low: int, high: int | None) -> int:
     try:
         number = value.__index__()  # type: ignore[attr-defined]
     except AttributeError:
-        raise InputTypeError(f"{name} is {type(value).__name__}, not int") from None
+        raise InputTypeError(f"{name} is {type(value).__name__}, not int", argument=name) from None
     if number < low or (high is not None and number > high):
         limit = f"from {low} to {high}" if high is not None else f"at least {low}"
-        raise InputError(f"{name} is {number}; it must be {limit}")
+        raise InputError(f"{name} is {number}; it must be {limit}", argument=name)
     return int(number)
 
 
@@ -86,7 +86,7 @@ def choose_prompt(prompts: Mapping[str, str], default: str | None, name: str | N
     """
     for argument, value in (("prompt", prompt), ("prompt_name", name)):
         if value is not None and not isinstance(value, str):
-            raise InputTypeError(f"{argument} is {type(value).__name__}, not str")
+            raise InputTypeError(f"{argument} is {type(value).__name__}, not str", argument=argument)
     if prompt is not None and name is not None:
         raise InputError("give prompt or prompt_name, not both")
     if prompt is not None:
@@ -96,5 +96,5 @@ def choose_prompt(prompts: Mapping[str, str], default: str | None, name: str | N
         return ""
     if name not in prompts:
         known = ", ".join(prompts) or "none"
-        raise InputError(f"prompt_name {name!r} is unknown; this bundle's prompts: {known}")
+        raise InputError(f"prompt_name {name!r} is unknown; this bundle's prompts: {known}", argument="prompt_name")
     return prompts[name]

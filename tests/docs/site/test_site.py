@@ -108,5 +108,22 @@ def test_the_reference_has_what_users_call(pages: dict[Path, Page], site: Path) 
         assert f"jinabert_onnx.Embedder.{name}" in anchors
 
 
+@pytest.mark.parametrize("name", ["encode", "encode_with_report", "encode_stream", "encode_query", "encode_document"])
+def test_the_reference_shows_every_option_and_what_it_means(site: Path, name: str) -> None:
+    page = (site / "api/embedder/index.html").read_text("utf-8")
+    section = page.partition(f'id="jinabert_onnx.Embedder.{name}"')[2].partition('id="jinabert_onnx.Embedder.')[0]
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", section))
+    for option, meaning in {
+        "batch_size": "most texts that run together",
+        "truncate_dim": "keep the first channels only",
+        "truncation": "reads its beginning and gives a TruncationWarning",
+        "timeout": "seconds after which the call ends",
+        "cancellation": "ends the call from another thread",
+        "device": "only where the model runs",
+    }.items():
+        assert re.search(rf"\b{option} \([^–]*default: [^–]*\) – [^–]*{re.escape(meaning)}", text), option
+    assert "**options" not in text
+
+
 def test_the_search_knows_the_messages(site: Path) -> None:
     assert "lone surrogate" in (site / "search/search_index.json").read_text("utf-8")

@@ -55,7 +55,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=10.0,
         metavar="S",
-        help="seconds in which headers, and then a body, must come (default: %(default)s)",
+        help="seconds in which a body must come, and a part of an answer be read (default: %(default)s)",
     )
     parser.add_argument("--max-body", default="8MB", metavar="SIZE", help="largest body (default: %(default)s)")
     parser.add_argument(

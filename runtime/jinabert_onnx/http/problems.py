@@ -44,8 +44,17 @@ class Problem:
             return "rate_limit_error"
         return "server_error" if self.status >= 500 else "invalid_request_error"
 
+    def headers(self) -> dict[str, str]:
+        """Return the headers of the response that are this problem's own."""
+        headers = {}
+        if self.retry_after is not None:
+            headers["retry-after"] = str(self.retry_after)
+        if self.status == 401:
+            headers["www-authenticate"] = "Bearer"
+        return headers
+
     def body(self) -> bytes:
-        """The JSON of the response."""
+        """Return the JSON of the response."""
         error = {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
         return orjson.dumps({"error": error})
 

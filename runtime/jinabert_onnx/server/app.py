@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from copy import deepcopy
 from typing import Any
@@ -22,11 +22,19 @@ from jinabert_onnx.http.problems import Problem, problem_of
 from jinabert_onnx.http.schema import EmbeddingsRequest, EmbeddingsResponse, ProblemResponse
 from jinabert_onnx.version import __version__
 
+from .admission import Admission
+from .asgi import FIELDS, App, Message, Receive, Send
+from .bodies import SHARE, WholeBody
+from .keys import require_key
+from .last_answers import close_while_draining
 from .metrics import Metrics
-from .middleware import FIELDS, SHARE, Guard
 from .options import Options
+from .problem_answers import answer_problems
+from .request_log import RequestLog
+from .room import Room
 from .scheduler import Scheduler, warm_up
 from .service import Service
+from .slow_readers import end_slow_readers
 from .state import State
 
 EMBEDDING_PATHS = frozenset({"/v1/embeddings", "/invocations"})
@@ -47,8 +55,8 @@ _REFUSALS = {
 }
 
 
-def create_app(embedder: Embedder, source: str, options: Options, state: State) -> Guard:
-    """The ASGI application that serves `embedder`, which was loaded from `source`."""
+def create_app(embedder: Embedder, source: str, options: Options, state: State) -> App:
+    """Return the ASGI application that serves `embedder`, which was loaded from `source`."""
     policy = policy_for(
         embedder, source, options.names, options.max_inputs, options.max_queue_tokens, options.accept_token_ids
     )
@@ -73,18 +81,32 @@ def create_app(embedder: Embedder, source: str, options: Options, state: State) 
         redoc_url=None,
         exception_handlers={HTTPException: _refuse_route, JinaBertError: _refuse, Exception: _refuse},
     )
-    told = HTTPBearer(auto_error=False)  # for the document alone; the guard checks keys
-    keys = [Depends(told)] if options.keys else []
-    _add_embeddings(app, service, description, _body_of(policy, int(description["dimensions"])), keys)
+    bearer = HTTPBearer(auto_error=False)  # for the document alone; `require_key` checks keys
+    keys = [Depends(bearer)] if options.keys else []
+    body = _body_of(policy, embedder.get_sentence_embedding_dimension())
+    _add_embeddings(app, service, description, body, keys)
     _add_models(app, policy.names, keys)
     _add_probes(app, state, embedder, description)
     _add_metrics(app, metrics, keys)
+    return _with_limits(app, options, metrics, state, scheduler.require_room)
 
-    def admit(path: str) -> None:
-        if path in EMBEDDING_PATHS:
-            scheduler.require_room()
 
-    return Guard(app, options, metrics, state, admit, frozenset(_ROUTES))
+def _with_limits(
+    app: FastAPI, options: Options, metrics: Metrics, state: State, require_room: Callable[[], None]
+) -> App:
+    """Put the middlewares around the application; the first is the innermost."""
+    handler: App = WholeBody(app, Room(options.held), options.max_body, options.body_timeout)
+    handler = Admission(handler, require_room, EMBEDDING_PATHS, metrics.open_requests.set)
+    handler = require_key(handler, options.keys)
+    handler = answer_problems(handler)
+    handler = close_while_draining(handler, state)
+    handler = end_slow_readers(handler, options.body_timeout)
+    handler = RequestLog(handler, metrics, frozenset(_ROUTES))
+
+    async def application(scope: Message, receive: Receive, send: Send) -> None:
+        await (handler if scope["type"] == "http" else app)(scope, receive, send)
+
+    return application
 
 
 async def _warm(scheduler: Scheduler, embedder: Embedder, state: State) -> None:
@@ -198,10 +220,9 @@ def _add_metrics(app: FastAPI, metrics: Metrics, keys: list[Any]) -> None:
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
-    """Errors of a request's own, and those that nobody foresaw, which `Guard` logs."""
+    """Answer errors of a request's own, and those that nobody foresaw, which `answer_problems` logs."""
     problem = problem_of(error)
-    headers = {} if problem.retry_after is None else {"retry-after": str(problem.retry_after)}
-    return Response(problem.body(), problem.status, headers, "application/json")
+    return Response(problem.body(), problem.status, problem.headers(), "application/json")
 
 
 async def _refuse_route(request: Request, error: Exception) -> Response:

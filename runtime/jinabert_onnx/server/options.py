@@ -19,7 +19,7 @@ class Options:
 
     Attributes:
         timeout: seconds for one request, from its last byte to its answer.
-        body_timeout: seconds in which a request's headers, and then its body, must have come.
+        body_timeout: seconds in which a request's body must have come, and the client have read a piece of its answer.
         max_body: bytes of a body.
         held: bytes of memory for all open requests: bodies, their texts, answers.
         max_inputs: texts of a request.

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from jinabert_onnx.engine.memory_model import give_back_freed
 from jinabert_onnx.http.problems import Problem, RequestError
 
+_LARGE = 2_000_000  # bytes of one request, after which freed memory is given back to the system
 BODY = 4  # bytes that are held for one of a body: itself, and its texts, of which Python may take several for a letter
 
 
@@ -41,6 +43,7 @@ class Room:
     def __init__(self, size: int) -> None:
         self.size = size
         self.taken = 0  # bytes
+        self._used_much = False  # whether a large request has been in memory
 
     @contextmanager
     def share(self) -> Iterator[Share]:
@@ -50,3 +53,7 @@ class Room:
             yield share
         finally:
             self.taken -= share.taken
+            self._used_much = self._used_much or share.taken > _LARGE
+            if self._used_much and not self.taken:
+                self._used_much = False
+                give_back_freed()

@@ -8,8 +8,11 @@ import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from jinabert_onnx.bundle.locate import open_source
 from jinabert_onnx.embedder import Embedder
+from jinabert_onnx.engine.cpu import cpu_features
 from jinabert_onnx.engine.memory_model import parse_memory
+from jinabert_onnx.engine.precision import choose_precision
 from jinabert_onnx.errors import InputError, MemoryLimitError, MissingDependencyError
 
 from .command import Command, add_model_argument, add_runtime_options, load_embedder
@@ -110,7 +113,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _load(arguments: argparse.Namespace) -> Embedder:
-    from jinabert_onnx.server.memory_share import with_server
+    """Load the model; a limit that is too small for it is told by what the server needs as well."""
+    from jinabert_onnx.server.memory_share import limit_too_small, smallest_limit
 
     if arguments.max_memory is None:
         return load_embedder(arguments)
@@ -118,15 +122,18 @@ def _load(arguments: argparse.Namespace) -> Embedder:
     try:
         return load_embedder(arguments)
     except MemoryLimitError as error:
-        if error.model is None:
+        manifest = open_source(arguments.model, arguments.revision, arguments.local_files_only).manifest
+        choice = choose_precision(arguments.precision, list(manifest.precisions), "cpu", cpu_features())
+        smallest = smallest_limit(manifest, choice.precision)
+        if limit >= smallest:  # something else than the idle server does not fit
             raise
-        raise with_server(error.model, limit) from error
+        raise limit_too_small(limit, smallest) from error
 
 
 def _options(arguments: argparse.Namespace) -> Options:
     """What the server is to do; what could never answer a request is wrong usage."""
-    from jinabert_onnx.server.options import BODIES, Options, read_keys
-    from jinabert_onnx.server.room import BODY
+    from jinabert_onnx.server.options import LARGEST_BODIES, Options, read_keys
+    from jinabert_onnx.server.room import HELD_PER_BYTE
 
     fail: Callable[[str], None] = arguments.usage_error
     if not arguments.host:
@@ -145,7 +152,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         timeout=_seconds(arguments, "timeout"),
         body_timeout=_seconds(arguments, "body_timeout"),
         max_body=max_body,
-        held=BODIES * BODY * max_body,
+        held=LARGEST_BODIES * HELD_PER_BYTE * max_body,
         max_inputs=arguments.max_inputs,
         max_queue_tokens=arguments.max_queue_tokens,
         drain=_seconds(arguments, "drain", _SHORTEST_DRAIN),

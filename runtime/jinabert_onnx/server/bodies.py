@@ -10,7 +10,7 @@ import asyncio
 from jinabert_onnx.http.problems import Problem, RequestError, require_uncompressed
 
 from .asgi import App, ClientGoneError, Message, Receive, Send, has_body, header
-from .room import BODY, Room, Share
+from .room import HELD_PER_BYTE, Room, Share
 
 SHARE = "jinabert_onnx.share"  # of the scope: the request's `Share` of memory
 
@@ -60,7 +60,7 @@ class WholeBody:
             part = message.get("body", b"")
             size, more = size + len(part), message.get("more_body", False)
             self._require_size(size)
-            share.take(BODY * len(part))
+            share.take(HELD_PER_BYTE * len(part))
             parts.append(part)
         return b"".join(parts)
 

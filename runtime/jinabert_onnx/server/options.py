@@ -9,7 +9,7 @@ from pathlib import Path
 from jinabert_onnx.errors import InputError
 
 KEYS_VARIABLE = "JINABERT_ONNX_API_KEYS"
-BODIES = 16  # of the largest size that may be in memory at a time
+LARGEST_BODIES = 16  # of the largest size that may be in memory at a time
 _SHORTEST_KEY = 16  # characters: less can be guessed
 
 

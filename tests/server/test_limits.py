@@ -314,6 +314,7 @@ def test_texts_and_keys_are_in_no_log(start: Start, tmp_path: Path) -> None:
 
     assert [answer.status_code for answer in answers] == [200, 400, 400, 404]
     assert {answer.headers["x-request-id"] for answer in answers} == {"my-request.1"}
+    wait_for(lambda: '"status":404' in server.log)  # a request's line follows its answer
     lines = [json.loads(line) for line in server.log.splitlines()]
     requests = [line for line in lines if line["message"] == "request"]
     assert [line["status"] for line in requests[-4:]] == [200, 400, 400, 404]

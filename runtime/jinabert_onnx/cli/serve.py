@@ -50,6 +50,23 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="API keys, one a line, of which clients must send one (default: $JINABERT_ONNX_API_KEYS, by commas)",
     )
+    _add_limits(parser)
+    parser.add_argument("--accept-token-ids", action="store_true", help="take token ids of this model's tokenizer too")
+    parser.add_argument(
+        "--log-format",
+        choices=("text", "json"),
+        default="text",
+        help="form of the log on stderr (default: %(default)s)",
+    )
+    add_runtime_options(
+        parser,
+        precision=os.environ.get(_PRECISION_VARIABLE, "fp32"),
+        memory_help="most memory of the whole process: model, server and open requests, such as 1400MB (default: none)",
+    )
+    parser.set_defaults(usage_error=parser.error)
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout", type=float, default=60.0, metavar="S", help="seconds for one request (default: %(default)s)"
     )
@@ -78,19 +95,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="seconds to end requests at SIGTERM (default: %(default)s)",
     )
-    parser.add_argument("--accept-token-ids", action="store_true", help="take token ids of this model's tokenizer too")
-    parser.add_argument(
-        "--log-format",
-        choices=("text", "json"),
-        default="text",
-        help="form of the log on stderr (default: %(default)s)",
-    )
-    add_runtime_options(
-        parser,
-        precision=os.environ.get(_PRECISION_VARIABLE, "fp32"),
-        memory_help="most memory of the whole process: model, server and open requests, such as 1400MB (default: none)",
-    )
-    parser.set_defaults(usage_error=parser.error)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -104,7 +108,7 @@ def _run(arguments: argparse.Namespace) -> int:
         raise InputError(f"no model; give the directory or the hub id of a bundle, or set {_MODEL_VARIABLE}")
     options, port = _options(arguments), _port(arguments)
     stopped: list[int] = []
-    # An end while it loads is in order too, once it has loaded: libraries do not like to be interrupted.
+    # A signal while the model loads takes effect once it has loaded: libraries do not like to be interrupted.
     signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
     with _load(arguments) as embedder:
         _set_max_length(embedder, arguments)
@@ -131,23 +135,12 @@ def _load(arguments: argparse.Namespace) -> Embedder:
 
 
 def _options(arguments: argparse.Namespace) -> Options:
-    """What the server is to do; what could never answer a request is wrong usage."""
+    """Read what the server is to do; what could never answer a request is wrong usage."""
     from jinabert_onnx.server.options import LARGEST_BODIES, Options, read_keys
     from jinabert_onnx.server.room import HELD_PER_BYTE
 
-    fail: Callable[[str], None] = arguments.usage_error
-    if not arguments.host:
-        fail("--host is empty; give an address to listen on, such as 127.0.0.1")
-    for name in arguments.model_name:
-        if not (name.strip() and name.isprintable()):
-            fail(f"--model-name is {name!r}; give a name of printable characters, or leave the option out")
-    if arguments.max_inputs < 1:
-        fail(f"--max-inputs is {arguments.max_inputs}; it must be at least 1")
-    max_body = parse_memory(arguments.max_body, "--max-body")
-    if max_body < _SMALLEST_BODY:
-        fail(
-            f"--max-body is {max_body} bytes; a request of one letter has {_SMALLEST_BODY}, so it must be at least that"
-        )
+    _require_usable(arguments)
+    max_body = _max_body(arguments)
     return Options(
         timeout=_seconds(arguments, "timeout"),
         body_timeout=_seconds(arguments, "body_timeout"),
@@ -161,6 +154,26 @@ def _options(arguments: argparse.Namespace) -> Options:
         accept_token_ids=arguments.accept_token_ids,
         json_log=arguments.log_format == "json",
     )
+
+
+def _require_usable(arguments: argparse.Namespace) -> None:
+    fail: Callable[[str], None] = arguments.usage_error
+    if not arguments.host:
+        fail("--host is empty; give an address to listen on, such as 127.0.0.1")
+    for name in arguments.model_name:
+        if not (name.strip() and name.isprintable()):
+            fail(f"--model-name is {name!r}; give a name of printable characters, or leave the option out")
+    if arguments.max_inputs < 1:
+        fail(f"--max-inputs is {arguments.max_inputs}; it must be at least 1")
+
+
+def _max_body(arguments: argparse.Namespace) -> int:
+    size = parse_memory(arguments.max_body, "--max-body")
+    if size < _SMALLEST_BODY:
+        arguments.usage_error(
+            f"--max-body is {size} bytes; a request of one letter has {_SMALLEST_BODY}, so it must be at least that"
+        )
+    return size
 
 
 def _seconds(arguments: argparse.Namespace, name: str, shortest: float = _SHORTEST) -> float:

@@ -36,13 +36,13 @@ class Bounds:
 
 
 def reading_memory(body: bytes) -> int:
-    """Most bytes of memory that a request's body takes while it is read: as JSON, and by the tokenizer."""
+    """Return the most bytes of memory that a request's body takes while it is read: as JSON, and by the tokenizer."""
     together = _MOST_CHUNKED if body.isascii() else 4 * _MOST_CHUNKED  # bytes of characters
     return _PER_BYTE * len(body) + _PER_ITEM * body.count(b",") + _PER_READ * min(len(body), together)
 
 
 def read_texts(model: LoadedModel, texts: Sequence[str], settings: Settings, bounds: Bounds) -> list[NDArray[np.int64]]:
-    """One row of token ids a text, cut where it is too long.
+    """Return one row of token ids a text, cut where it is too long.
 
     Raises:
         RequestError: a text is too long and is not to be cut, or all together are.
@@ -93,7 +93,7 @@ def require_whole(tokenizer: Tokenizer, text: str, bounds: Bounds) -> None:
 
 
 def too_long(index: int, tokens: int, limit: int, more: bool = False) -> RequestError:
-    """The refusal of a text of so many tokens, or of `more`."""
+    """Return the refusal of a text of so many tokens, or of `more`."""
     number = f"{tokens} tokens or more, " if more else f"{tokens} tokens, "
     message = f"input[{index}] has {number}{tokens - limit} more than the limit of {limit}"
     return refuse(f"{message}; shorten it, or set truncate to true", "context_length_exceeded", "input")
@@ -140,7 +140,7 @@ def _too_long(tokenizer: Tokenizer, text: str, index: int, settings: Settings, b
 
 
 def count_tokens(tokenizer: Tokenizer, text: str, most: int, size: int = _PIECE) -> tuple[int, bool]:
-    """How many tokens a text has, special ones left out, and whether it has more that were not counted.
+    """Count the tokens of a text, special ones left out, and tell whether it has more than that.
 
     It is read in pieces of about `size` characters, and no further than to `most` tokens.
     """

@@ -28,7 +28,7 @@ class DrainingServer(uvicorn.Server):
     """Ends in order at SIGTERM or SIGINT, and at once at the second."""
 
     def __init__(self, config: uvicorn.Config, state: State, listener: socket.socket, stopped: Sequence[int]) -> None:
-        """`stopped` holds signals that came before; `state` is told that the server drains."""
+        """Drain at once if `stopped` holds signals that came before; `state` says whether the server drains."""
         super().__init__(config)
         self._state, self._listener, self._stopped = state, listener, stopped
         self._draining: asyncio.Task[None] | None = None

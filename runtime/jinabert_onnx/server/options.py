@@ -46,7 +46,7 @@ class Options:
 
 
 def read_keys(path: str | None) -> tuple[str, ...]:
-    """API keys from a file, one a line, or else from the environment variable, separated by commas.
+    """Return API keys from a file, one a line, or else from the environment variable, separated by commas.
 
     Raises:
         InputError: a file without a key, or a key that is too short or not printable ASCII.

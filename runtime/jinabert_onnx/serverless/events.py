@@ -45,7 +45,7 @@ class Call:
     most_bytes: int = MOST_BYTES
 
     def body(self) -> bytes:
-        """The request's body.
+        """Return the request's body.
 
         Raises:
             RequestError: it should be base64 and is not, or it is compressed.
@@ -70,12 +70,12 @@ class Answer:
 
 
 def problem_answer(problem: Problem, headers: Mapping[str, str] | None = None) -> Answer:
-    """The answer that says why there is none."""
+    """Return the answer that says what is wrong."""
     return Answer(problem.status, problem.body(), {**problem.headers(), **(headers or {})})
 
 
 def read_call(event: object) -> Call:
-    """What `event` asks for. One that is not of HTTP is a request itself, however odd."""
+    """Return what `event` asks for. One that is not of HTTP is a request itself, however odd."""
     context = event.get("requestContext") if isinstance(event, dict) else None
     if not isinstance(event, dict) or not isinstance(context, dict):
         return Call("POST", EMBEDDINGS, json.dumps(event), direct=True)
@@ -105,7 +105,7 @@ def _header(event: Mapping[str, object], name: str) -> str:
 
 
 def write_answer(call: Call, answer: Answer) -> dict[str, object]:
-    """What the function returns: at most what the call's sender takes."""
+    """Return what the function gives back: at most what the call's sender takes."""
     content = _shaped(call, answer)
     size = len(json.dumps(content))  # as Lambda's runtime writes it
     if size <= call.most_bytes:

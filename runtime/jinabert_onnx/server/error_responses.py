@@ -17,7 +17,7 @@ from .asgi import REQUEST_ID, App, ClientGoneError, Message, Receive, Send, has_
 _DISCARD_SECONDS = 2.0
 
 
-def answer_problems(app: App) -> App:
+def respond_to_errors(app: App) -> App:
     """Return `app`, of which errors become answers, but for `ClientGoneError`."""
 
     async def answering(scope: Message, receive: Receive, send: Send) -> None:

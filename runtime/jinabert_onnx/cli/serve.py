@@ -136,8 +136,7 @@ def _load(arguments: argparse.Namespace) -> Embedder:
 
 def _options(arguments: argparse.Namespace) -> Options:
     """Read what the server is to do; what could never answer a request is wrong usage."""
-    from jinabert_onnx.server.options import LARGEST_BODIES, Options, read_keys
-    from jinabert_onnx.server.room import HELD_PER_BYTE
+    from jinabert_onnx.server.options import Options, held_memory, read_keys
 
     _require_usable(arguments)
     max_body = _max_body(arguments)
@@ -145,7 +144,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         timeout=_seconds(arguments, "timeout"),
         body_timeout=_seconds(arguments, "body_timeout"),
         max_body=max_body,
-        held=LARGEST_BODIES * HELD_PER_BYTE * max_body,
+        held=held_memory(max_body),
         max_inputs=arguments.max_inputs,
         max_queue_tokens=arguments.max_queue_tokens,
         drain=_seconds(arguments, "drain", _SHORTEST_DRAIN),

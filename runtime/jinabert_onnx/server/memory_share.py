@@ -15,7 +15,8 @@ from .options import Options
 from .room import HELD_PER_BYTE
 
 _GROWTH = 32 << 20  # bytes that come after the measurement: the application, threads, connections, small bodies
-_CODE = 40 << 20  # bytes of the server's code, where they cannot be measured
+_CODE = 48 << 20  # bytes of the server's code, where they cannot be measured
+_VARIATION = 6 << 20  # bytes by which one start may measure more than another
 _PARTS = 4  # of what the idle server leaves, one part is for open requests
 
 
@@ -46,10 +47,10 @@ def smallest_limit(manifest: Manifest, precision: str) -> int:
 
 
 def limit_too_small(limit: int, smallest: int) -> MemoryLimitError:
-    """Return the error of a limit below the smallest, both in bytes."""
+    """Return the error of a limit below the smallest, both in bytes; the one it names will do at the next start."""
     return MemoryLimitError(
         f"--max-memory is {in_megabytes(limit)}, and model and server take more before any request; give at least "
-        f"{in_megabytes(smallest)}, or use a smaller precision"
+        f"{in_megabytes(smallest + _VARIATION)}, or use a smaller precision"
     )
 
 

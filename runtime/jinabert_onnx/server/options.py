@@ -8,8 +8,11 @@ from pathlib import Path
 
 from jinabert_onnx.errors import InputError
 
+from .room import HELD_PER_BYTE
+
 KEYS_VARIABLE = "JINABERT_ONNX_API_KEYS"
-LARGEST_BODIES = 16  # of the largest size that may be in memory at a time
+_LARGEST_BODIES = 16  # that may be in memory at a time
+_LEAST_HELD = 64 << 20  # bytes: the answer to a request of many texts, however small bodies must be
 _SHORTEST_KEY = 16  # characters: less can be guessed
 
 
@@ -43,6 +46,11 @@ class Options:
     names: tuple[str, ...]
     accept_token_ids: bool
     json_log: bool
+
+
+def held_memory(max_body: int) -> int:
+    """Return the bytes of memory that open requests may hold, where a body may have `max_body` bytes."""
+    return max(_LEAST_HELD, _LARGEST_BODIES * HELD_PER_BYTE * max_body)
 
 
 def read_keys(path: str | None) -> tuple[str, ...]:

@@ -26,11 +26,6 @@ its own branches (``jinabert_onnx_export.errors``). Messages are one line: what 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .engine.memory_model import MemoryModel
-
 _LONGEST = 2000  # characters of a message
 
 
@@ -90,8 +85,6 @@ class InputTypeError(JinaBertError, TypeError):
 
 class MemoryLimitError(JinaBertError, MemoryError):
     """The model, or one text, needs more memory than `max_memory` allows; nothing was run."""
-
-    model: MemoryModel | None = None  # what it takes, where not even the model fits
 
 
 class MissingDependencyError(JinaBertError, ImportError):

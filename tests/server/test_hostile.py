@@ -137,6 +137,20 @@ def test_clients_that_do_not_read_their_answers_are_ended(start: Start) -> None:
         connection.close()
 
 
+def test_a_client_that_stops_reading_is_noted_and_frees_its_place(start: Start) -> None:
+    server = start("--body-timeout", "1")
+    body = json.dumps({"input": ["a"] * 2000}).encode()  # an answer of more than what the system holds of it
+    head = b"POST /v1/embeddings HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", server.port))
+        connection.sendall(head + body)
+        wait_for(lambda: server.metric('jinabert_onnx_requests_total{route="/v1/embeddings",status="499"}') == 1)
+        assert server.metric("jinabert_onnx_open_requests") <= 1
+        assert server.embed(input="a").status_code == 200
+    assert "Traceback" not in server.log
+
+
 def test_an_offer_to_upgrade_does_not_lose_the_body(server: LiveServer) -> None:
     offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAA\r\n"
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:

@@ -8,8 +8,11 @@ import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from jinabert_onnx.bundle.locate import open_source
 from jinabert_onnx.embedder import Embedder
+from jinabert_onnx.engine.cpu import cpu_features
 from jinabert_onnx.engine.memory_model import parse_memory
+from jinabert_onnx.engine.precision import choose_precision
 from jinabert_onnx.errors import InputError, MemoryLimitError, MissingDependencyError
 
 from .command import Command, add_model_argument, add_runtime_options, load_embedder
@@ -49,6 +52,25 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="API keys, one per line; clients must send one (default: $JINABERT_ONNX_API_KEYS, separated by commas)",
     )
+    _add_limits(parser)
+    parser.add_argument(
+        "--accept-token-ids", action="store_true", help="also accept token ids of this model's tokenizer"
+    )
+    parser.add_argument(
+        "--log-format",
+        choices=("text", "json"),
+        default="text",
+        help="format of the log on stderr (default: %(default)s)",
+    )
+    add_runtime_options(
+        parser,
+        precision=os.environ.get(_PRECISION_VARIABLE, "fp32"),
+        memory_help="most memory of the whole process: model, server and open requests, such as 1400MB (default: none)",
+    )
+    parser.set_defaults(usage_error=parser.error)
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout",
         type=float,
@@ -61,7 +83,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=10.0,
         metavar="S",
-        help="seconds within which the headers, and then the body, must arrive (default: %(default)s)",
+        help="seconds within which the body must arrive, and each part of an answer be read (default: %(default)s)",
     )
     parser.add_argument(
         "--max-body", default="8MB", metavar="SIZE", help="maximum size of a request's body (default: %(default)s)"
@@ -87,21 +109,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="seconds to finish requests after SIGTERM (default: %(default)s)",
     )
-    parser.add_argument(
-        "--accept-token-ids", action="store_true", help="also accept token ids of this model's tokenizer"
-    )
-    parser.add_argument(
-        "--log-format",
-        choices=("text", "json"),
-        default="text",
-        help="format of the log on stderr (default: %(default)s)",
-    )
-    add_runtime_options(
-        parser,
-        precision=os.environ.get(_PRECISION_VARIABLE, "fp32"),
-        memory_help="most memory of the whole process: model, server and open requests, such as 1400MB (default: none)",
-    )
-    parser.set_defaults(usage_error=parser.error)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -115,7 +122,7 @@ def _run(arguments: argparse.Namespace) -> int:
         raise InputError(f"no model; give the directory or the hub id of a bundle, or set {_MODEL_VARIABLE}")
     options, port = _options(arguments), _port(arguments)
     stopped: list[int] = []
-    # An end while it loads is in order too, once it has loaded: libraries do not like to be interrupted.
+    # A signal while the model loads takes effect once it has loaded: libraries do not like to be interrupted.
     signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
     with _load(arguments) as embedder:
         _set_max_length(embedder, arguments)
@@ -124,7 +131,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _load(arguments: argparse.Namespace) -> Embedder:
-    from jinabert_onnx.server.memory_share import with_server
+    """Load the model; a limit that is too small for it is told by what the server needs as well."""
+    from jinabert_onnx.server.memory_share import limit_too_small, smallest_limit
 
     if arguments.max_memory is None:
         return load_embedder(arguments)
@@ -132,34 +140,25 @@ def _load(arguments: argparse.Namespace) -> Embedder:
     try:
         return load_embedder(arguments)
     except MemoryLimitError as error:
-        if error.model is None:
+        manifest = open_source(arguments.model, arguments.revision, arguments.local_files_only).manifest
+        choice = choose_precision(arguments.precision, list(manifest.precisions), "cpu", cpu_features())
+        smallest = smallest_limit(manifest, choice.precision)
+        if limit >= smallest:  # something else than the idle server does not fit
             raise
-        raise with_server(error.model, limit) from error
+        raise limit_too_small(limit, smallest) from error
 
 
 def _options(arguments: argparse.Namespace) -> Options:
-    """What the server is to do; what could never answer a request is wrong usage."""
-    from jinabert_onnx.server.options import BODIES, Options, read_keys
-    from jinabert_onnx.server.room import BODY
+    """Read what the server is to do; what could never answer a request is wrong usage."""
+    from jinabert_onnx.server.options import Options, held_memory, read_keys
 
-    fail: Callable[[str], None] = arguments.usage_error
-    if not arguments.host:
-        fail("--host is empty; give an address to listen on, such as 127.0.0.1")
-    for name in arguments.model_name:
-        if not (name.strip() and name.isprintable()):
-            fail(f"--model-name is {name!r}; give a name of printable characters, or leave the option out")
-    if arguments.max_inputs < 1:
-        fail(f"--max-inputs is {arguments.max_inputs}; it must be at least 1")
-    max_body = parse_memory(arguments.max_body, "--max-body")
-    if max_body < _SMALLEST_BODY:
-        fail(
-            f"--max-body is {max_body} bytes; a request of one letter has {_SMALLEST_BODY}, so it must be at least that"
-        )
+    _require_usable(arguments)
+    max_body = _max_body(arguments)
     return Options(
         timeout=_seconds(arguments, "timeout"),
         body_timeout=_seconds(arguments, "body_timeout"),
         max_body=max_body,
-        held=BODIES * BODY * max_body,
+        held=held_memory(max_body),
         max_inputs=arguments.max_inputs,
         max_queue_tokens=arguments.max_queue_tokens,
         drain=_seconds(arguments, "drain", _SHORTEST_DRAIN),
@@ -168,6 +167,26 @@ def _options(arguments: argparse.Namespace) -> Options:
         accept_token_ids=arguments.accept_token_ids,
         json_log=arguments.log_format == "json",
     )
+
+
+def _require_usable(arguments: argparse.Namespace) -> None:
+    fail: Callable[[str], None] = arguments.usage_error
+    if not arguments.host:
+        fail("--host is empty; give an address to listen on, such as 127.0.0.1")
+    for name in arguments.model_name:
+        if not (name.strip() and name.isprintable()):
+            fail(f"--model-name is {name!r}; give a name of printable characters, or leave the option out")
+    if arguments.max_inputs < 1:
+        fail(f"--max-inputs is {arguments.max_inputs}; it must be at least 1")
+
+
+def _max_body(arguments: argparse.Namespace) -> int:
+    size = parse_memory(arguments.max_body, "--max-body")
+    if size < _SMALLEST_BODY:
+        arguments.usage_error(
+            f"--max-body is {size} bytes; a request of one letter has {_SMALLEST_BODY}, so it must be at least that"
+        )
+    return size
 
 
 def _seconds(arguments: argparse.Namespace, name: str, shortest: float = _SHORTEST) -> float:

@@ -160,12 +160,10 @@ def require_room(model: MemoryModel, max_memory: int) -> None:
     """
     needed = model.peak([_SELF_TEST])
     if needed > max_memory:
-        error = MemoryLimitError(
+        raise MemoryLimitError(
             f"this model takes {in_megabytes(needed)} before any work, more than max_memory allows "
             f"({in_megabytes(max_memory)}); raise max_memory, or use a smaller precision"
         )
-        error.model = model
-        raise error
 
 
 _UNITS = {"": 1, "b": 1} | {

@@ -89,7 +89,7 @@ def plan(model: LoadedModel, request: EmbeddingsRequest, policy: Policy) -> Work
 
 
 def response_body(work: Work, request: EmbeddingsRequest, policy: Policy) -> bytes:
-    """Write the JSON of a response, after every row of `work` was taken.
+    """Return the JSON of a response, after every row of `work` was taken.
 
     Raises:
         RunError: the model gave NaN or infinity.

@@ -39,10 +39,19 @@ class Problem:
 
     @property
     def kind(self) -> str:
-        """OpenAI's `type`."""
+        """Return OpenAI's `type`."""
         if self.status == 429:
             return "rate_limit_error"
         return "server_error" if self.status >= 500 else "invalid_request_error"
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers of the response that are this problem's own."""
+        headers = {}
+        if self.retry_after is not None:
+            headers["retry-after"] = str(self.retry_after)
+        if self.status == 401:
+            headers["www-authenticate"] = "Bearer"
+        return headers
 
     def body(self) -> bytes:
         """Return the JSON of the response."""

@@ -157,7 +157,7 @@ class ProblemResponse(BaseModel):
 
 
 def parse_request(body: bytes) -> EmbeddingsRequest:
-    """The request in a JSON body, which may begin with a byte order mark.
+    """Return the request in a JSON body, which may begin with a byte order mark.
 
     Raises:
         RequestError: the body is not JSON, or a field is missing, unknown or of the wrong type or value.
@@ -177,9 +177,10 @@ def _refusal(error: ValidationError, body: bytes) -> RequestError:
     """Return the first of pydantic's complaints about a body, without the value that it is about."""
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
     if first["type"] == "json_invalid":
-        found = find_lone_surrogate(body)
-        if found is not None:
-            return refuse(found[1], "invalid_value", found[0])
+        surrogate = find_lone_surrogate(body)
+        if surrogate is not None:
+            field, message = surrogate
+            return refuse(message, "invalid_value", field)
         return refuse(f"the body is not JSON ({first['msg'].removeprefix('Invalid JSON: ')})", "invalid_json")
     if not first["loc"]:
         return refuse("the body must be a JSON object", "invalid_json")

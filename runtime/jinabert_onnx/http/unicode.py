@@ -1,6 +1,6 @@
 """Text in a request's JSON that is not valid Unicode: an escape can write half of a surrogate pair, no character.
 
-Parsers refuse the whole body for it, at some column; here the field and the item are found that it stands in.
+Parsers refuse the whole body for it, at some column; this module finds the field and the item that it stands in.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # of whole pairs too
 
 
 def find_lone_surrogate(body: bytes) -> tuple[str | None, str] | None:
-    """The first field with a lone surrogate (None where it is in a field's name), and a message that says where.
+    """Return the first field with a lone surrogate (None if in a field's name), and a message that says where.
 
-    None if no field has one, or the body is wrong in another way.
+    Return None if no field has one, or the body is wrong in another way.
     """
     if _SURROGATE.search(body) is None:
         return None

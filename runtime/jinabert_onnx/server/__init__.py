@@ -1,7 +1,7 @@
 """An embeddings server: `jinabert-onnx serve`. Needs the extra `server`.
 
-connection ──protocol──▶ guard ──▶ app ──api──▶ Work ──scheduler (lanes)──▶ session ──▶ Work ──api──▶ response
+request ──middlewares──▶ app ──http──▶ Work ──scheduler (fair_queue)──▶ session ──▶ Work ──http──▶ answer
 
-One process has one model, one session and its threads. `serving` is the only module that knows uvicorn, with
-`protocol`; `app` the only one that knows FastAPI.
+One process has one model, one session and its threads. `app` puts the middlewares around the routes; it is the only
+module that knows FastAPI. `serving`, `draining` and `protocol` are the only ones that know uvicorn.
 """

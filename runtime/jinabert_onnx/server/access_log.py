@@ -16,7 +16,7 @@ class JsonFormatter(logging.Formatter):
     """A JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as JSON."""
+        """Return the record as JSON."""
         content = {"time": _time(record), "level": record.levelname.lower(), "message": record.getMessage()}
         content |= getattr(record, _FIELDS, {})
         if record.exc_info:
@@ -28,7 +28,7 @@ class TextFormatter(logging.Formatter):
     """`time level message name=value ...`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as a line."""
+        """Return the record as a line."""
         fields = "".join(f" {name}={value}" for name, value in getattr(record, _FIELDS, {}).items())
         line = f"{_time(record)} {record.levelname.lower()} {record.getMessage()}{fields}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
@@ -46,7 +46,7 @@ def set_up(json_lines: bool) -> None:
 
 
 def log_request(fields: dict[str, object]) -> None:
-    """One line about one answered request."""
+    """Write one line about one answered request."""
     LOGGER.info("request", extra={_FIELDS: fields})
 
 

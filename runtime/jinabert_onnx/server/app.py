@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from copy import deepcopy
 from typing import Any
@@ -13,24 +13,34 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.security import HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
+from starlette.types import Lifespan
 
 from jinabert_onnx.embedder import Embedder
 from jinabert_onnx.errors import BundleChangedError, JinaBertError
+from jinabert_onnx.http.descriptions import describe, model_entries
 from jinabert_onnx.http.embeddings import Policy
 from jinabert_onnx.http.policy import policy_for
 from jinabert_onnx.http.problems import Problem, problem_of
 from jinabert_onnx.http.schema import EmbeddingsRequest, EmbeddingsResponse, ProblemResponse
 from jinabert_onnx.version import __version__
 
+from .admission import Admission
+from .asgi import FIELDS, App, Message, Receive, Send
+from .bodies import SHARE, WholeBody
+from .connection_close import close_while_draining
+from .error_responses import respond_to_errors
+from .keys import require_key
 from .metrics import Metrics
-from .middleware import FIELDS, SHARE, Guard
 from .options import Options
+from .request_log import RequestLog
+from .room import Room
 from .scheduler import Scheduler, warm_up
 from .service import Service
+from .slow_readers import end_slow_readers
 from .state import State
 
-EMBEDDING_PATHS = frozenset({"/v1/embeddings", "/invocations"})
-_ROUTES = EMBEDDING_PATHS | {"/v1/models", "/health", "/ready", "/ping", "/metrics", "/docs", "/openapi.json"}
+_EMBEDDING_PATHS = frozenset({"/v1/embeddings", "/invocations"})
+_ROUTES = _EMBEDDING_PATHS | {"/v1/models", "/health", "/ready", "/ping", "/metrics", "/docs", "/openapi.json"}
 _WARM_UP_SECONDS = 10.0
 _REFUSED: dict[int | str, dict[str, Any]] = {"4XX": {"model": ProblemResponse, "description": "The message says why"}}
 _REFUSALS = {
@@ -47,25 +57,28 @@ _REFUSALS = {
 }
 
 
-def create_app(embedder: Embedder, source: str, options: Options, state: State) -> Guard:
-    """The ASGI application that serves `embedder`, which was loaded from `source`."""
+def create_app(embedder: Embedder, source: str, options: Options, state: State) -> App:
+    """Return the ASGI application that serves `embedder`, which was loaded from `source`."""
     policy = policy_for(
         embedder, source, options.names, options.max_inputs, options.max_queue_tokens, options.accept_token_ids
     )
-    description = _describe(embedder, policy.names[0])
+    description = {name: str(value) for name, value in describe(embedder, policy.names[0]).items()}
     metrics = Metrics(description, lambda: scheduler.waiting_tokens)
     scheduler = Scheduler(embedder.loaded, options.max_queue_tokens, options.timeout / 2, metrics)
     service = Service(embedder.loaded, policy, scheduler, options.timeout)
+    app = _new_app(_lifespan(embedder, scheduler, service, state))
+    bearer = HTTPBearer(auto_error=False)  # for the document alone; `require_key` checks keys
+    keys = [Depends(bearer)] if options.keys else []
+    body = _body_of(policy, embedder.get_sentence_embedding_dimension())
+    _add_embeddings(app, service, description, body, keys)
+    _add_models(app, policy.names, keys)
+    _add_probes(app, state, embedder, description)
+    _add_metrics(app, metrics, keys)
+    return _with_limits(app, options, metrics, state, scheduler.require_room)
 
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        warming = asyncio.create_task(_warm(scheduler, embedder, state))
-        yield
-        await warming
-        service.close()
-        await asyncio.to_thread(scheduler.close)
 
-    app = FastAPI(
+def _new_app(lifespan: Lifespan[FastAPI]) -> FastAPI:
+    return FastAPI(
         title="jinabert-onnx",
         description="Embeddings, as OpenAI's and Jina's clients ask for them.",
         version=__version__,
@@ -73,37 +86,42 @@ def create_app(embedder: Embedder, source: str, options: Options, state: State) 
         redoc_url=None,
         exception_handlers={HTTPException: _refuse_route, JinaBertError: _refuse, Exception: _refuse},
     )
-    told = HTTPBearer(auto_error=False)  # for the document alone; the guard checks keys
-    keys = [Depends(told)] if options.keys else []
-    _add_embeddings(app, service, description, _body_of(policy, int(description["dimensions"])), keys)
-    _add_models(app, policy.names, keys)
-    _add_probes(app, state, embedder, description)
-    _add_metrics(app, metrics, keys)
-
-    def admit(path: str) -> None:
-        if path in EMBEDDING_PATHS:
-            scheduler.require_room()
-
-    return Guard(app, options, metrics, state, admit, frozenset(_ROUTES))
 
 
-async def _warm(scheduler: Scheduler, embedder: Embedder, state: State) -> None:
-    await asyncio.to_thread(warm_up, scheduler, embedder.loaded, _WARM_UP_SECONDS)
-    state.warm = True
+def _lifespan(embedder: Embedder, scheduler: Scheduler, service: Service, state: State) -> Lifespan[FastAPI]:
+    """Return what to do at the start and at the end: warm up meanwhile, and end the threads."""
+
+    async def warm() -> None:
+        await asyncio.to_thread(warm_up, scheduler, embedder.loaded, _WARM_UP_SECONDS)
+        state.warm = True
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        warming = asyncio.create_task(warm())
+        yield
+        await warming
+        service.close()
+        await asyncio.to_thread(scheduler.close)
+
+    return lifespan
 
 
-def _describe(embedder: Embedder, name: str) -> dict[str, str]:
-    """What really runs, for people and for Prometheus."""
-    return {
-        "model": name,
-        "fingerprint": str(embedder.fingerprint),
-        "provider": embedder.provider,
-        "precision": embedder.precision,
-        "threads": str(embedder.threads),
-        "max_tokens": str(embedder.max_seq_length),
-        "dimensions": str(embedder.get_sentence_embedding_dimension()),
-        "version": __version__,
-    }
+def _with_limits(
+    app: FastAPI, options: Options, metrics: Metrics, state: State, require_room: Callable[[], None]
+) -> App:
+    """Put the middlewares around the application; the first is the innermost."""
+    handler: App = WholeBody(app, Room(options.held), options.max_body, options.body_timeout)
+    handler = Admission(handler, require_room, _EMBEDDING_PATHS, metrics.open_requests.set)
+    handler = require_key(handler, options.keys)
+    handler = respond_to_errors(handler)
+    handler = close_while_draining(handler, state)
+    handler = end_slow_readers(handler, options.body_timeout)
+    handler = RequestLog(handler, metrics, _ROUTES)
+
+    async def application(scope: Message, receive: Receive, send: Send) -> None:
+        await (handler if scope["type"] == "http" else app)(scope, receive, send)
+
+    return application
 
 
 def _add_embeddings(
@@ -130,7 +148,7 @@ def _add_embeddings(
 
 
 def _body_of(policy: Policy, dimensions: int) -> dict[str, Any]:
-    """The request of the document, with what holds for this model."""
+    """Return the request's part of the OpenAPI document, with the limits of this model."""
     schema = deepcopy(EmbeddingsRequest.model_json_schema())  # which shares parts with the class
     fields = schema["properties"]
     fields["dimensions"]["anyOf"][0]["maximum"] = dimensions
@@ -145,8 +163,7 @@ def _body_of(policy: Policy, dimensions: int) -> dict[str, Any]:
 
 
 def _add_models(app: FastAPI, names: tuple[str, ...], keys: list[Any]) -> None:
-    created = int(time.time())
-    models = [{"id": name, "object": "model", "created": created, "owned_by": "jinabert-onnx"} for name in names]
+    models = model_entries(names, created=int(time.time()))
 
     @app.get("/v1/models", summary="The names of the model", responses=_REFUSED, dependencies=keys)
     async def list_models() -> dict[str, Any]:
@@ -154,10 +171,10 @@ def _add_models(app: FastAPI, names: tuple[str, ...], keys: list[Any]) -> None:
 
     @app.get("/v1/models/{name:path}", summary="One of these", responses=_REFUSED, dependencies=keys)
     async def show_model(name: str) -> dict[str, Any]:
-        found = [model for model in models if model["id"] == name]
-        if not found:
+        named = [model for model in models if model["id"] == name]
+        if not named:
             raise HTTPException(404, f"there is no model {name[:80]!r}; this server has {', '.join(names)}")
-        return found[0]
+        return named[0]
 
 
 def _add_probes(app: FastAPI, state: State, embedder: Embedder, description: dict[str, str]) -> None:
@@ -198,14 +215,13 @@ def _add_metrics(app: FastAPI, metrics: Metrics, keys: list[Any]) -> None:
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
-    """Errors of a request's own, and those that nobody foresaw, which `Guard` logs."""
+    """Answer errors of a request's own, and those that nobody foresaw, which `respond_to_errors` logs."""
     problem = problem_of(error)
-    headers = {} if problem.retry_after is None else {"retry-after": str(problem.retry_after)}
-    return Response(problem.body(), problem.status, headers, "application/json")
+    return Response(problem.body(), problem.status, problem.headers(), "application/json")
 
 
 async def _refuse_route(request: Request, error: Exception) -> Response:
-    """Unknown paths and methods, in OpenAI's shape."""
+    """Answer unknown paths and methods, in OpenAI's shape."""
     assert isinstance(error, HTTPException)
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
     problem = Problem(error.status_code, str(error.detail), code)

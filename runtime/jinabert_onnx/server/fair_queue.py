@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-_LOOK_AHEAD = 256  # waiting rows that are looked at for a batch
+_LOOK_AHEAD = 256  # waiting rows that are considered for a batch
 
 
 @dataclass(order=True, frozen=True)
@@ -20,7 +20,7 @@ class Row:
     """One row of token ids that waits.
 
     Attributes:
-        place: when it is its turn, in tokens served before.
+        place: the start tag of fair queueing: its turn, in tokens served before.
         number: of the row among all; the first of equals runs first.
         owner: the request that it is of.
         index: which of the request's rows it is.
@@ -34,11 +34,11 @@ class Row:
     tokens: int = field(compare=False)
 
 
-class Lane:
+class FairQueue:
     """A queue of rows, of which a batch takes at most `token_budget` padded tokens; a longer row goes alone."""
 
     def __init__(self, token_budget: int, fits: Callable[[Sequence[int]], bool] = lambda lengths: True) -> None:
-        """`fits` says whether rows of such lengths may run together, beyond the budget."""
+        """Run rows together only where `fits` allows their lengths, within the budget."""
         self._token_budget = token_budget
         self._fits = fits
         self._rows: list[Row] = []  # a heap
@@ -49,7 +49,7 @@ class Lane:
         return len(self._rows)
 
     def add(self, owner: Any, rows: Iterable[tuple[int, int]]) -> None:
-        """Let rows (index, tokens) of one request wait."""
+        """Append the rows (index, tokens) of one request."""
         place = self._served
         for index, tokens in rows:
             heapq.heappush(self._rows, Row(place, self._number, owner, index, tokens))
@@ -57,15 +57,15 @@ class Lane:
             place += tokens
 
     def remove(self, owner: Any) -> list[Row]:
-        """Take out every row of a request that has ended."""
-        gone = [row for row in self._rows if row.owner is owner]
-        if gone:
+        """Remove and return every row of a request that has ended."""
+        removed = [row for row in self._rows if row.owner is owner]
+        if removed:
             self._rows = [row for row in self._rows if row.owner is not owner]
             heapq.heapify(self._rows)
-        return gone
+        return removed
 
     def take(self) -> list[Row]:
-        """The rows to run next: the first in turn, and of those soon in turn the ones that are most like it in length.
+        """Remove and return the rows to run next: the first in turn, and of those soon in turn the nearest in length.
 
         Packed graphs compute no padding in linear layers, but rows of one length waste none anywhere.
         """
@@ -73,15 +73,25 @@ class Lane:
         self._served = max(self._served, first.place)
         if first.tokens * 2 > self._token_budget or not self._rows:
             return [first]
-        near = [heapq.heappop(self._rows) for _ in range(min(_LOOK_AHEAD, len(self._rows)))]
-        batch = [first]
-        for row in sorted(near, key=lambda row: (abs(row.tokens - first.tokens), row)):
-            lengths = [*(other.tokens for other in batch), row.tokens]
-            if max(lengths) * len(lengths) > self._token_budget or not self._fits(lengths):
-                break
-            batch.append(row)
-        taken = {row.number for row in batch}
-        for row in near:
-            if row.number not in taken:
+        candidates = [heapq.heappop(self._rows) for _ in range(min(_LOOK_AHEAD, len(self._rows)))]
+        batch = [first, *self._like(first, candidates)]
+        chosen = {row.number for row in batch}
+        for row in candidates:
+            if row.number not in chosen:
                 heapq.heappush(self._rows, row)
         return batch
+
+    def take_all(self) -> list[Row]:
+        """Remove and return all rows."""
+        rows, self._rows = sorted(self._rows), []
+        return rows
+
+    def _like(self, first: Row, candidates: list[Row]) -> list[Row]:
+        """Return the candidates to run beside `first`, those nearest to its length."""
+        chosen: list[Row] = []
+        for row in sorted(candidates, key=lambda row: (abs(row.tokens - first.tokens), row)):
+            lengths = [first.tokens, *(other.tokens for other in chosen), row.tokens]
+            if max(lengths) * len(lengths) > self._token_budget or not self._fits(lengths):
+                break
+            chosen.append(row)
+        return chosen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from jinabert_onnx.bundle.manifest import Manifest
 from jinabert_onnx.encoding.loaded_model import LoadedModel
 from jinabert_onnx.engine.batching import TOKEN_BUDGETS
 from jinabert_onnx.engine.memory_limit import resident_memory
@@ -11,10 +12,11 @@ from jinabert_onnx.engine.memory_model import MemoryModel, give_back_freed, in_m
 from jinabert_onnx.errors import MemoryLimitError
 
 from .options import Options
-from .room import BODY
+from .room import HELD_PER_BYTE
 
-_LATER = 32 << 20  # bytes that come after the measurement: the application, threads, connections, small bodies
-_CODE = 40 << 20  # bytes of the server's code, where they cannot be measured
+_GROWTH = 32 << 20  # bytes that come after the measurement: the application, threads, connections, small bodies
+_CODE = 48 << 20  # bytes of the server's code, where they cannot be measured
+_VARIATION = 6 << 20  # bytes by which one start may measure more than another
 _PARTS = 4  # of what the idle server leaves, one part is for open requests
 
 
@@ -30,36 +32,37 @@ def within_limit(model: LoadedModel, options: Options) -> Options:
     memory = model.memory
     if memory is None:
         return options
-    own = _own(model)
-    smallest = _smallest(memory.model, own)
+    server = _server_memory(model)
+    smallest = _smallest_limit(memory.model, server)
     if memory.limit < smallest:
-        raise _too_small(memory.limit, smallest)
-    requests = (memory.limit - memory.model.resident() - own) // _PARTS
-    memory.reserve(own + requests)
-    return replace(options, held=min(options.held, requests), max_body=min(options.max_body, requests // BODY))
+        raise limit_too_small(memory.limit, smallest)
+    requests = (memory.limit - memory.model.resident() - server) // _PARTS
+    memory.reserve(server + requests)
+    return replace(options, held=min(options.held, requests), max_body=min(options.max_body, requests // HELD_PER_BYTE))
 
 
-def with_server(model: MemoryModel, limit: int) -> MemoryLimitError:
-    """The error of a limit that does not hold the model, with a limit that would hold the server too."""
-    return _too_small(limit, _smallest(model, _LATER + _CODE))
+def smallest_limit(manifest: Manifest, precision: str) -> int:
+    """Return the smallest limit, in bytes, that would hold a server of a bundle that has not been loaded."""
+    return _smallest_limit(memory_model(manifest, precision).settled(), _GROWTH + _CODE)
 
 
-def _smallest(model: MemoryModel, own: int) -> int:
-    """The bytes that hold the idle server, a full batch, and its share for requests."""
-    batch = model.peak([TOKEN_BUDGETS["cpu"]]) - model.resident()
-    return model.resident() + own + batch * _PARTS // (_PARTS - 1) + 1
-
-
-def _too_small(limit: int, smallest: int) -> MemoryLimitError:
+def limit_too_small(limit: int, smallest: int) -> MemoryLimitError:
+    """Return the error of a limit below the smallest, both in bytes; the one it names will do at the next start."""
     return MemoryLimitError(
         f"--max-memory is {in_megabytes(limit)}, and model and server take more before any request; give at least "
-        f"{in_megabytes(smallest)}, or use a smaller precision"
+        f"{in_megabytes(smallest + _VARIATION)}, or use a smaller precision"
     )
 
 
-def _own(model: LoadedModel) -> int:
-    """Bytes that the process takes beyond the model of `memory`."""
+def _smallest_limit(model: MemoryModel, server: int) -> int:
+    """Return the bytes that hold the idle server, a full batch, and the share of open requests."""
+    batch = model.peak([TOKEN_BUDGETS["cpu"]]) - model.resident()
+    return model.resident() + server + batch * _PARTS // (_PARTS - 1) + 1
+
+
+def _server_memory(model: LoadedModel) -> int:
+    """Return the bytes that the process takes, or will take, beyond the loaded model."""
     give_back_freed()
     resident = resident_memory()
     expected = memory_model(model.bundle.manifest, model.precision).resident()
-    return _LATER + (_CODE if resident is None else max(0, resident - expected))
+    return _GROWTH + (_CODE if resident is None else max(0, resident - expected))

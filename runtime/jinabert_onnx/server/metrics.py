@@ -1,4 +1,4 @@
-"""What a server tells Prometheus. One registry a server; knows nothing of requests beyond their counts and times."""
+"""The metrics of a server, for Prometheus. One registry a server; knows only counts and times of requests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Metrics:
     """Counters, gauges and histograms of one server."""
 
     def __init__(self, model: dict[str, str], waiting: Callable[[], int]) -> None:
-        """`model` describes what really runs; `waiting` tells how many tokens wait."""
+        """Describe what really runs by `model`; `waiting` returns how many tokens wait."""
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)  # memory, CPU time, open files; Linux only
         Info("jinabert_onnx_model", "What runs", registry=registry).info(model)
@@ -48,12 +48,12 @@ class Metrics:
         queued.set_function(waiting)
 
     def answered(self, route: str, status: int, seconds: float) -> None:
-        """A request got its answer."""
+        """Count an answered request."""
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
     def batch(self, rows: int, tokens: int, seconds: float) -> None:
-        """A batch ran."""
+        """Count a batch that ran."""
         self._texts.inc(rows)
         self._tokens.inc(tokens)
         self._batch_rows.observe(rows)
@@ -61,9 +61,9 @@ class Metrics:
         self._batch_seconds.observe(seconds)
 
     def waited(self, seconds: float) -> None:
-        """A row waited before it ran."""
+        """Count a row, and the time it waited before it ran."""
         self._queue.observe(seconds)
 
     def page(self) -> bytes:
-        """The text that Prometheus reads."""
+        """Return the text that Prometheus reads."""
         return generate_latest(self._registry)

@@ -8,8 +8,11 @@ from pathlib import Path
 
 from jinabert_onnx.errors import InputError
 
+from .room import HELD_PER_BYTE
+
 KEYS_VARIABLE = "JINABERT_ONNX_API_KEYS"
-BODIES = 16  # of the largest size that may be in memory at a time
+_LARGEST_BODIES = 16  # that may be in memory at a time
+_LEAST_HELD = 64 << 20  # bytes: the answer to a request of many texts, however small bodies must be
 _SHORTEST_KEY = 16  # characters: less can be guessed
 
 
@@ -19,7 +22,7 @@ class Options:
 
     Attributes:
         timeout: seconds for one request, from its last byte to its answer.
-        body_timeout: seconds in which a request's headers, and then its body, must have come.
+        body_timeout: seconds in which a request's body must have come, and the client have read a piece of its answer.
         max_body: bytes of a body.
         held: bytes of memory for all open requests: bodies, their texts, answers.
         max_inputs: texts of a request.
@@ -45,8 +48,13 @@ class Options:
     json_log: bool
 
 
+def held_memory(max_body: int) -> int:
+    """Return the bytes of memory that open requests may hold, where a body may have `max_body` bytes."""
+    return max(_LEAST_HELD, _LARGEST_BODIES * HELD_PER_BYTE * max_body)
+
+
 def read_keys(path: str | None) -> tuple[str, ...]:
-    """API keys from a file, one a line, or else from the environment variable, separated by commas.
+    """Return API keys from a file, one a line, or else from the environment variable, separated by commas.
 
     Raises:
         InputError: a file without a key, or a key that is too short or not printable ASCII.

@@ -8,9 +8,37 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from jinabert_onnx.engine.memory_model import give_back_freed
 from jinabert_onnx.http.problems import Problem, RequestError
 
-BODY = 4  # bytes that are held for one of a body: itself, and its texts, of which Python may take several for a letter
+# Bytes held for each byte of a body: the body itself, and its texts, of which Python may take several for a letter.
+HELD_PER_BYTE = 4
+_LARGE = 2_000_000  # bytes of one request, after which freed memory is given back to the system
+
+
+class Room:
+    """`size` bytes for all open requests together."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.taken = 0  # bytes
+        self._had_large = False
+
+    @contextmanager
+    def share(self) -> Iterator[Share]:
+        """Yield what a request takes while the block lasts."""
+        share = Share(self)
+        try:
+            yield share
+        finally:
+            self._release(share)
+
+    def _release(self, share: Share) -> None:
+        self.taken -= share.taken
+        self._had_large = self._had_large or share.taken > _LARGE
+        if self._had_large and not self.taken:
+            self._had_large = False
+            give_back_freed()
 
 
 class Share:
@@ -33,20 +61,3 @@ class Share:
             raise RequestError(Problem(429, "too many large requests", "rate_limit_exceeded", retry_after=1))
         self.taken += size
         self._room.taken += size
-
-
-class Room:
-    """`size` bytes for all open requests together."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.taken = 0  # bytes
-
-    @contextmanager
-    def share(self) -> Iterator[Share]:
-        """What a request takes while the block lasts."""
-        share = Share(self)
-        try:
-            yield share
-        finally:
-            self.taken -= share.taken

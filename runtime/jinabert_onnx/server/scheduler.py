@@ -25,7 +25,7 @@ from jinabert_onnx.errors import BundleChangedError, CancelledError, DeadlineErr
 from jinabert_onnx.http.embeddings import Work
 from jinabert_onnx.http.problems import Problem, RequestError, trace_of
 
-from .fair_queue import Lane, Row
+from .fair_queue import FairQueue, Row
 
 _SMOOTHING = 0.1  # weight of the newest batch in the rate
 
@@ -33,13 +33,13 @@ logger = logging.getLogger("jinabert_onnx.server")
 
 
 class Observer(Protocol):
-    """Who is told what ran."""
+    """Notes what ran, such as metrics."""
 
     def batch(self, rows: int, tokens: int, seconds: float) -> None:
-        """A batch ran."""
+        """Note that a batch ran."""
 
     def waited(self, seconds: float) -> None:
-        """A row waited before it ran."""
+        """Note how long a row waited before it ran."""
 
 
 @dataclass(eq=False)
@@ -49,10 +49,10 @@ class Job:
     Attributes:
         work: its rows.
         limits: how it may end early.
-        done: told once, from a worker, with None or what went wrong.
+        done: called once, from a worker, with None or what went wrong.
         left: rows that have not run.
-        counted: whether the observer is told of its rows.
-        ended: whether `done` was told, or nobody waits for it any more.
+        counted: whether the observer notes its rows.
+        ended: whether `done` was called, or nobody awaits it.
     """
 
     work: Work
@@ -68,7 +68,7 @@ class Scheduler:
     """Runs the rows of jobs on one model. `close` it."""
 
     def __init__(self, model: LoadedModel, max_queue_tokens: int, max_wait: float, observer: Observer) -> None:
-        """Work is refused while `max_queue_tokens` wait, or what waits takes longer than `max_wait` seconds."""
+        """Refuse work while `max_queue_tokens` wait, or the queue takes longer than `max_wait` seconds."""
         self._model = model
         self._max_queue_tokens, self._max_wait = max_queue_tokens, max_wait
         self._observer = observer
@@ -77,17 +77,17 @@ class Scheduler:
         self._waiting = 0  # tokens
         self._rate = 0.0  # tokens a second
         self._closed = False
-        self._short, self._long = Lane(self._budget, self._fits), Lane(0)
+        self._short, self._long = FairQueue(self._budget, self._fits), FairQueue(0)
         self._workers = [
-            threading.Thread(target=self._serve, args=(lane,), name=f"jinabert-onnx {name}", daemon=True)
-            for name, lane in (("batches", self._short), ("long texts", self._long))
+            threading.Thread(target=self._serve, args=(queue,), name=f"jinabert-onnx {name}", daemon=True)
+            for name, queue in (("batches", self._short), ("long texts", self._long))
         ]
         for worker in self._workers:
             worker.start()
 
     @property
     def waiting_tokens(self) -> int:
-        """Tokens that wait or run."""
+        """Return how many tokens wait or run."""
         return self._waiting
 
     def require_room(self, tokens: int = 1) -> None:
@@ -105,7 +105,7 @@ class Scheduler:
     def submit(
         self, work: Work, limits: Limits, done: Callable[[BaseException | None], None], counted: bool = True
     ) -> Job:
-        """Let the rows of `work` wait for their turn; `done` is called from another thread.
+        """Queue the rows of `work`; `done` is called from another thread.
 
         Raises:
             RequestError: the queue is full.
@@ -128,18 +128,18 @@ class Scheduler:
         return job
 
     def end(self, job: Job) -> bool:
-        """Nobody waits for this job any more: its rows that have not begun will not run. True the first time."""
+        """Drop the rows of a job that nobody awaits any more; return whether it had not ended before."""
         with self._changed:
             first, job.ended = not job.ended, True
-            for lane in (self._short, self._long) if job.left else ():
-                self._waiting -= sum(row.tokens for row in lane.remove(job))
+            for queue in (self._short, self._long) if job.left else ():
+                self._waiting -= sum(row.tokens for row in queue.remove(job))
         return first
 
     def close(self) -> None:
-        """Tell every job that waits that it will not run, and end once what runs has ended."""
+        """Fail every queued job, and return once the batches that run have ended."""
         with self._changed:
             self._closed = True
-            rows = [row for lane in (self._short, self._long) for row in _drain(lane)]
+            rows = [row for queue in (self._short, self._long) for row in queue.take_all()]
             self._waiting -= sum(row.tokens for row in rows)
             self._changed.notify_all()
         self._fail(rows, StateError("the server is shutting down"))
@@ -150,14 +150,14 @@ class Scheduler:
         memory = self._model.memory
         return memory is None or memory.peak(lengths) <= memory.limit
 
-    def _serve(self, lane: Lane) -> None:
+    def _serve(self, queue: FairQueue) -> None:
         while True:
             with self._changed:
-                while not lane and not self._closed:
+                while not queue and not self._closed:
                     self._changed.wait()
-                if not lane:
+                if not queue:
                     return
-                rows = lane.take()
+                rows = queue.take()
             self._run(rows)
             with self._changed:
                 self._waiting -= sum(row.tokens for row in rows)
@@ -216,13 +216,6 @@ class Scheduler:
         for row in rows:
             if self.end(row.owner):
                 row.owner.done(error)
-
-
-def _drain(lane: Lane) -> list[Row]:
-    rows: list[Row] = []
-    while lane:
-        rows += lane.take()
-    return rows
 
 
 def warm_up(scheduler: Scheduler, model: LoadedModel, seconds: float) -> None:

@@ -1,6 +1,6 @@
 """One request's bytes to its answer's bytes, on the event loop: what takes long is done in threads.
 
-Knows nothing of HTTP but statuses, through `api.problems`.
+Knows nothing of HTTP but statuses, through `http.problems`.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ class Service:
     """Answers requests with one model. `close` it."""
 
     def __init__(self, model: LoadedModel, policy: Policy, scheduler: Scheduler, timeout: float) -> None:
-        """`timeout` is in seconds, for each request."""
+        """Give each request `timeout` seconds."""
         self._model, self._policy, self._scheduler, self._timeout = model, policy, scheduler, timeout
         self._small = ThreadPoolExecutor(1, "jinabert-onnx texts")
         self._large = ThreadPoolExecutor(1, "jinabert-onnx large texts")
 
     async def answer(self, body: bytes, share: Share) -> Answer:
-        """The answer to a request's body; what it takes of memory counts in `share`.
+        """Return the answer to a request's body; the memory it takes counts in `share`.
 
         Raises:
-            JinaBertError: there is none; `problem_of` tells why.
+            JinaBertError: there is none; `problem_of` says why.
         """
         try:
             async with asyncio.timeout(self._timeout):
@@ -74,18 +74,15 @@ class Service:
         self._large.shutdown(cancel_futures=True)
 
     def _size_of(self, request: EmbeddingsRequest) -> int:
-        """Bytes of memory that vectors and answer take, at most."""
+        """Return the most bytes of memory that vectors and answer take."""
         hidden = self._model.bundle.manifest.model.hidden_size
         return len(request.input) * (_PER_CHANNEL * hidden + _PER_NUMBER * (request.dimensions or hidden))
 
     def _read(self, body: bytes) -> tuple[EmbeddingsRequest, Work]:
-        memory = self._model.memory
-        bounded = (
-            memory is not None and len(body) > _SMALL
-        )  # small ones are read on the event loop, which must not wait
+        memory = self._model.memory if len(body) > _SMALL else None  # the event loop, which reads those, must not wait
         limits = Limits(self._timeout)
         try:
-            with memory.room(reading_memory(body), limits) if memory and bounded else contextlib.nullcontext():
+            with memory.room(reading_memory(body), limits) if memory else contextlib.nullcontext():
                 request = schema.parse_request(body)
                 return request, embeddings.plan(self._model, request, self._policy)
         finally:
@@ -106,7 +103,7 @@ class Service:
         job = self._scheduler.submit(
             work,
             Limits(None, cancellation),
-            lambda error: _tell(loop, finished, error),
+            lambda error: _settle_from_thread(loop, finished, error),
         )
         try:
             await finished
@@ -115,8 +112,10 @@ class Service:
                 cancellation.cancel()
 
 
-def _tell(loop: asyncio.AbstractEventLoop, finished: asyncio.Future[None], error: BaseException | None) -> None:
-    """Settle a future of an event loop from another thread; nobody waits where the loop has ended."""
+def _settle_from_thread(
+    loop: asyncio.AbstractEventLoop, finished: asyncio.Future[None], error: BaseException | None
+) -> None:
+    """Settle a future of an event loop from another thread; nobody awaits it where the loop has ended."""
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(_settle, finished, error)
 

@@ -21,12 +21,12 @@ class State:
 
     @property
     def ready(self) -> bool:
-        """Whether requests should come here."""
+        """Return whether requests should come here."""
         return self.warm and not self.draining and not self.changed
 
     @property
     def word(self) -> str:
-        """The state in a word."""
+        """Return the state in a word."""
         if self.draining:
             return "draining"
         if self.changed:

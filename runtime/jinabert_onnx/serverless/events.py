@@ -71,8 +71,7 @@ class Answer:
 
 def problem_answer(problem: Problem, headers: Mapping[str, str] | None = None) -> Answer:
     """Return the answer that reports a problem."""
-    retry = {} if problem.retry_after is None else {"retry-after": str(problem.retry_after)}
-    return Answer(problem.status, problem.body(), {**retry, **(headers or {})})
+    return Answer(problem.status, problem.body(), {**problem.headers(), **(headers or {})})
 
 
 def read_call(event: object) -> Call:

@@ -11,12 +11,12 @@ import orjson
 from jinabert_onnx.embedder import Embedder
 from jinabert_onnx.engine.cancellation import Limits
 from jinabert_onnx.errors import DeadlineError
+from jinabert_onnx.http.descriptions import describe, model_entries
 from jinabert_onnx.http.embeddings import plan, response_body
 from jinabert_onnx.http.policy import policy_for
 from jinabert_onnx.http.problems import Problem, problem_of, trace_of
 from jinabert_onnx.http.running import run_alone
 from jinabert_onnx.http.schema import parse_request
-from jinabert_onnx.version import __version__
 
 from .events import EMBEDDINGS, Answer, Call, problem_answer
 
@@ -69,21 +69,9 @@ class Function:
         return Answer(200, body, {"x-embedding-fingerprint": self._fingerprint})
 
     def _models(self, call: Call, limits: Limits) -> Answer:
-        models = [
-            {"id": name, "object": "model", "created": self._created, "owned_by": "jinabert-onnx"}
-            for name in self._policy.names
-        ]
+        models = model_entries(self._policy.names, self._created)
         return Answer(200, orjson.dumps({"object": "list", "data": models}))
 
     def _health(self, call: Call, limits: Limits) -> Answer:
-        content = {
-            "status": "ready",
-            "model": self._policy.names[0],
-            "fingerprint": self._fingerprint,
-            "precision": self._embedder.precision,
-            "threads": self._embedder.threads,
-            "max_tokens": self._policy.max_length,
-            "dimensions": self._embedder.get_sentence_embedding_dimension(),
-            "version": __version__,
-        }
+        content = {"status": "ready"} | describe(self._embedder, self._policy.names[0])
         return Answer(200, orjson.dumps(content))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import gzip
 import json
 import re
@@ -121,6 +122,13 @@ def test_a_lone_surrogate_is_named_by_its_place(server: LiveServer, path: str, n
     error = answer.json()["error"]
     assert (error["code"], error["param"]) == ("invalid_value", param)
     assert error["message"].startswith(message), error["message"]
+
+
+def test_a_lone_surrogate_deep_in_a_body_costs_no_more_than_its_bytes(server: LiveServer) -> None:
+    body = b'{"input": ' + b"[" * 900 + b'"a"' + b', "a"' * 30_000 + b', "\\ud800"' + b"]" * 900 + b"}"
+    answer = httpx.post(f"{server.url}/v1/embeddings", content=body, timeout=60)
+    assert answer.status_code == 400
+    assert len(answer.content) < 1000
 
 
 def test_what_only_looks_like_a_lone_surrogate_is_text(server: LiveServer) -> None:
@@ -297,6 +305,29 @@ def test_a_memory_limit_holds_the_whole_process_under_load(start: Start) -> None
     status = Path(f"/proc/{server.process.pid}/status").read_text()
     assert int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024 <= limit
     assert server.embed(input=["a", "b " * 300]).status_code == 200
+
+
+def test_clients_that_go_leave_nothing_behind(start: Start) -> None:
+    """Bodies that wait for a thread are let go with their clients, and count until then."""
+    limit = 230_000_000
+    server = start("--max-memory", f"{limit}B", "--timeout", "30")
+    slow = json.dumps({"input": ["the house at the river " * 1500] * 10}).encode()
+    body = json.dumps({"input": "a b " * 500_000}).encode()  # 2 MB
+    head = b"POST /v1/embeddings HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body)
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        busy = [pool.submit(httpx.post, f"{server.url}/v1/embeddings", content=slow, timeout=60) for _ in range(4)]
+        for _ in range(100):
+            with (
+                contextlib.suppress(OSError),
+                socket.create_connection(("127.0.0.1", server.port), timeout=30) as client,
+            ):
+                client.sendall(head + body)
+        assert {answer.result().status_code for answer in busy} <= {200, 400, 413, 429, 504}
+
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    assert int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024 <= limit
+    assert server.embed(input="a").status_code == 200
 
 
 def test_texts_and_keys_are_in_no_log(start: Start, tmp_path: Path) -> None:

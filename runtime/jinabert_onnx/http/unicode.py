@@ -10,12 +10,14 @@ import re
 from collections.abc import Iterator
 
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # of whole pairs too
+_DEPTH = 2  # of lists and objects in a field: no field that is known has more
 
 
 def find_lone_surrogate(body: bytes) -> tuple[str | None, str] | None:
     """Return the first field with a lone surrogate (None if in a field's name), and a message that says where.
 
-    Return None if no field has one, or the body is wrong in another way.
+    Return None if no field has one, or the body is wrong in another way. What is nested deeper than any known field is
+    not looked into: the work grows with the bytes alone.
     """
     if _SURROGATE.search(body) is None:
         return None
@@ -26,7 +28,7 @@ def find_lone_surrogate(body: bytes) -> tuple[str | None, str] | None:
         for name, value in fields.items():
             if _first_surrogate(name) is not None:
                 return None, "the name of a field is not valid Unicode: it holds a lone surrogate"
-            for place, text in _texts_of(value, name[:80]):
+            for place, text in _texts_of(value, name[:80], _DEPTH):
                 if (position := _first_surrogate(text)) is not None:
                     return name[:80], (
                         f"{place} is not valid Unicode: lone surrogate at character {position}; write a character "
@@ -37,17 +39,17 @@ def find_lone_surrogate(body: bytes) -> tuple[str | None, str] | None:
     return None
 
 
-def _texts_of(value: object, place: str) -> Iterator[tuple[str, str]]:
-    """Every text of a value, names of fields included, and where it stands."""
+def _texts_of(value: object, place: str, depth: int) -> Iterator[tuple[str, str]]:
+    """Yield where each text of a value stands, names of fields included, and the text, down to `depth` levels."""
     if isinstance(value, str):
         yield place, value
-    elif isinstance(value, list):
+    elif isinstance(value, list) and depth:
         for index, item in enumerate(value):
-            yield from _texts_of(item, f"{place}[{index}]")
-    elif isinstance(value, dict):
+            yield from _texts_of(item, f"{place}[{index}]", depth - 1)
+    elif isinstance(value, dict) and depth:
         for name, item in value.items():
             yield f"the name of a field of {place}", name
-            yield from _texts_of(item, f"{place}.{name[:80]}")
+            yield from _texts_of(item, f"{place}.{name[:80]}", depth - 1)
 
 
 def _first_surrogate(text: str) -> int | None:

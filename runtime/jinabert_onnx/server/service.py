@@ -59,11 +59,11 @@ class Service:
         """
         try:
             async with asyncio.timeout(self._timeout):
-                request, work = await self._in_thread(len(body), lambda: self._read(body))
+                request, work = await self._in_thread(len(body), lambda cancellation: self._read(body, cancellation))
                 share.take(self._size_of(request))
                 await self._run(work)
                 size = len(body) if len(request.input) < _MANY else _LARGE
-                content = await self._in_thread(size, lambda: embeddings.response_body(work, request, self._policy))
+                content = await self._in_thread(size, lambda _: embeddings.response_body(work, request, self._policy))
         except TimeoutError:
             raise DeadlineError(f"not done within {self._timeout:g} seconds") from None
         return Answer(content, len(request.input), work.tokens)
@@ -78,9 +78,9 @@ class Service:
         hidden = self._model.bundle.manifest.model.hidden_size
         return len(request.input) * (_PER_CHANNEL * hidden + _PER_NUMBER * (request.dimensions or hidden))
 
-    def _read(self, body: bytes) -> tuple[EmbeddingsRequest, Work]:
+    def _read(self, body: bytes, cancellation: Cancellation) -> tuple[EmbeddingsRequest, Work]:
         memory = self._model.memory if len(body) > _SMALL else None  # the event loop, which reads those, must not wait
-        limits = Limits(self._timeout)
+        limits = Limits(self._timeout, cancellation)
         try:
             with memory.room(reading_memory(body), limits) if memory else contextlib.nullcontext():
                 request = schema.parse_request(body)
@@ -89,11 +89,21 @@ class Service:
             if len(body) > _LARGE:
                 give_back_freed()
 
-    async def _in_thread(self, size: int, call: Callable[[], Result]) -> Result:
+    async def _in_thread(self, size: int, call: Callable[[Cancellation], Result]) -> Result:
+        """Return what `call` gives, from a thread unless it is small; ended early, nothing holds on to it any more."""
+        cancellation = Cancellation()
         if size <= _SMALL:
-            return call()
-        executor = self._small if size <= _LARGE else self._large
-        return await asyncio.get_running_loop().run_in_executor(executor, call)
+            return call(cancellation)
+        waiting = [call]  # taken by the thread; an executor keeps what it has not begun, and with it a request's body
+        future = (self._small if size <= _LARGE else self._large).submit(lambda: waiting.pop()(cancellation))
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:  # the time is up, or the client has gone
+            waiting.clear()
+            cancellation.cancel()
+            if not future.cancelled():
+                await asyncio.wait([asyncio.wrap_future(future)])
+            raise
 
     async def _run(self, work: Work) -> None:
         """Wait until the scheduler has run every row; ended early, its rows are taken back."""

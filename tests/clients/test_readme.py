@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from conftest import ROOT
+from support.paths import ROOT
 
 README = ROOT / "README.md"
 DOCUMENTED = "http://127.0.0.1:8080"

@@ -8,20 +8,21 @@ TORCH := torch==2.13.0
 BUNDLES := build/bundles
 SOURCES = $(shell find runtime export -name '*.py' -o -name '*.json')
 
-# The longest first: two run at a time, and each one's output comes when it ends.
-SUITES_OF_TEST := test-export test-runtime lint test-server test-serverless test-bench
-SUITES_OF_INTEGRATIONS := test-lowest test-eval test-readers test-commands test-docs test-corpus test-lowest-server test-ray \
-	test-optimum test-frameworks test-examples test-deploy test-clients test-peers test-lowest-bench test-site
+# The longest first: two run at a time, and each one's output comes when it ends. Servers under overload run alone.
+SUITES_OF_TEST := test-export test-runtime lint test-serverless test-bench
+SUITES_OF_INTEGRATIONS := test-lowest test-eval test-readers test-commands test-docs test-corpus test-ray test-optimum \
+	test-frameworks test-examples test-deploy test-clients test-peers test-lowest-bench test-site
 side_by_side = $(MAKE) --jobs=2 --output-sync=target
 
-.PHONY: demo test test-integrations environments peers docs lock clean chromium bundles $(SUITES_OF_TEST) $(SUITES_OF_INTEGRATIONS)
+.PHONY: demo test test-integrations environments peers docs lock clean chromium bundles $(SUITES_OF_TEST) $(SUITES_OF_INTEGRATIONS) \
+	test-server test-lowest-server
 
 demo: .venv/ready
 	.venv/bin/jinabert-onnx demo tests/data/tiny-de-en build/demo-bundle
 
-test: ; $(side_by_side) $(SUITES_OF_TEST)
+test: ; $(side_by_side) $(SUITES_OF_TEST) && $(MAKE) test-server
 
-test-integrations: ; $(side_by_side) $(SUITES_OF_INTEGRATIONS)
+test-integrations: ; $(side_by_side) $(SUITES_OF_INTEGRATIONS) && $(MAKE) test-lowest-server
 
 # How long a recipe took, in build/times.tsv.
 timed = $(PYTHON) tests/timed.py $@

@@ -12,22 +12,30 @@ Exit code 1 if a precision is not torch's: fp32 to 1e-4, fp16 to a cosine of 0.9
 from __future__ import annotations
 
 import argparse
+import json
+import statistics
 import sys
+import tempfile
+import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from gpu_nodes import nodes_by_provider
+from jinabert_onnx.bench.machine import result_line
 from jinabert_onnx.bundle.manifest import Bundle, open_bundle
 from jinabert_onnx.encoding.pooling import pool
 from jinabert_onnx.engine.batching import pad
-from jinabert_onnx.engine.session import Session
+from jinabert_onnx.engine.providers import provider_arguments
+from jinabert_onnx.engine.session import Session, open_session
 from jinabert_onnx.errors import RunError
+from jinabert_onnx_eval.baselines.plain_model import PlainEncoder, open_encoder
+from jinabert_onnx_export.encoder.model import JinaBertEncoder
 from numpy.typing import NDArray
-from peers.plain_model import SdpaEncoder, open_encoder
-from timing import finish, interleaved
+from torch import Tensor
+from torch.nn import functional
 
 PRECISIONS = ("fp32", "fp16")
 CHECKED = ((16,), (128,), (1, 7, 130, 600), (2048,))  # lengths of one batch each
@@ -35,6 +43,31 @@ BOUNDS = {"fp32": 1e-4, "fp16": 0.9995}  # largest difference of a token; smalle
 
 Run = Callable[[], object]
 Ids = NDArray[np.int64]
+
+_ROWS, _TOKENS = 2, 300  # of the profiled batch: more than one block of queries
+
+
+class SdpaEncoder(PlainEncoder):
+    """The same through `F.scaled_dot_product_attention`, with biases kept from call to call of one length.
+
+    For batches without padding only, so that the kernel gets one bias for the whole batch.
+    """
+
+    def __init__(self, encoder: JinaBertEncoder, heads: int) -> None:
+        super().__init__(encoder, heads)
+        self._kept: tuple[Tensor, Tensor] | None = None
+
+    def biases(self, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """As above, made when the length has changed."""
+        if self._kept is None or self._kept[0].shape[-1] != attention_mask.shape[1]:
+            self._kept = None  # frees the former before the next is made
+            self._kept = super().biases(attention_mask[:1])
+        return self._kept
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor, mask: Tensor) -> Tensor:
+        """As above; `mask` is not looked at."""
+        every_row = bias.expand(query.shape[0], -1, -1, -1)
+        return functional.scaled_dot_product_attention(query, key, value, attn_mask=every_row)
 
 
 def require_gpu() -> None:
@@ -48,13 +81,13 @@ def require_gpu() -> None:
 
 
 def tokens_of(lengths: tuple[int, ...], vocabulary: int) -> tuple[Ids, Ids]:
-    """Seeded random ids of these lengths, padded, and their mask."""
+    """Return seeded random ids of these lengths, padded, and their mask."""
     generator = np.random.default_rng(lengths)
     return pad([generator.integers(vocabulary, size=length) for length in lengths])
 
 
 def difference(found: Any, expected: Any, mask: Ids) -> dict[str, float]:
-    """Largest difference of a token, and smallest cosine of a text's mean; padding is not looked at."""
+    """Return largest difference of a token, and smallest cosine of a text's mean; padding is not looked at."""
     visible = mask == 1
     first, second = pool(found, mask, "mean"), pool(expected, mask, "mean")
     cosines = (first * second).sum(1) / (np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1))
@@ -65,7 +98,7 @@ def difference(found: Any, expected: Any, mask: Ids) -> dict[str, float]:
 
 
 def check(sessions: dict[str, Session], checkpoint: str, vocabulary: int, cases: Any) -> dict[str, dict[str, Any]]:
-    """Every precision against the project's own encoder in float32 on the CPU, the worst of all cases."""
+    """Return every precision against the project's own encoder in float32 on the CPU, the worst of all cases."""
     encoder, _ = open_encoder(checkpoint)
     rows: dict[str, list[dict[str, float]]] = {precision: [] for precision in sessions}
     for lengths in cases:
@@ -78,7 +111,7 @@ def check(sessions: dict[str, Session], checkpoint: str, vocabulary: int, cases:
 
 
 def runs_of(sessions: dict[str, Session], peer: SdpaEncoder, ids: Ids, device: str) -> dict[str, Run]:
-    """One batch through every session and through torch, each waiting for its end."""
+    """Return one batch through every session and through torch, each waiting for its end."""
     mask = np.ones_like(ids)
     inputs = torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
 
@@ -93,7 +126,7 @@ def runs_of(sessions: dict[str, Session], peer: SdpaEncoder, ids: Ids, device: s
 
 
 def time_shape(runs: dict[str, Run], tokens: int) -> dict[str, float | None]:
-    """Median milliseconds of each; None for those that the device has no memory for."""
+    """Return the median milliseconds of each; None for those that the device has no memory for."""
     able = {name: run for name, run in runs.items() if _has_room(run)}
     repeats = 20 if tokens <= 4096 else 5
     return dict.fromkeys(runs) | interleaved(able, repeats)
@@ -138,10 +171,61 @@ def _verdict(precision: str, found: list[dict[str, float]]) -> dict[str, Any]:
     return worst | {"agrees": agrees}
 
 
-def open_sessions(bundle: Bundle, device: str) -> dict[str, Session]:
-    """A session a precision, on the device and nowhere else."""
+def interleaved(runs: dict[str, Run], repeats: int) -> dict[str, float]:
+    """Return the median milliseconds of each function, after one run to warm up, taking turns."""
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for repeat in range(repeats + 1):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            if repeat:
+                times[name].append((time.perf_counter() - start) * 1000)
+    return {name: round(statistics.median(values), 2) for name, values in times.items()}
+
+
+def nodes_by_provider(path: Path, device: str) -> dict[str, dict[str, int]]:
+    """By provider, how many nodes of each operator ran there, those of subgraphs included.
+
+    Copies between host and device appear as the operators MemcpyToHost and MemcpyFromHost.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        profile = _profile(path, device, Path(folder) / "profile")
+        return count_nodes(json.loads(profile.read_text()))
+
+
+def count_nodes(events: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
+    """Return the same of a profile's events; a node that ran many times counts once."""
+    nodes = {
+        (event["args"]["provider"], event["name"], event["args"]["op_name"])
+        for event in events
+        if event.get("cat") == "Node" and event.get("args", {}).get("provider")
+    }
+    providers = sorted({provider for provider, _, _ in nodes})
     return {
-        precision: Session(bundle.path / bundle.files_of(precision)[0], precision, device) for precision in PRECISIONS
+        provider: dict(Counter(operator for owner, _, operator in sorted(nodes) if owner == provider).most_common())
+        for provider in providers
+    }
+
+
+def _profile(path: Path, device: str, prefix: Path) -> Path:
+    """Run a small batch and write what onnxruntime noted."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.enable_profiling = True
+    options.profile_file_prefix = str(prefix)
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(path, options, providers=provider_arguments(device))
+    ids = np.ones((_ROWS, _TOKENS), np.int64)
+    session.run(None, {"input_ids": ids, "attention_mask": ids})
+    return Path(session.end_profiling())
+
+
+def open_sessions(bundle: Bundle, device: str) -> dict[str, Session]:
+    """Return a session a precision, on the device and nowhere else."""
+    return {
+        precision: open_session(bundle.path / bundle.files_of(precision)[0], precision, device)
+        for precision in PRECISIONS
     }
 
 
@@ -186,7 +270,7 @@ def main() -> int:
         print(f"{precision} nodes: {counts}")
     times = measure(arguments, sessions, vocabulary, device)
     about = {"device": _device_name(device), "torch": torch.__version__}
-    finish("on_cuda", about | {"correctness": verdicts, "nodes": nodes, "milliseconds": times})
+    print(result_line("on_cuda", about | {"correctness": verdicts, "nodes": nodes, "milliseconds": times}))
     return 0 if all(verdict["agrees"] for verdict in verdicts.values()) else 1
 
 

@@ -24,7 +24,7 @@ PICTURE = "results/side_by_side.png"  # as seen from the page
 
 
 def read(results: Path) -> dict[str, Any]:
-    """The record at `results`.
+    """Return the record at `results`.
 
     Raises:
         SystemExit: there is none, or it is another benchmark's or of another form.

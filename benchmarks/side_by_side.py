@@ -1,4 +1,4 @@
-"""JinaBERT here beside what else people run: times, ratios and their limits, the ceiling, and the vectors timed.
+"""JinaBERT here beside what else people run: times, the machine's ceiling, memory, and the vectors timed.
 
     python benchmarks/side_by_side.py CHECKPOINT BUNDLE --work build/side-by-side [--only PEER ...] [--shapes ...]
 
@@ -14,29 +14,29 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from peers.agreement import MismatchError, compare
-from peers.ceiling import Sizes
+from jinabert_onnx.bench.machine import result_line
+from jinabert_onnx.bench.roofline import Ceiling, Rates, Sizes
+from jinabert_onnx.bench.texts import TextMaker
+from peers import page, sheet
+from peers.agreement import MismatchError
 from peers.client import Limits
 from peers.preparing import prepare
-from peers.record import memory_megabytes, write
-from peers.registry import Files, Peer, environment, peers
-from peers.report import ceilings, print_agreement, print_missing, print_ratios, print_times, to_json
-from peers.texts import Words
+from peers.registry import Files, Peer, peers
+from peers.results import disagreements, memory_megabytes, shapes_of, write
 from peers.turns import Turns
 from peers.workload import QUICK_SHAPES, SHAPES, write_inputs
-from timing import finish
 
 MEMORY_SHARE = 0.9  # of the machine's, that one peer may take
 
 
 def arguments_of(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=_place)
     parser.add_argument("bundle", type=_place, help="exported from the checkpoint, fp32 and int8")
@@ -57,42 +57,29 @@ def arguments_of(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def rates_of(threads: int) -> dict[str, float]:
-    """The machine's rates of matrix products, measured in a process of its own."""
-    command = [sys.executable, "-m", "peers.ceiling", str(threads)]
-    answer = subprocess.run(command, check=True, capture_output=True, text=True, env=environment())
-    rates: dict[str, float] = json.loads(answer.stdout)
-    return rates
-
-
-def told_of(peer: Peer) -> dict[str, object]:
-    """What is known of a peer without asking it."""
-    return {"setting": peer.setting, "takes": peer.takes, "int8": peer.int8}
-
-
 def measure(arguments: argparse.Namespace, chosen: Mapping[str, Peer], sizes: Sizes) -> dict[str, Any]:
-    """Run every chosen peer on every chosen shape, print the tables, and give all of it as data."""
+    """Run every chosen peer on every chosen shape, and give all of it as data.
+
+    Raises:
+        MismatchError: a peer runs another model.
+    """
     shapes = list(QUICK_SHAPES) if arguments.quick else [shape for shape in SHAPES if shape.name in arguments.shapes]
-    write_inputs(arguments.work, shapes, Words(arguments.checkpoint / "tokenizer.json"))
+    write_inputs(arguments.work, shapes, TextMaker(arguments.checkpoint))
     limits = Limits(arguments.seconds, arguments.megabytes)
     turns = Turns(arguments.work, limits, frozenset(arguments.skip), arguments.repeats)
-    before = rates_of(arguments.threads)
+    ceiling = Ceiling(arguments.threads)
+    before = ceiling.measure(first=True)
     turns.run(chosen, shapes)
-    rates = {kind: max(before[kind], rate) for kind, rate in rates_of(arguments.threads).items()}
-    agreement = {shape: compare(arguments.work, shape, chosen, row) for shape, row in turns.timings.items()}
-    least = ceilings(shapes, sizes, rates)
-    print_times(turns, least, chosen, rates)
-    print_missing(turns)
-    ratios = print_ratios(turns.timings)
-    agrees = print_agreement(agreement)
+    after = ceiling.measure()
+    rates = Rates(max(before.fp32, after.fp32), max(before.int8, after.int8))
+    measured = shapes_of(turns, chosen, shapes, sizes, rates)
     return {
         "threads": arguments.threads,
-        "limits": {"seconds": limits.seconds, "megabytes": limits.megabytes},
-        "operations_a_second": rates,
-        "peers": {name: told_of(peer) | turns.about.get(name, {}) for name, peer in chosen.items()},
-        "shapes": to_json(turns, least, agreement, shapes),
-        "ratios": [ratio.to_json() for ratio in ratios],
-        "vectors_agree": agrees,
+        "limits": asdict(limits),
+        "operations_a_second": asdict(rates),
+        "peers": {name: peer.describe() | turns.about.get(name, {}) for name, peer in chosen.items()},
+        "shapes": measured,
+        "vectors_agree": not disagreements(measured),
         "failures": turns.failures,
     }
 
@@ -101,10 +88,11 @@ def main() -> int:
     """Measure, and say with the exit code whether the vectors can be trusted."""
     arguments = arguments_of()
     files = Files(arguments.checkpoint, arguments.bundle, arguments.work)
-    sizes = Sizes.read(files.checkpoint / "config.json")
+    config = json.loads((files.checkpoint / "config.json").read_text("utf-8"))
+    sizes = Sizes(config["hidden_size"], config["num_hidden_layers"], config["intermediate_size"])
     known = peers(files, arguments.threads, sizes.hidden)
     chosen = {name: known[name] for name in known if name in arguments.only and name not in arguments.skip}
-    prepare(chosen, files, sizes.vocabulary)
+    prepare(chosen, files, config["vocab_size"])
     if arguments.prepare:
         return 0
     try:
@@ -112,11 +100,12 @@ def main() -> int:
     except MismatchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    for failure in results["failures"]:
-        print(f"FAILED: {failure}")
+    print(page.tables(sheet.read(results)))
+    for line in (*disagreements(results["shapes"]), *(f"FAILED: {failure}" for failure in results["failures"])):
+        print(line)
     if arguments.results:
         write(arguments.results, results)
-    finish("side_by_side", results)
+    print(result_line("side_by_side", results))
     return 0 if results["vectors_agree"] and not results["failures"] else 1
 
 

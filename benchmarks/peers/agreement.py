@@ -22,7 +22,7 @@ class MismatchError(Exception):
 
 
 def vectors_file(work: Path, peer: str, shape: str) -> Path:
-    """Where a peer leaves the vectors of one shape."""
+    """Return where a peer leaves the vectors of one shape."""
     return work / "vectors" / f"{peer}-{shape}.npy"
 
 

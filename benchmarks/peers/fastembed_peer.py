@@ -18,7 +18,7 @@ NAME = "local/jinabert"
 
 
 def load(folder: str, hidden: int, threads: int) -> tuple[Encode, About]:
-    """The folder's `onnx/model.onnx`, mean pooled, not normalised."""
+    """Return the folder's `onnx/model.onnx`, mean pooled, not normalised."""
     fastembed: Any = import_module("fastembed")
     description: Any = import_module("fastembed.common.model_description")
     fastembed.TextEmbedding.add_custom_model(

@@ -25,7 +25,7 @@ _INPUTS = ("input_ids", "attention_mask")
 
 
 def calibration(vocabulary: int) -> list[dict[str, Ids]]:
-    """One text a batch, lengths spread evenly over their logarithm."""
+    """Return one text a batch, lengths spread evenly over their logarithm."""
     generator = np.random.default_rng(0)
     lengths = np.geomspace(*CALIBRATION_LENGTHS, CALIBRATION_BATCHES).astype(int)
     rows = [generator.integers(vocabulary, size=(1, length)) for length in lengths]
@@ -47,7 +47,7 @@ def make(plain: Path, output: Path, vocabulary: int) -> None:
 
 
 def load(path: Path, threads: int, precision: str | None = None) -> tuple[Run, About]:
-    """The model compiled for latency on `threads` threads; without `precision` every other setting at its default."""
+    """Compile the model for latency on `threads` threads; without `precision` all else is at its default."""
     openvino: Any = import_module("openvino")
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
     if precision is not None:

@@ -14,7 +14,7 @@ from .worker import About, Ids, Run, Vectors, serve
 
 
 def load(folder: str, threads: int) -> tuple[Run, About]:
-    """The folder's `onnx/model.onnx`, every setting at its default but the threads."""
+    """Return the folder's `onnx/model.onnx`, every setting at its default but the threads."""
     optimum: Any = import_module("optimum.onnxruntime")
     onnxruntime: Any = import_module("onnxruntime")
     options = onnxruntime.SessionOptions()

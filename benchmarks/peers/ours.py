@@ -11,20 +11,20 @@ from pathlib import Path
 
 from jinabert_onnx import Embedder
 from jinabert_onnx.bundle.manifest import open_bundle
-from jinabert_onnx.engine.session import Session
+from jinabert_onnx.engine.session import open_session
 
 from .worker import About, Encode, Run, Vectors, serve, serve_texts
 
 
 def load(path: Path, precision: str, threads: int) -> tuple[Run, About]:
-    """The session of one precision on the CPU."""
+    """Open the session of one precision on the CPU."""
     bundle = open_bundle(path)
-    session = Session(bundle.path / bundle.files_of(precision)[0], precision, "cpu", threads)
+    session = open_session(bundle.path / bundle.files_of(precision)[0], precision, "cpu", threads)
     return session.run, _versions()
 
 
 def load_embedder(path: Path, precision: str, threads: int) -> tuple[Encode, About]:
-    """The same as users call it."""
+    """Return the same as users call it."""
     model = Embedder.load(path, precision=precision, provider="cpu", threads=threads)
 
     def encode(texts: list[str]) -> Vectors:

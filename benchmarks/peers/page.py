@@ -19,7 +19,7 @@ which hold every single pass; do not edit it.
 
 {machine}
 
-![Time as a multiple of ours in fp32, time by length, memory]({picture})
+![Time as a multiple of ours in fp32]({picture})
 
 """
 _METHOD = """## How to read it
@@ -45,9 +45,9 @@ _METHOD = """## How to read it
 ## What stands for what
 
 The code that JinaBERT's checkpoints point to is not in this repository, and none is fetched. Torch runs a plain encoder
-with the same weights (`peers/plain_model.py`: whole biases, whole scores); the *plain export* is what
-`torch.onnx.export` makes of it. sentence-transformers' torch backend has that encoder as its first module; its onnx
-backend, optimum, fastembed and transformers.js read the plain export from a folder laid out for them.
+with the same weights (`jinabert_onnx_eval.baselines.plain_model`: whole biases, whole scores); the *plain export* is
+what `torch.onnx.export` makes of it. sentence-transformers' torch backend has that encoder as its first module; its
+onnx backend, optimum, fastembed and transformers.js read the plain export from a folder laid out for them.
 sentence-transformers is the newest whose extra `onnx` can be installed: from 6.0 on it wants transformers 5, and
 optimum-onnx wants less than 4.58. OpenVINO's int8 is calibrated on random tokens. Weights are random, of the published
 size (`make_checkpoint.py`), so cosines of int8 and bfloat16 say that the same model ran, not how good a trained one
@@ -56,7 +56,7 @@ stays.
 
 
 def render(records: Mapping[str, Mapping[str, Any]], sheet: Sheet, picture: str) -> str:
-    """The whole page, of the sheet of all records; these by their file's name."""
+    """Return the whole page, of the sheet of all records; these by their file's name."""
     record = next(iter(records.values()))
     sources = " and ".join(f"[{name}]({name})" for name in records)
     limits = record["results"]["limits"]
@@ -68,15 +68,23 @@ def render(records: Mapping[str, Mapping[str, Any]], sheet: Sheet, picture: str)
     )
     sections = (
         _HEADER.format(machine=_machine(record), sources=sources, picture=picture),
-        _section("Token ids to token embeddings", _table_of(sheet, "ids")),
-        _section("Texts to vectors", _table_of(sheet, "texts")),
-        _section("Do the vectors agree?", _vectors(sheet)),
-        _section("Memory", _memory(sheet)),
+        tables(sheet),
         _section("What ran", _about(sheet)),
         f"{method}\n",
         _section("Commands", _commands(records.values())),
     )
     return "".join(sections).rstrip() + "\n"
+
+
+def tables(sheet: Sheet) -> str:
+    """Return the sections of figures: times, agreement, memory."""
+    sections = {
+        "Token ids to token embeddings": _table_of(sheet, "ids"),
+        "Texts to vectors": _table_of(sheet, "texts"),
+        "Do the vectors agree?": _vectors(sheet),
+        "Memory": _memory(sheet),
+    }
+    return "".join(_section(title, body) for title, body in sections.items())
 
 
 def _machine(record: Mapping[str, Any]) -> str:

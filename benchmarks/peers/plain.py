@@ -17,14 +17,13 @@ from .worker import About, Ids, Run, Vectors, serve
 def make(checkpoint: str, output: Path) -> None:
     """Trace the plain encoder of `checkpoint` and write it to `output`."""
     from jinabert_onnx_eval.baselines.plain import write_plain
-
-    from .plain_model import open_encoder
+    from jinabert_onnx_eval.baselines.plain_model import open_encoder
 
     write_plain(*open_encoder(checkpoint), output)
 
 
 def load(path: Path, threads: int) -> tuple[Run, About]:
-    """The file in onnxruntime as it comes: every option at its default but the threads."""
+    """Open the file in onnxruntime as it comes: every option at its default but the threads."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from jinabert_onnx.bundle.manifest import record_file
+from jinabert_onnx.bundle.file_records import record_file
 
 from .registry import NODE, OWN, ROOT, Files, Peer, environment, processor_form, python_of
 

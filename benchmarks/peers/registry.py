@@ -28,7 +28,7 @@ class Files:
 
     @property
     def plain(self) -> Path:
-        """The plain export, weights beside it."""
+        """Return the plain export, weights beside it."""
         return self.work / "plain.onnx"
 
     @property
@@ -43,7 +43,7 @@ class Files:
 
     @property
     def folder(self) -> Path:
-        """The plain export as libraries expect it from the hub."""
+        """Return the plain export as libraries expect it from the hub."""
         return self.work / "plain-folder"
 
     @property
@@ -75,31 +75,35 @@ class Peer:
     takes: Takes = "ids"
     form: Form = SORTED
 
+    def describe(self) -> dict[str, object]:
+        """Return what is known of it without asking it."""
+        return {"setting": self.setting, "takes": self.takes, "int8": self.int8}
+
     @property
     def home(self) -> Path:
-        """The directory of its environment."""
+        """Return the directory of its environment."""
         return ROOT / f".venv-peers-{self.environment}"
 
     @property
     def command(self) -> list[str]:
-        """The command line of its worker."""
+        """Return the command line of its worker."""
         if self.environment == NODE:
             return ["node", str(BENCHMARKS / "peers" / "node" / f"{self.module}.mjs"), str(self.home), *self.arguments]
         return [str(python_of(self.environment)), "-m", self.module, *self.arguments]
 
 
 def python_of(name: str) -> Path:
-    """The interpreter of an environment."""
+    """Return the interpreter of an environment."""
     return Path(sys.executable) if name == OWN else ROOT / f".venv-peers-{name}" / "bin" / "python"
 
 
 def environment() -> dict[str, str]:
-    """The environment in which `python -m peers...` is found, and nothing is fetched."""
+    """Return the environment in which `python -m peers...` is found, and nothing is fetched."""
     return os.environ | {"PYTHONPATH": str(BENCHMARKS), "HF_HUB_OFFLINE": "1"}
 
 
 def peers(files: Files, threads: int, hidden: int = 768) -> dict[str, Peer]:
-    """Every peer by name, in the order of the tables."""
+    """Return every peer by name, in the order of the tables."""
     found = (*_runtimes(files, str(threads)), *_libraries(files, str(threads), str(hidden)))
     return {peer.name: peer for peer in found}
 
@@ -176,7 +180,7 @@ def _libraries(files: Files, threads: str, hidden: str) -> tuple[Peer, ...]:
 
 
 def processor_form() -> str:
-    """What sentence-transformers calls this processor when it quantises."""
+    """Return what sentence-transformers calls this processor when it quantises."""
     flags = Path("/proc/cpuinfo").read_text()
     if "avx512_vnni" in flags:
         return "avx512_vnni"

@@ -34,13 +34,13 @@ def make(folder: str, output: Path, form: str) -> None:
 
 
 def load_onnx(folder: str, file: str, threads: int) -> tuple[Encode, About]:
-    """A file of `onnx/` through the onnx backend."""
+    """Return a file of `onnx/` through the onnx backend."""
     return _encoder(_open_onnx(folder, file, threads)), _versions("optimum-onnx", "onnxruntime")
 
 
 def load_torch(checkpoint: str, threads: int) -> tuple[Encode, About]:
-    """The plain encoder as the first module, then the library's mean pooling."""
-    from .plain_model import PlainEncoder, open_encoder
+    """Return the plain encoder as the first module, then the library's mean pooling."""
+    from jinabert_onnx_eval.baselines.plain_model import PlainEncoder, open_encoder
 
     library: Any = import_module("sentence_transformers")
     modules: Any = import_module(_MODULES)

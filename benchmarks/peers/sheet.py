@@ -53,31 +53,26 @@ class Sheet:
     tokens: Mapping[str, int]
 
     def peers(self, takes: Takes) -> list[str]:
-        """The peers of one table."""
+        """Return the peers of one table."""
         return [name for name, about in self.about.items() if about["takes"] == takes]
 
     def shapes(self, takes: Takes) -> list[str]:
-        """Every shape that a peer of this table ran."""
+        """Return every shape that a peer of this table ran."""
         return [shape for shape in self.tokens if any((peer, shape) in self.cells for peer in self.peers(takes))]
 
     def row(self, peer: str) -> dict[str, Cell]:
-        """A peer's cells by shape."""
+        """Return a peer's cells by shape."""
         return {shape: self.cells[peer, shape] for shape in self.tokens if (peer, shape) in self.cells}
 
     def memory_shapes(self, takes: Takes) -> list[str]:
-        """Where memory can be compared: after the last of the shapes that all run, and in those that run alone."""
+        """Return where memory can be compared: after the last of the shared shapes, and in those that run alone."""
         shapes = self.shapes(takes)
         shared = [shape for shape in shapes if not _KNOWN[shape].alone]
         return shared[-1:] + [shape for shape in shapes if _KNOWN[shape].alone]
 
-    def single_texts(self) -> list[str]:
-        """The shapes of one text, shortest first."""
-        single = [shape for shape in self.shapes("ids") if len(_KNOWN[shape].lengths) == 1]
-        return sorted(single, key=lambda shape: self.tokens[shape])
-
 
 def read(results: Mapping[str, Any]) -> Sheet:
-    """The sheet of a record's results."""
+    """Return the sheet of a record's results."""
     shapes, about = results["shapes"], results["peers"]
     ran = [(name, shape) for shape in shapes for name in shapes[shape]["peers"]]
     return Sheet(
@@ -90,7 +85,7 @@ def read(results: Mapping[str, Any]) -> Sheet:
 
 
 def join(ids: Sheet, texts: Sheet) -> Sheet:
-    """One sheet with the peers that take ids of the one and those that take texts of the other."""
+    """Return one sheet with the peers that take ids of the one and those that take texts of the other."""
     parts: tuple[tuple[Sheet, Takes], ...] = ((ids, "ids"), (texts, "texts"))
     return Sheet(
         cells={key: cell for part, takes in parts for key, cell in part.cells.items() if key[0] in part.peers(takes)},
@@ -102,7 +97,7 @@ def join(ids: Sheet, texts: Sheet) -> Sheet:
 
 
 def most_different(cells: Sequence[Cell]) -> tuple[float, float] | None:
-    """The largest difference and the smallest cosine; None if nothing was compared."""
+    """Return the largest difference and the smallest cosine; None if nothing was compared."""
     differences = [cell.difference for cell in cells if cell.difference is not None]
     cosines = [cell.cosine for cell in cells if cell.cosine is not None]
     return (max(differences), min(cosines)) if differences and cosines else None

@@ -18,15 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jinabert_onnx_eval.baselines.plain_model import PlainEncoder, open_encoder
 
-from .plain_model import PlainEncoder, open_encoder
 from .worker import About, Ids, Run, Vectors, serve
 
 COMPILED_FOR = ((1, 12), (3, 20))  # batch, tokens: torch compiles a batch of one text apart
 
 
 def load(checkpoint: str, threads: int, mode: str, dtype: str, cache: str) -> tuple[Run, About]:
-    """The encoder of `checkpoint` on `threads` threads."""
+    """Load the encoder of `checkpoint` on `threads` threads."""
     torch.set_num_threads(threads)
     encoder: Any = PlainEncoder(*open_encoder(checkpoint)).eval().to(getattr(torch, dtype))
     if mode == "compiled":

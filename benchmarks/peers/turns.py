@@ -65,7 +65,7 @@ class Turns:
 
     @property
     def timings(self) -> Timings:
-        """What has been timed, by shape and peer."""
+        """Return what has been timed, by shape and peer."""
         timed = {
             shape: {name: timing for name, timing in row.items() if name not in self.missing.get(shape, {})}
             for shape, row in self._timings.items()
@@ -172,7 +172,7 @@ class Turns:
         return peer.name not in reasons
 
     def least_seconds(self, peer: str, shape: Shape) -> float:
-        """What the shape takes if its tokens cost what those of the last one did: those of longer texts cost more."""
+        """Return what the shape takes if its tokens cost what the last one's did: those of longer texts cost more."""
         timings = [row[peer] for row in self.timings.values() if peer in row]
         return timings[-1].median / timings[-1].tokens * sum(shape.lengths) / 1000 if timings else 0.0
 

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from jinabert_onnx.bench.texts import TextMaker
 from jinabert_onnx.engine.batching import TOKEN_BUDGETS, pad, plan_batches
 from numpy.typing import NDArray
-
-from .texts import Words
 
 BATCH_SIZE = 32  # the default of `encode`
 SORTED_TOKENS = 512  # padded tokens of a sorted batch: about what is fastest on a CPU, with any of the runtimes
@@ -50,11 +49,11 @@ class Shape:
     texts: bool = False  # asked of those that take texts, too
 
     def takes(self, takes: Takes) -> bool:
-        """Whether this is asked of those that take `takes`."""
+        """Return whether this is asked of those that take `takes`."""
         return takes == "ids" or self.texts
 
     def form(self, wanted: Form) -> Form:
-        """How its texts are batched for a peer that batches mixed ones as `wanted`."""
+        """Return how its texts are batched for a peer that batches mixed ones as `wanted`."""
         return wanted if len(set(self.lengths)) > 1 else PADDED
 
 
@@ -85,11 +84,11 @@ QUICK_SHAPES = (
 
 
 def input_file(work: Path, shape: Shape, form: Form, takes: Takes = "ids") -> Path:
-    """Where the batches of a shape lie."""
+    """Return where the batches of a shape lie."""
     return work / "inputs" / f"{shape.name}-{form}.{'npz' if takes == 'ids' else 'json'}"
 
 
-def write_inputs(work: Path, shapes: Iterable[Shape], words: Words) -> None:
+def write_inputs(work: Path, shapes: Iterable[Shape], maker: TextMaker) -> None:
     """Write the batches of every shape and form, as token ids and as the texts that have these ids.
 
     For batch n `places{n}`, `ids{n}` and `mask{n}`; or a list of objects with `places` and `texts`.
@@ -97,18 +96,18 @@ def write_inputs(work: Path, shapes: Iterable[Shape], words: Words) -> None:
     (work / "inputs").mkdir(parents=True, exist_ok=True)
     for shape in shapes:
         generator = np.random.default_rng([len(shape.lengths), *shape.lengths])
-        texts = [words.text(length, generator) for length in shape.lengths]
+        texts = [maker.make(length, generator) for length in shape.lengths]
         for form in sorted({shape.form(wanted) for wanted in (SORTED, EMBEDDER)}):
-            _write_ids(input_file(work, shape, form, "ids"), texts, _plan(shape.lengths, form), words)
+            _write_ids(input_file(work, shape, form, "ids"), texts, _plan(shape.lengths, form), maker)
             calls = _plan(shape.lengths, PADDED if form == EMBEDDER else form)
             batches = [{"places": places.tolist(), "texts": [texts[place] for place in places]} for places in calls]
             input_file(work, shape, form, "texts").write_text(json.dumps(batches), "utf-8")
 
 
-def _write_ids(path: Path, texts: list[str], plan: list[NDArray[np.intp]], words: Words) -> None:
+def _write_ids(path: Path, texts: list[str], plan: list[NDArray[np.intp]], maker: TextMaker) -> None:
     arrays: dict[str, NDArray[np.int64]] = {}
     for number, places in enumerate(plan):
-        ids, mask = pad([np.array(words.ids(texts[place]), dtype=np.int64) for place in places])
+        ids, mask = pad(maker.ids([texts[place] for place in places]))
         arrays |= {f"places{number}": places, f"ids{number}": ids, f"mask{number}": mask}
     np.savez(path, **arrays)  # type: ignore[arg-type]
 

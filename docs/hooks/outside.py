@@ -15,7 +15,10 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-PAGES = {"CHANGELOG.md": "changelog.md", "benchmarks/RESULTS.md": "results.md"}  # of the repository, of the site
+PAGES = {
+    "CHANGELOG.md": "contributing/changelog.md",
+    "benchmarks/RESULTS.md": "reference/side-by-side.md",
+}  # of the repository, of the site
 PICTURES = {".png", ".svg"}
 
 _LINK = re.compile(r"(?P<picture>!?)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")

@@ -69,12 +69,12 @@ class Difference:
 
     @property
     def is_clear(self) -> bool:
-        """Whether 0 lies outside of the interval."""
+        """Return whether 0 lies outside of the interval."""
         return self.low > 0 or self.high < 0
 
 
 def cosines(first: Vectors, second: Vectors) -> Floats:
-    """Cosine of each row (n, hidden) with the row of the same index; (n,).
+    """Return the cosine of each row (n, hidden) with the row of the same index; (n,).
 
     Raises:
         InputError: a vector has no direction.
@@ -84,7 +84,7 @@ def cosines(first: Vectors, second: Vectors) -> Floats:
 
 
 def similarities(first: Vectors, second: Vectors) -> Floats:
-    """Cosine of every row of `first` (n, hidden) with every row of `second` (m, hidden); (n, m).
+    """Return the cosine of every row of `first` (n, hidden) with every row of `second` (m, hidden); (n, m).
 
     Raises:
         InputError: a vector has no direction.
@@ -93,7 +93,7 @@ def similarities(first: Vectors, second: Vectors) -> Floats:
 
 
 def fidelity(vectors: Vectors, reference: Vectors) -> Fidelity:
-    """How `vectors` (texts, hidden) agree with `reference`.
+    """Return how `vectors` (texts, hidden) agree with `reference`.
 
     Raises:
         InputError: fewer than two texts, or a vector has no direction.
@@ -116,13 +116,13 @@ def fidelity(vectors: Vectors, reference: Vectors) -> Fidelity:
 
 
 def rank_correlation(first: Floats, second: Floats) -> float:
-    """Spearman's; equal values rank by their place."""
+    """Return Spearman's rank correlation; equal values rank by their place."""
     ranks = np.stack([values.argsort(kind="stable").argsort(kind="stable") for values in (first, second)])
     return float(np.asarray(np.corrcoef(ranks))[0, 1])
 
 
 def top_overlap(similarity: Floats, expected: Floats) -> float:
-    """Share of each text's most similar other texts that are the same in both (n, n), on average."""
+    """Return the share of each text's most similar other texts that are the same in both (n, n), on average."""
     top = min(TOP, len(similarity) - 1)
     shares = [
         len(np.intersect1d(found, wanted)) / top
@@ -132,7 +132,7 @@ def top_overlap(similarity: Floats, expected: Floats) -> float:
 
 
 def ranks_of(similarity: Floats, relevant: NDArray[np.bool_]) -> Ranks:
-    """The rank, from 1, of each query's most similar relevant document; (queries,).
+    """Return the rank, from 1, of each query's most similar relevant document; (queries,).
 
     Documents that are as similar as it count as before it: vectors that are all alike find nothing.
 
@@ -146,17 +146,17 @@ def ranks_of(similarity: Floats, relevant: NDArray[np.bool_]) -> Ranks:
 
 
 def found_of(ranks: Ranks, documents: int) -> Found:
-    """The summary of ranks among `documents`."""
+    """Return the summary of ranks among `documents`."""
     return Found(len(ranks), documents, hit_rate(ranks, 1), hit_rate(ranks, TOP), float((1 / ranks).mean()))
 
 
 def hit_rate(ranks: Ranks, top: int) -> float:
-    """Share of ranks that are at most `top`."""
+    """Return the share of ranks that are at most `top`."""
     return float((ranks <= top).mean())
 
 
 def paired_difference(first: Floats, second: Floats) -> Difference:
-    """Mean of `first` - `second` over the same queries, with a bootstrap interval (seeded, percentiles)."""
+    """Return the mean of `first` - `second` over the same queries, with a bootstrap interval (seeded, percentiles)."""
     differences = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
     generator = np.random.default_rng(0)
     means = [generator.choice(differences, size=len(differences)).mean() for _ in range(_RESAMPLES)]

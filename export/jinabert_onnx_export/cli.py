@@ -44,19 +44,21 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source", metavar="SOURCE", help=f"directory of a checkpoint, or its hub id such as {PUBLISHED}"
     )
-    parser.add_argument("output", metavar="OUTPUT", help="directory to make")
+    parser.add_argument("output", metavar="OUTPUT", help="directory to create")
     parser.add_argument(
         "--precision",
         nargs="+",
         choices=PRECISIONS,
         default=["fp32"],
-        help="what to make: fp32 (exact), int8 (smaller and faster, CPUs only), fp16 (GPUs) (default: fp32)",
+        help="precisions to export: fp32 (exact), int8 (smaller and faster, CPUs only), fp16 (GPUs) (default: fp32)",
     )
     parser.add_argument("--revision", help="branch, tag or commit, for a hub id")
-    parser.add_argument("--force", action="store_true", help="replace a bundle that stands at OUTPUT")
-    parser.add_argument("--thorough", action="store_true", help="verify up to 8192 tokens too (slower)")
+    parser.add_argument("--force", action="store_true", help="replace an existing bundle at OUTPUT")
+    parser.add_argument("--thorough", action="store_true", help="also verify up to 8192 tokens (slower)")
     parser.add_argument(
-        "--calibration", metavar="FILE", help="texts like yours, one a line, to fit int8 to (default: texts of our own)"
+        "--calibration",
+        metavar="FILE",
+        help="texts like yours, one per line, to calibrate int8 on (default: built-in texts)",
     )
 
 
@@ -121,7 +123,7 @@ def verify_against(arguments: argparse.Namespace) -> int:
     return int(import_needing_torch("jinabert_onnx_export.verify.verify_checkpoint").verify_against(arguments, _log))
 
 
-EXPORT = Command("turn a JinaBERT checkpoint into a bundle, verified against torch", _add_export, _run_export)
+EXPORT = Command("export a JinaBERT checkpoint to a bundle, verified against PyTorch", _add_export, _run_export)
 DEMO = Command(
-    "export a checkpoint, embed German and English texts with it, and tell how to go on", _add_demo, _run_demo
+    "export a checkpoint, embed German and English texts with it, and show how to go on", _add_demo, _run_demo
 )

@@ -13,7 +13,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from jinabert_onnx.bundle.manifest import MANIFEST, PROBES, TOKENIZER, FileRecord, Manifest, record_file
+from jinabert_onnx.bundle.file_records import record_file
+from jinabert_onnx.bundle.manifest import MANIFEST, PROBES, TOKENIZER, FileRecord, Manifest
 from jinabert_onnx.bundle.probes import Probes
 from jinabert_onnx.files.permissions import give_usual_permissions
 from jinabert_onnx.files.staging import REPLACED, staging

@@ -7,22 +7,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sized
-from dataclasses import replace
 from types import TracebackType
-from typing import Literal, NoReturn, Unpack, overload
+from typing import Literal, NoReturn, Unpack, cast, overload
 
 from .bundle.fingerprint import Fingerprint, fingerprint_of
 from .bundle.manifest import Bundle
 from .encoding import late_chunking, loading, steps, streaming, vector_types
-from .encoding.other_arguments import OtherArguments, require_no_effect
+from .encoding.load_options import LoadOptions
+from .encoding.loaded_model import LoadedModel
+from .encoding.options import BATCH_SIZE, EncodeOptions, TextOptions, VectorOptions, expand_options, require_known
 from .encoding.pooling import Vectors
 from .encoding.results import Chunks, Embeddings
+from .encoding.settings import Settings, require_length, require_rows_of_tokens, resolve_settings
+from .encoding.tokenized import tokenize
 from .encoding.vector_types import AnyVectors
-from .engine.cancellation import Cancellation, Limits
+from .engine.cancellation import Limits
 from .engine.threads import SharedThreads
 from .errors import InputError, InputTypeError
 from .progress import Progress
 from .text.inputs import as_stream, as_texts, choose_prompt, require_range
+
+DOCUMENT_PROMPTS = ("document", "passage", "corpus")  # names that a bundle's prompt for documents may have
 
 Spans = Iterable[tuple[int, int]] | Callable[[str], Iterable[tuple[int, int]]] | str
 
@@ -34,7 +39,7 @@ class Embedder:
     statement, to give its memory back before Python does.
     """
 
-    def __init__(self, model: steps.LoadedModel, precision_reason: str) -> None:
+    def __init__(self, model: LoadedModel, precision_reason: str) -> None:
         self._model = model
         self._precision_reason = precision_reason
         self._max_seq_length = model.bundle.manifest.default_max_length
@@ -78,10 +83,10 @@ class Embedder:
             InputError: an argument is out of range.
             MissingDependencyError: onnxruntime is not installed.
         """
-        opened = loading.open_model(
-            source,
-            loading.Asked(precision, provider, threads, max_memory, integrity, revision, local_files_only),
+        options = LoadOptions(
+            precision, provider, threads, max_memory, integrity, self_test, revision, local_files_only
         )
+        opened = loading.open_model(source, options)
         embedder = cls(opened.model, opened.precision_reason)
         if self_test:
             loading.self_test(opened.model, lambda texts: embedder.encode(texts, truncation="head", prompt=""))
@@ -106,63 +111,64 @@ class Embedder:
         self._model.session.close()
 
     @property
-    def loaded(self) -> steps.LoadedModel:
-        """What runs, for code of this package that composes the steps of `encoding` by itself."""
+    def loaded(self) -> LoadedModel:
+        """Return what runs, for code of this package that composes the steps of `encoding` by itself."""
         return self._model
 
     @property
     def bundle(self) -> Bundle:
-        """The bundle's place and manifest."""
+        """Return the bundle: its place and its manifest."""
         return self._model.bundle
 
     @property
     def precision(self) -> str:
-        """The precision that runs: "fp32", "fp16" or "int8"."""
+        """Return the precision that runs: "fp32", "fp16" or "int8"."""
         return self._model.precision
 
     @property
     def precision_reason(self) -> str:
-        """Why it is this precision, in words."""
+        """Say why it is this precision."""
         return self._precision_reason
 
     @property
     def provider(self) -> str:
-        """The execution provider that really runs: "cpu" or "cuda"."""
+        """Return the execution provider that really runs: "cpu" or "cuda"."""
         return self._model.session.provider
 
     @property
     def provider_reason(self) -> str:
-        """Why it is this provider, in words."""
+        """Say why it is this provider."""
         return self._model.session.provider_reason
 
     @property
     def nodes(self) -> dict[str, int] | None:
-        """How many nodes of the graph run on "cpu" and on "cuda"; None where onnxruntime's release does not tell."""
+        """Count the nodes of the graph on "cpu" and on "cuda"; None where onnxruntime's release does not tell."""
         return self._model.session.nodes
 
     @property
     def threads(self) -> int:
-        """CPU threads of one operator."""
+        """Return the CPU threads of one operator."""
         return self._model.session.threads
 
     @property
     def threads_reason(self) -> str:
-        """Where the number of threads comes from, in words."""
+        """Say where the number of threads comes from."""
         return self._model.session.threads_reason
 
     @property
     def fingerprint(self) -> Fingerprint:
-        """The vector space of this model at its `max_seq_length`, and the precision; see `compatible`."""
+        """Return the vector space of this model at its `max_seq_length`, and the precision; see `compatible`."""
         return fingerprint_of(self._model.bundle.manifest, self.precision, self._max_seq_length)
 
     @property
     def default_prompt(self) -> str:
-        """What `encode` puts before each text unless told otherwise; the jina v2 family has none."""
-        return self._prefix(None, None)
+        """Return what `encode` puts before each text unless told otherwise; the jina v2 family has none."""
+        manifest = self._model.bundle.manifest
+        return choose_prompt(manifest.prompts, manifest.default_prompt, None, None)
 
     @property
     def max_seq_length(self) -> int:
-        """Tokens, special ones included, that `encode` cuts to unless `max_length` is given.
+        """Return the tokens, special ones included, that `encode` cuts to unless `max_length` is given.
 
         Can be set, to more than the special tokens and at most the model's limit; else an InputError.
         """
@@ -170,14 +176,14 @@ class Embedder:
 
     @max_seq_length.setter
     def max_seq_length(self, value: int) -> None:
-        self._max_seq_length = self._checked_length("max_seq_length", value)
+        self._max_seq_length = require_length(self._model, "max_seq_length", value)
 
     def get_sentence_embedding_dimension(self) -> int:
-        """Channels of a vector."""
+        """Return the channels of a vector."""
         return self._model.bundle.manifest.model.hidden_size
 
     def count_tokens(self, sentences: str | Iterable[str]) -> list[int]:
-        """Tokens of each text before any cut, special tokens included.
+        """Count the tokens of each text before any cut, special tokens included.
 
         Raises:
             InputTypeError: a text is not a str.
@@ -192,18 +198,8 @@ class Embedder:
         sentences: str | Iterable[str],
         batch_size: int = ...,
         *,
-        show_progress_bar: bool | None = ...,
         output_value: Literal["sentence_embedding"] = ...,
-        normalize_embeddings: bool = ...,
-        max_length: int | None = ...,
-        truncate_dim: int | None = ...,
-        truncation: str = ...,
-        output_dtype: str = ...,
-        prompt_name: str | None = ...,
-        prompt: str | None = ...,
-        timeout: float | None = ...,
-        cancellation: Cancellation | None = ...,
-        **others: Unpack[OtherArguments],
+        **options: Unpack[TextOptions],
     ) -> AnyVectors: ...
 
     @overload
@@ -212,59 +208,25 @@ class Embedder:
         sentences: str | Iterable[str],
         batch_size: int = ...,
         *,
-        show_progress_bar: bool | None = ...,
         output_value: Literal["token_embeddings"],
-        normalize_embeddings: bool = ...,
-        max_length: int | None = ...,
-        truncate_dim: int | None = ...,
-        truncation: str = ...,
-        output_dtype: str = ...,
-        prompt_name: str | None = ...,
-        prompt: str | None = ...,
-        timeout: float | None = ...,
-        cancellation: Cancellation | None = ...,
-        **others: Unpack[OtherArguments],
+        **options: Unpack[TextOptions],
     ) -> AnyVectors | list[AnyVectors]: ...
 
+    @expand_options(EncodeOptions)
     def encode(
         self,
         sentences: str | Iterable[str],
-        batch_size: int = 32,
+        batch_size: int = BATCH_SIZE,
         *,
-        show_progress_bar: bool | None = None,
         output_value: str = "sentence_embedding",
-        normalize_embeddings: bool = False,
-        max_length: int | None = None,
-        truncate_dim: int | None = None,
-        truncation: str = "warn",
-        output_dtype: str = "float32",
-        prompt_name: str | None = None,
-        prompt: str | None = None,
-        timeout: float | None = None,
-        cancellation: Cancellation | None = None,
-        **others: Unpack[OtherArguments],
+        **options: Unpack[TextOptions],
     ) -> AnyVectors | list[AnyVectors]:
         """Embed texts; the result is in the order of the input.
 
         Args:
             sentences: one text, or any iterable of texts.
-            batch_size: most texts that run together; fewer where they are long (512 tokens in all on a CPU).
-            show_progress_bar: True, False, or None for a bar on a terminal when the work takes long.
             output_value: "sentence_embedding", or "token_embeddings" for one row a token.
-            normalize_embeddings: scale each vector to length 1 (default as the model's own `encode`: no).
-            max_length: tokens, special ones included, to cut each text to; default `max_seq_length`.
-            truncate_dim: keep the first channels only, before normalising.
-            truncation: what to do with a text of more tokens than `max_length`: "warn" reads its beginning and gives a
-                TruncationWarning, "head" reads it without one, "tail" reads the end, "mean" reads all of it, in
-                windows whose vectors are averaged by their tokens, "error" refuses it.
-            output_dtype: "float32", "float16", "int8", "uint8" (of ranges that the bundle holds), "binary" or
-                "ubinary" (a bit a channel); see `similarity`. Token embeddings are float32 or float16.
-            prompt_name: name of one of the bundle's prompts to put before each text.
-            prompt: text to put before each text.
-            timeout: seconds after which the call ends with a DeadlineError.
-            cancellation: ends the call from another thread, with a CancelledError.
-            others: `convert_to_numpy`, `convert_to_tensor` and `device`, as sentence-transformers has them, where they
-                ask for what happens anyway.
+            options: those of `EncodeOptions`.
 
         Returns:
             (hidden,) for one text, (n, hidden) for n; for "token_embeddings" (tokens, hidden) for one text, a list of
@@ -278,265 +240,137 @@ class Embedder:
             CancelledError, DeadlineError: the call was ended; the Embedder can be used again.
             StateError: the Embedder is closed, was loaded before the process forked, or its bundle was overwritten.
         """
-        require_no_effect(others, self.provider)
-        settings = self._settings(
-            batch_size, normalize_embeddings, max_length, truncate_dim, truncation, output_dtype, timeout, cancellation
-        )
-        settings = replace(settings, prefix=self._prefix(prompt_name, prompt))
+        settings, limits = self._resolve("encode", {**options, "batch_size": batch_size})
         if output_value == "token_embeddings":
-            _require_rows_of_tokens(settings)
+            require_rows_of_tokens(settings)
         elif output_value != "sentence_embedding":
             raise InputError(f"output_value {output_value!r} is neither 'sentence_embedding' nor 'token_embeddings'")
-        reading = steps.read(self._model, as_texts(sentences), settings, count_dropped=False)
-        with Progress(len(reading.reports), "texts", show_progress_bar) as progress:
-            if output_value == "token_embeddings":
-                rows = steps.token_rows(self._model, reading, settings, progress)
-                return rows[0] if isinstance(sentences, str) else rows
-            vectors = steps.vectors_of(self._model, reading, settings, progress)
-        return vectors[0] if isinstance(sentences, str) else vectors
+        texts = tokenize(self._model.tokenizer, as_texts(sentences), settings)
+        compute = steps.token_rows if output_value == "token_embeddings" else steps.vectors_of
+        with Progress(len(texts.reports), "texts", options.get("show_progress_bar")) as progress:
+            result = compute(self._model, texts, settings, limits, progress.advance)
+        return result[0] if isinstance(sentences, str) else result
 
-    def encode_with_report(
-        self,
-        sentences: str | Iterable[str],
-        *,
-        batch_size: int = 32,
-        show_progress_bar: bool | None = None,
-        normalize_embeddings: bool = False,
-        max_length: int | None = None,
-        truncate_dim: int | None = None,
-        truncation: str = "head",
-        output_dtype: str = "float32",
-        prompt_name: str | None = None,
-        prompt: str | None = None,
-        timeout: float | None = None,
-        cancellation: Cancellation | None = None,
-        **others: Unpack[OtherArguments],
-    ) -> Embeddings:
-        """`encode` that also tells of each text its tokens, those cut off and where, and the vectors' fingerprint.
+    @expand_options(EncodeOptions, truncation="head")
+    def encode_with_report(self, sentences: str | Iterable[str], **options: Unpack[EncodeOptions]) -> Embeddings:
+        """Embed texts, and tell of each its tokens, those cut off and where, and the vectors' fingerprint.
 
-        Arguments and errors are those of `encode`; the vectors are (n, dimensions) for one text too. A cut is told of
-        in the report, not by a warning, unless `truncation` is "warn".
+        Errors are those of `encode`; the vectors are (n, dimensions) for one text too. A cut is told of in the report,
+        not by a warning, unless `truncation` is "warn".
+
+        Args:
+            sentences: one text, or any iterable of texts.
+            options: those of `EncodeOptions`.
         """
-        require_no_effect(others, self.provider)
-        settings = self._settings(
-            batch_size, normalize_embeddings, max_length, truncate_dim, truncation, output_dtype, timeout, cancellation
-        )
-        settings = replace(settings, prefix=self._prefix(prompt_name, prompt))
-        reading = steps.read(self._model, as_texts(sentences), settings, count_dropped=True)
-        with Progress(len(reading.reports), "texts", show_progress_bar) as progress:
-            vectors = steps.vectors_of(self._model, reading, settings, progress)
-        return Embeddings(vectors, reading.reports, self._fingerprint_of(settings))
+        settings, limits = self._resolve("encode_with_report", {"truncation": "head", **options})
+        texts = tokenize(self._model.tokenizer, as_texts(sentences), settings, count_dropped=True)
+        with Progress(len(texts.reports), "texts", options.get("show_progress_bar")) as progress:
+            vectors = steps.vectors_of(self._model, texts, settings, limits, progress.advance)
+        fingerprint = fingerprint_of(self._model.bundle.manifest, self.precision, settings.max_length)
+        return Embeddings(vectors, texts.reports, fingerprint)
 
+    @expand_options(EncodeOptions)
     def encode_stream(
         self,
         sentences: Iterable[str],
         *,
-        batch_size: int = 32,
         look_ahead: int = 1024,
         total: int | None = None,
-        show_progress_bar: bool | None = None,
-        normalize_embeddings: bool = False,
-        max_length: int | None = None,
-        truncate_dim: int | None = None,
-        truncation: str = "warn",
-        output_dtype: str = "float32",
-        prompt_name: str | None = None,
-        prompt: str | None = None,
-        timeout: float | None = None,
-        cancellation: Cancellation | None = None,
-        **others: Unpack[OtherArguments],
+        **options: Unpack[EncodeOptions],
     ) -> Iterator[AnyVectors]:
         """Embed a stream of any length in constant memory: a vector (hidden,) a text, in the order of the input.
 
-        Arguments and errors are those of `encode`, but for:
+        Errors are those of `encode`; `timeout` is for the whole stream.
 
         Args:
+            sentences: any iterable of texts.
             look_ahead: most texts to take at once, which are sorted by length and run together.
             total: how many texts will come, for the time left; by default the length of `sentences`, if it has one.
-            timeout: seconds for the whole stream.
+            options: those of `EncodeOptions`.
         """
-        require_no_effect(others, self.provider)
-        settings = self._settings(
-            batch_size, normalize_embeddings, max_length, truncate_dim, truncation, output_dtype, timeout, cancellation
-        )
-        settings = replace(settings, prefix=self._prefix(prompt_name, prompt))
+        settings, limits = self._resolve("encode_stream", options)
         texts = as_stream(sentences)
         if total is None and isinstance(texts, Sized):
             total = len(texts)
-        return streaming.stream(
-            self._model,
-            texts,
-            settings,
-            require_range("look_ahead", look_ahead, 1, None),
-            Progress(total if total is None else require_range("total", total, 0, None), "texts", show_progress_bar),
-        )
+        total = total if total is None else require_range("total", total, 0, None)
+        progress = Progress(total, "texts", options.get("show_progress_bar"))
+        look_ahead = require_range("look_ahead", look_ahead, 1, None)
+        return streaming.stream(self._model, texts, settings, limits, look_ahead, progress)
 
+    @expand_options(VectorOptions)
     def encode_chunks(
-        self,
-        text: str,
-        spans: Spans = "sentences",
-        *,
-        overlap: int | None = None,
-        normalize_embeddings: bool = False,
-        truncate_dim: int | None = None,
-        output_dtype: str = "float32",
-        prompt_name: str | None = None,
-        prompt: str | None = None,
-        timeout: float | None = None,
-        cancellation: Cancellation | None = None,
+        self, text: str, spans: Spans = "sentences", *, overlap: int | None = None, **options: Unpack[VectorOptions]
     ) -> Chunks:
         """Late chunking: read the whole text once, then give each span the mean of its own tokens in that context.
 
-        Special tokens belong to no span: one over the whole text is close to `encode`, not equal.
+        Special tokens belong to no span: one over the whole text is close to `encode`, not equal. A prompt stands
+        before each window and belongs to no span either.
 
         Args:
             text: one text of any length; beyond `max_seq_length` tokens it is read in overlapping windows, and each
                 token is taken from the window in which it stands further from an edge.
             spans: pairs (start, end) of characters, "sentences", or a function that gives such pairs for the text.
             overlap: tokens that neighbouring windows share; default 512, or a quarter of a smaller window.
-            normalize_embeddings: scale each vector to length 1.
-            truncate_dim: keep the first channels only, before normalising.
-            output_dtype: as for `encode`.
-            prompt_name: as for `encode`; a prompt stands before each window and is in no span.
-            prompt: likewise.
-            timeout: seconds after which the call ends with a DeadlineError.
-            cancellation: ends the call from another thread, with a CancelledError.
+            options: those of `VectorOptions`.
 
         Raises:
             InputError, InputTypeError: a span is empty, out of range or without a token; the model does not pool by
                 mean.
             What `encode` raises.
         """
-        settings = self._settings(
-            1, normalize_embeddings, None, truncate_dim, "error", output_dtype, timeout, cancellation
-        )
-        settings = replace(settings, prefix=self._prefix(prompt_name, prompt))
-        vectors, found = late_chunking.encode_chunks(self._model, text, spans, overlap, settings)
-        return Chunks(vectors, found, self.fingerprint)
+        settings, limits = self._resolve("encode_chunks", cast(EncodeOptions, options), VectorOptions)
+        vectors, resolved = late_chunking.encode_chunks(self._model, text, spans, overlap, settings, limits)
+        return Chunks(vectors, resolved, self.fingerprint)
 
-    def encode_query(
-        self,
-        sentences: str | Iterable[str],
-        *,
-        batch_size: int = 32,
-        show_progress_bar: bool | None = None,
-        normalize_embeddings: bool = False,
-        max_length: int | None = None,
-        truncate_dim: int | None = None,
-        truncation: str = "warn",
-        output_dtype: str = "float32",
-        timeout: float | None = None,
-        cancellation: Cancellation | None = None,
-        **others: Unpack[OtherArguments],
-    ) -> AnyVectors:
-        """`encode` with the bundle's prompt for queries, if it has one (the jina v2 family has none).
+    @expand_options(EncodeOptions)
+    def encode_query(self, sentences: str | Iterable[str], **options: Unpack[EncodeOptions]) -> AnyVectors:
+        """Embed texts to search with: `encode` with the bundle's prompt for queries, if it has one.
 
-        Arguments, result and errors are those of `encode`.
+        The jina v2 family has none, and one that is given takes its place. Result and errors are those of `encode`.
+
+        Args:
+            sentences: one text, or any iterable of texts.
+            options: those of `EncodeOptions`.
         """
-        return self.encode(
-            sentences,
-            batch_size=batch_size,
-            show_progress_bar=show_progress_bar,
-            normalize_embeddings=normalize_embeddings,
-            max_length=max_length,
-            truncate_dim=truncate_dim,
-            truncation=truncation,
-            output_dtype=output_dtype,
-            prompt_name=self._first_prompt("query"),
-            timeout=timeout,
-            cancellation=cancellation,
-            **others,
-        )
+        require_known("encode_query", options)
+        return self.encode(sentences, **self._with_prompt(options, "query"))
 
-    def encode_document(
-        self,
-        sentences: str | Iterable[str],
-        *,
-        batch_size: int = 32,
-        show_progress_bar: bool | None = None,
-        normalize_embeddings: bool = False,
-        max_length: int | None = None,
-        truncate_dim: int | None = None,
-        truncation: str = "warn",
-        output_dtype: str = "float32",
-        timeout: float | None = None,
-        cancellation: Cancellation | None = None,
-        **others: Unpack[OtherArguments],
-    ) -> AnyVectors:
-        """`encode` with the bundle's prompt for documents, if it has one (the jina v2 family has none).
+    @expand_options(EncodeOptions)
+    def encode_document(self, sentences: str | Iterable[str], **options: Unpack[EncodeOptions]) -> AnyVectors:
+        """Embed texts to be found: `encode` with the bundle's prompt for documents, if it has one.
 
-        Arguments, result and errors are those of `encode`.
+        The jina v2 family has none, and one that is given takes its place. Result and errors are those of `encode`.
+
+        Args:
+            sentences: one text, or any iterable of texts.
+            options: those of `EncodeOptions`.
         """
-        return self.encode(
-            sentences,
-            batch_size=batch_size,
-            show_progress_bar=show_progress_bar,
-            normalize_embeddings=normalize_embeddings,
-            max_length=max_length,
-            truncate_dim=truncate_dim,
-            truncation=truncation,
-            output_dtype=output_dtype,
-            prompt_name=self._first_prompt("document", "passage", "corpus"),
-            timeout=timeout,
-            cancellation=cancellation,
-            **others,
-        )
+        require_known("encode_document", options)
+        return self.encode(sentences, **self._with_prompt(options, *DOCUMENT_PROMPTS))
 
     @staticmethod
     def similarity(first: AnyVectors, second: AnyVectors, output_dtype: str = "float32") -> Vectors:
-        """Cosine of every row of `first` (n, width) with every row of `second` (m, width): float32 (n, m).
+        """Compute the cosine of every row of `first` (n, width) with every row of `second` (m, width): float32 (n, m).
 
         `output_dtype` is what the vectors were made with; any floating type will do for "float32". For binary types it
         is the cosine of vectors of -1 and 1. See `vector_types.similarity`.
         """
         return vector_types.similarity(first, second, output_dtype)
 
-    def _settings(
-        self,
-        batch_size: int,
-        normalize: bool,
-        max_length: int | None,
-        truncate_dim: int | None,
-        truncation: str,
-        output_dtype: str,
-        timeout: float | None,
-        cancellation: Cancellation | None,
-    ) -> steps.Settings:
-        """What a call asks for, checked; refuses before anything is tokenized."""
+    def _resolve(
+        self, method: str, options: EncodeOptions, declaration: type = EncodeOptions
+    ) -> tuple[Settings, Limits]:
+        """Check what a call of `method` asks for, before anything is tokenized, and start its clock."""
+        require_known(method, options, declaration)
         self._model.session.require_usable()
-        hidden = self.get_sentence_embedding_dimension()
-        dimensions = hidden if truncate_dim is None else require_range("truncate_dim", truncate_dim, 1, hidden)
-        vector_types.require_convertible(output_dtype, dimensions)
-        if truncation not in steps.TRUNCATIONS:
-            raise InputError(f"truncation {truncation!r} is unknown; use one of {', '.join(steps.TRUNCATIONS)}")
-        return steps.Settings(
-            max_length=self._max_seq_length if max_length is None else self._checked_length("max_length", max_length),
-            dimensions=dimensions,
-            limits=Limits(timeout, cancellation),
-            batch_size=require_range("batch_size", batch_size, 1, None),
-            truncation=truncation,
-            normalize=normalize,
-            output_dtype=output_dtype,
-        )
+        limits = Limits(options.get("timeout"), options.get("cancellation"))
+        settings = resolve_settings(self._model, options, self._max_seq_length)
+        limits.check()
+        return settings, limits
 
-    def _prefix(self, prompt_name: str | None, prompt: str | None) -> str:
-        manifest = self._model.bundle.manifest
-        return choose_prompt(manifest.prompts, manifest.default_prompt, prompt_name, prompt)
-
-    def _fingerprint_of(self, settings: steps.Settings) -> Fingerprint:
-        return fingerprint_of(self._model.bundle.manifest, self.precision, settings.max_length)
-
-    def _first_prompt(self, *names: str) -> str | None:
-        return next((name for name in names if name in self._model.bundle.manifest.prompts), None)
-
-    def _checked_length(self, name: str, value: int) -> int:
-        # A text of special tokens alone would say nothing.
-        model = self._model
-        return require_range(name, value, model.tokenizer.special_tokens + 1, model.bundle.manifest.model.max_tokens)
-
-
-def _require_rows_of_tokens(settings: steps.Settings) -> None:
-    if settings.truncation == "mean":
-        raise InputError("truncation 'mean' averages windows, and token embeddings are not averaged; use another")
-    if settings.output_dtype not in ("float32", "float16"):
-        raise InputError(f"output_dtype {settings.output_dtype} is for vectors of texts; tokens are float32 or float16")
+    def _with_prompt(self, options: EncodeOptions, *names: str) -> EncodeOptions:
+        """Return options with the first of these prompts that the bundle has, unless they name one."""
+        if options.get("prompt") is not None or options.get("prompt_name") is not None:
+            return options
+        held = self._model.bundle.manifest.prompts
+        return {**options, "prompt_name": next((name for name in names if name in held), None)}

@@ -35,10 +35,19 @@ _LONGEST = 2000  # characters of a message
 
 
 class JinaBertError(Exception):
-    """Base of all errors of jinabert-onnx; the command line prints it as one line."""
+    """Base of all errors of jinabert-onnx; the command line prints it as one line.
+
+    Attributes:
+        argument: the name of the argument that the message is about, where it is about one.
+        index: the place of the text, span or vector that is to blame, where one is.
+    """
+
+    def __init__(self, *args: object, argument: str | None = None, index: int | None = None) -> None:
+        super().__init__(*args)
+        self.argument, self.index = argument, index
 
     def __str__(self) -> str:
-        # Messages quote files, whose names and values may be long, or be what a terminal obeys.
+        # Messages quote files, whose names and values may be long, or hold control sequences of a terminal.
         text = printable(super().__str__())
         return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 4 :]}"
 
@@ -72,7 +81,7 @@ class InputError(JinaBertError, ValueError):
 
 
 class TruncationError(InputError):
-    """A text is longer than the limit, and `truncation="error"` was asked for."""
+    """A text is longer than the limit, and `truncation="error"` was given."""
 
 
 class InputTypeError(JinaBertError, TypeError):
@@ -86,7 +95,7 @@ class MemoryLimitError(JinaBertError, MemoryError):
 
 
 class MissingDependencyError(JinaBertError, ImportError):
-    """An optional dependency is needed and not installed."""
+    """An optional dependency is needed, and it is not installed."""
 
 
 class ProviderError(JinaBertError, RuntimeError):
@@ -114,10 +123,10 @@ class TruncationWarning(UserWarning):
 
 
 def printable(text: str) -> str:
-    """The text with what is not printable, such as a terminal's control characters, written as escapes."""
+    """Return the text with unprintable characters, such as a terminal's control characters, written as escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of another library's message, or the name of its class where it says nothing."""
+    """Return the first line of another library's message, or the name of its class where the message is empty."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,6 +1,7 @@
-"""Whose an exception is: of a library in native code, or of a signal's handler that ran while the library was called.
+"""The origin of an exception: a library in native code, or a signal handler that ran while the library was called.
 
-Only the former may be told in other words. A handler's, such as a task queue's timeout, must reach who set it up.
+Only the library's may be replaced by an error of this package. A handler's, such as a task queue's timeout, must reach
+the code that installed the handler.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ _NATIVE = ("builtins", "numpy")  # what native code raises where it has no class
 
 
 def is_from(library: str, error: Exception) -> bool:
-    """Whether `library`, called by this package, raised `error`: it is of its classes, or none of a caller's code did.
+    """Return whether `library`, called by this package, raised `error`, and not a signal handler.
 
-    Native code raises built-in exceptions too, and adds no frame to the trace; a handler, which is Python, does.
+    It is of the library's own classes, or a built-in exception whose last frame is this package's or the library's:
+    native code adds no frame to the traceback; a handler, which is Python, does.
     """
     kind = _root(type(error).__module__)
     return kind == library or (kind in _NATIVE and _root(_module_that_raised(error)) in (library, _PACKAGE))

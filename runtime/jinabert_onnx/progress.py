@@ -14,14 +14,18 @@ _INTERVAL = 0.1  # seconds between redraws
 
 
 class Progress:
-    """Counts up to `total`; draws once `delay` seconds have passed, so that short work stays silent.
+    """Counts up to `total`, and draws once `delay` seconds have passed, so that short work stays silent.
 
         with Progress(len(texts), "texts", enabled=None) as progress:
             progress.advance(32)
 
-    `enabled` None means: only where `stream` is a terminal, and then only for work longer than `delay`.
-    True draws at once and anywhere. `total` None means that it is not known: then the rate alone is told.
-    `done` were done before, and do not count for the rate.
+    Args:
+        total: how many there are; None if unknown, which shows the count and the rate alone.
+        unit: what is counted, in the plural.
+        enabled: True draws at once and anywhere; None only where `stream` is a terminal, after `delay`.
+        delay: seconds before the first drawing.
+        stream: where to draw; default stderr.
+        done: how many were done before; they do not count for the rate.
     """
 
     def __init__(
@@ -34,7 +38,7 @@ class Progress:
         done: int = 0,
     ) -> None:
         self._stream = stream or sys.stderr
-        self._total, self._unit, self._done, self._before = total, unit, done, done
+        self._total, self._unit, self._done, self._done_before = total, unit, done, done
         usable = self._stream is not None and not self._stream.closed  # a service may have no stderr
         self._enabled = usable and (self._stream.isatty() if enabled is None else enabled)
         self._start = time.monotonic()
@@ -53,7 +57,7 @@ class Progress:
             self._stream.flush()
 
     def advance(self, count: int) -> None:
-        """Note that `count` more are done, and redraw if it is time."""
+        """Add `count` to those that are done, and redraw if it is time."""
         self._done += count
         if self._enabled and time.monotonic() >= self._next_draw:
             self._draw()
@@ -62,7 +66,7 @@ class Progress:
         elapsed = max(time.monotonic() - self._start, 1e-9)
         self._next_draw = self._start + elapsed + _INTERVAL
         self._drawn = True
-        rate = (self._done - self._before) / elapsed
+        rate = (self._done - self._done_before) / elapsed
         room = self._columns() - 1  # a terminal would go on to the next line behind its last column
         self._stream.write(f"\r{self._state(rate, room)[:room]}\x1b[K")
         self._stream.flush()
@@ -77,13 +81,13 @@ class Progress:
     def _state(self, rate: float, room: int) -> str:
         if self._total is None:
             return f"{self._done} {self._unit}, {rate:.1f}/s"
-        left = (self._total - self._done) / rate if rate else 0.0
-        told = f"{self._done}/{self._total} {self._unit}, {rate:.1f}/s, {_duration(left)} left"
-        width = min(_WIDTH, room - len(told) - len("[] "))
+        seconds_left = (self._total - self._done) / rate if rate else 0.0
+        numbers = f"{self._done}/{self._total} {self._unit}, {rate:.1f}/s, {_duration(seconds_left)} left"
+        width = min(_WIDTH, room - len(numbers) - len("[] "))
         if width < _LEAST:
-            return told
+            return numbers
         filled = width * self._done // max(1, self._total)
-        return f"[{'#' * filled}{'.' * (width - filled)}] {told}"
+        return f"[{'#' * filled}{'.' * (width - filled)}] {numbers}"
 
 
 def _duration(seconds: float) -> str:

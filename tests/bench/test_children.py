@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from jinabert_onnx import Embedder
-from jinabert_onnx.bench.children import FIRST_VECTOR, PEAK_MEMORY, Place, run_child
+from jinabert_onnx.bench.children import Place, run_child
 from jinabert_onnx.bench.memory import measure_memory
 from jinabert_onnx.bench.plan import Configuration, Skipped
 from jinabert_onnx.engine.memory_model import memory_model
@@ -18,23 +18,23 @@ TEXT = "How is the weather today?"
 
 
 def test_the_process_computes_the_vector_that_the_embedder_does(trained: Path):
-    answer = run_child(FIRST_VECTOR, Place(str(trained), None), ONE, TEXT)
+    answer = run_child(Place(str(trained), None), ONE, TEXT)
     with Embedder.load(trained, precision="int8", threads=1) as model:
         np.testing.assert_allclose(answer["vector"], model.encode(TEXT), rtol=1e-6)
 
 
 def test_memory_is_of_the_child_not_of_the_process_that_asks(trained: Path):
     place = Place(str(trained), None)
-    before = run_child(PEAK_MEMORY, place, ONE, TEXT)["peak"]
+    before = run_child(place, ONE, TEXT)["peak"]
     ballast = np.ones(600 << 20, np.uint8)
-    after = run_child(PEAK_MEMORY, place, ONE, TEXT)["peak"]
+    after = run_child(place, ONE, TEXT)["peak"]
     assert ballast.nbytes > 2 * after
     assert after == pytest.approx(before, rel=0.2)
 
 
 def test_a_child_that_fails_is_told_with_its_last_words(trained: Path, tmp_path: Path):
     with pytest.raises(RunError, match=r"int8, 1 thread ended by an error .*none"):
-        run_child(FIRST_VECTOR, Place(str(tmp_path / "none"), None), ONE, TEXT)
+        run_child(Place(str(tmp_path / "none"), None), ONE, TEXT)
 
 
 def test_memory_that_could_not_be_measured_says_why(trained: Path, tmp_path: Path):

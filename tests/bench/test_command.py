@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import re
@@ -19,9 +18,10 @@ from jinabert_onnx.bench.csv_export import rows, to_csv
 from jinabert_onnx.bench.output import require_free
 from jinabert_onnx.bench.workloads import WORKLOADS
 from jinabert_onnx.cli import bench, main
+from jinabert_onnx.cli.main import _commands, _parse, _parser
 from jinabert_onnx.errors import InputError
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "benchmarking.md"
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "guides" / "benchmarking.md"
 SHORT = ("--quick", "--seconds", "1", "--rounds", "3", "--length", "8", "--batch-size", "1", "2", "--precision", "int8")
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -120,13 +120,13 @@ def test_results_are_not_overwritten(tmp_path: Path):
     ("arguments", "code", "told"),
     [
         (["bench"], 2, "MODEL"),
-        (["bench", "compare", "a.json"], 2, "two files"),
+        (["bench", "compare", "a.json"], 2, "after"),
         (["bench", "compare", "none.json", "none.json"], 1, "none.json"),
         (["bench", "compare", "--max-slowdown", "3", "none.json", "none.json"], 1, "none.json"),
         (["bench", "compare", "a", "b", "--output", "c"], 2, "--output"),
         (["bench", "nowhere"], 1, "nowhere"),
         (["bench", "nowhere", "more"], 2, "more"),
-        (["bench", "nowhere", "--max-slowdown", "3"], 2, "compare"),
+        (["bench", "run", "nowhere", "--max-slowdown", "3"], 2, "--max-slowdown"),
         (["bench", "nowhere", "--threads", "many"], 1, "many"),
         (["bench", "compare", "a", "b", "--max-slowdown", "nan"], 1, "max_slowdown"),
     ],
@@ -143,11 +143,16 @@ def test_wrong_use_is_told_in_a_line(arguments: list[str], code: int, told: str,
 def test_documented_commands_are_understood():
     lines = re.findall(r"^    jinabert-onnx (bench .*?)(?:\s+#.*)?$", DOCUMENT.read_text("utf-8"), re.MULTILINE)
     assert len(lines) == 4
-    parser = argparse.ArgumentParser()
-    bench.COMMAND.add_arguments(parser)
+    parser = _parser(_commands())
     for line in lines:
-        found = parser.parse_args(shlex.split(line)[1:])
-        assert found.quick + (found.output is not None) + (found.model == "compare") == 1
+        found = _parse(parser, shlex.split(line))
+        assert (found.action == "compare") or found.quick + (found.output is not None) == 1
+
+
+def test_the_word_run_may_be_left_out():
+    words = ["bundle", "--quick", "--length", "8"]
+    parser = _parser(_commands())
+    assert _parse(parser, ["bench", *words]) == _parse(parser, ["bench", "run", *words])
 
 
 def test_the_command_offers_the_workloads_that_there_are():

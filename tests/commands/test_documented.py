@@ -1,7 +1,7 @@
 """The measuring commands of the documentation run as they stand, with a small model in place of the large one.
 
-Held to are benchmarks/README.md, which lists every script, and the README, which names scripts beside its figures and
-has the measuring commands of `jinabert-onnx`. The guides under docs/ are held to in tests/bench and tests/eval.
+Held to are benchmarks/README.md, which lists every script, docs/reference/results.md, which has the measuring commands
+of `jinabert-onnx`, and every page that names a script. Guides are held to in tests/bench and tests/eval.
 """
 
 from __future__ import annotations
@@ -19,27 +19,21 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 BENCHMARKS = ROOT / "benchmarks"
 LIST = BENCHMARKS / "README.md"
+RESULTS = ROOT / "docs" / "reference" / "results.md"
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SMALL = {  # what documented commands name, and what stands for it here
     "build/base": "tests/data/tiny-de-en",
     "build/base-bundle": "build/bundles/tiny-de-en",
 }
 SHORT = {  # makes a run short, changes nothing else
-    "batching.py": "--repeats 1",
-    "cold_start.py": "--repeats 1",
-    "corpus_rate.py": "--tokens 60000 --precision int8 --lengths 128",
-    "idle.py": "--calls 3",
-    "import_time.py": "--repeats 1",
-    "int8_quality.py": "--most 12",
-    "lambda_cold_start.py": "--repeats 1",
-    "memory.py": "--lengths 16 512",
-    "memory_model.py": "--precision int8",
+    "experiments/cold_start.py": "--repeats 1",
+    "experiments/corpus_rate.py": "--tokens 60000 --precision int8 --lengths 128",
+    "experiments/int8_quality.py": "--most 12",
+    "experiments/memory_model.py": "--precision int8",
     "on_cuda.py": "--rehearse --lengths 16 --batches 1",
-    "serve_load.py": "--seconds 1 --rounds 1",
-    "serve_processes.py": "--seconds 1 --rounds 1",
-    "session_options.py": "--precision int8",
-    "soak.py": "--minutes 0.05",
+    "experiments/serve_load.py": "--seconds 1 --rounds 1",
 }
-NEEDS = {"saturation.py": "qemu-x86_64", "aarch64.py": "qemu-aarch64"}  # programs that no package index has
+NEEDS = {"experiments/saturation.py": "qemu-x86_64"}  # programs that no package index has
 SHORT_BENCH = "--seconds 1 --rounds 2 --length 16 --batch-size 1 --precision int8"
 ELSEWHERE = ("side_by_side.py", "page.py", "make_checkpoint.py")  # tests/peers and tests/export run them
 
@@ -47,7 +41,7 @@ ELSEWHERE = ("side_by_side.py", "page.py", "make_checkpoint.py")  # tests/peers 
 def documented() -> dict[str, str]:
     """The list's command of each script, by the script's name, without what makes environments and bundles."""
     lines = re.findall(r"^    \.venv/bin/python benchmarks/(.*?)(?:\s+#.*)?$", LIST.read_text("utf-8"), re.MULTILINE)
-    return {Path(line.split()[0]).name: line for line in lines}
+    return {line.split()[0]: line for line in lines}
 
 
 def runnable() -> list[str]:
@@ -65,16 +59,14 @@ def arguments_of(name: str, directory: Path) -> list[str]:
 
 
 def measuring() -> list[str]:
-    """The README's commands that measure a bundle; the one of mteb, which is not installed here, runs in tests/eval."""
-    lines = re.findall(
-        r"^    jinabert-onnx ((?:bench|eval) .*?)(?:\s+#.*)?$", (ROOT / "README.md").read_text("utf-8"), re.M
-    )
+    """Return the commands that measure a bundle; that of mteb, which is not installed here, runs in tests/eval."""
+    lines = re.findall(r"^    jinabert-onnx ((?:bench|eval) .*?)(?:\s+#.*)?$", RESULTS.read_text("utf-8"), re.M)
     return [line for line in lines if not line.startswith("eval mteb")]
 
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with what the README's commands name: a bundle, texts, and two results of `bench`."""
+    """A directory with what the measuring commands name: a bundle, texts, and two results of `bench`."""
     directory = tmp_path_factory.mktemp("workplace")
     (directory / "bundle").symlink_to(ROOT / SMALL["build/base-bundle"])
     content = json.loads((ROOT / "tests/data/tiny-de-en/heldout.json").read_text("utf-8"))
@@ -97,12 +89,16 @@ def run(name: str, arguments: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_benchmark_is_documented():
-    scripts = {path.name for path in BENCHMARKS.glob("*.py") if "argparse" in path.read_text("utf-8")}
+    scripts = {
+        str(path.relative_to(BENCHMARKS))
+        for path in (*BENCHMARKS.glob("*.py"), *BENCHMARKS.glob("experiments/*.py"))
+        if "argparse" in path.read_text("utf-8")
+    }
     assert scripts == set(documented())
 
 
-def test_every_script_that_the_readme_names_is_documented():
-    named = set(re.findall(r"`benchmarks/(\w+\.py)", (ROOT / "README.md").read_text("utf-8")))
+def test_every_script_that_a_page_names_is_documented():
+    named = {name for page in PAGES for name in re.findall(r"`benchmarks/([\w/]+\.py)", page.read_text("utf-8"))}
     assert named
     assert named <= set(documented())
 
@@ -110,20 +106,15 @@ def test_every_script_that_the_readme_names_is_documented():
 @pytest.mark.parametrize("name", runnable())
 def test_documented_benchmark_runs(name: str, tmp_path: Path):
     arguments = arguments_of(name, tmp_path)
-    if name == "lambda_cold_start.py":
-        package = tmp_path / "function.zip"
-        command = [sys.executable, "-m", "jinabert_onnx", "lambda-zip", SMALL["build/base-bundle"], str(package)]
-        subprocess.run(command, check=True, cwd=ROOT, capture_output=True, timeout=300)
-        arguments = [str(package) if word == "function.zip" else word for word in arguments]
     done = run(name, arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     last = json.loads(done.stdout.splitlines()[-1])
-    assert last["benchmark"] == name.removesuffix(".py")
+    assert last["benchmark"] == Path(name).stem
     assert last["results"]
 
 
 @pytest.mark.parametrize("line", measuring())
-def test_measuring_command_of_the_readme_runs(line: str, workplace: Path):
+def test_measuring_command_of_the_results_runs(line: str, workplace: Path):
     done = in_directory(workplace, f"{line} {SHORT_BENCH}" if line.startswith("bench bundle") else line)
     assert done.returncode == 0, done.stderr
     assert done.stdout

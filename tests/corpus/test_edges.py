@@ -16,7 +16,7 @@ import pytest
 from conftest import TEXTS, embed, write
 from jinabert_onnx import Embedder, InputError, InputTypeError
 from jinabert_onnx.corpus import lines, parts, planning
-from jinabert_onnx.corpus.plan import Plan, Settings, Shard
+from jinabert_onnx.corpus.plan import EncodeArguments, Plan, Shard
 from jinabert_onnx.corpus.shards import embed_shard, missing
 from test_resuming import corpus, start, wait_for_shards
 
@@ -27,7 +27,7 @@ def planned(source: Path, model: Embedder, shard_rows: int, output: str = "npy")
     length = model.max_seq_length
     rows = sum(shard.rows for shard in shards)
     width = model.get_sentence_embedding_dimension()
-    named = (tuple(sources), kind, "text", (), output, Settings(length), "tiny", str(model.fingerprint))
+    named = (tuple(sources), kind, "text", (), output, EncodeArguments(length), "tiny", str(model.fingerprint))
     return Plan(*named, width, shard_rows, rows), shards
 
 

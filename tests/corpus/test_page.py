@@ -1,4 +1,4 @@
-"""What docs/corpora.md shows runs as it stands."""
+"""What docs/guides/corpora.md shows runs as it stands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from support.paths import ROOT
 def test_the_output_is_read_as_the_page_shows(
     trained: Path, model: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (code,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "corpora.md").read_text("utf-8"), re.M | re.S)
+    (code,) = re.findall(
+        r"^```python\n(.*?)^```", (ROOT / "docs" / "guides" / "corpora.md").read_text("utf-8"), re.M | re.S
+    )
     source = write(tmp_path / "articles.parquet", TEXTS)
     assert embed(trained, source, tmp_path / "vectors.parquet").returncode == 0
     monkeypatch.chdir(tmp_path)

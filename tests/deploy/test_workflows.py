@@ -62,7 +62,7 @@ def targets() -> set[str]:
 
 
 def tools(text: str) -> set[str]:
-    return set(re.findall(r"\.venv/bin/\w+(?: [a-z]+)?", text))
+    return set(re.findall(r"\.venv/bin/[\w-]+(?: [a-z]+)?", text))
 
 
 def makes(text: str) -> set[str]:

@@ -17,7 +17,7 @@ DOCS = ROOT / "docs"
 ELSEWHERE = {"frameworks.md", "other-runtimes.md", "migration.md", "corpora.md", "examples.md", "style.md"}
 PAGES = [ROOT / "README.md", *sorted(path for path in DOCS.rglob("*.md") if path.name not in ELSEWHERE)]
 
-# What an example of the README takes from the text before it.
+# What an example takes from the text before it.
 BEFORE = {
     "found = model.encode_with_report(": (
         "from jinabert_onnx import Embedder\n"
@@ -85,7 +85,7 @@ def test_examples_run_as_they_stand(code: str, workplace: Path) -> None:
 
 
 def test_exporting_from_python(workplace: Path) -> None:
-    (code,) = [code for name, code in examples("python") if name.startswith("docs/exporting.md")]
+    (code,) = [code for name, code in examples("python") if name.startswith("docs/guides/exporting.md")]
     script = workplace / "example.py"
     script.write_text(code, encoding="utf-8")
     done = subprocess.run([sys.executable, script], cwd=workplace, capture_output=True, text=True, timeout=300)

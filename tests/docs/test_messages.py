@@ -23,7 +23,7 @@ from jinabert_onnx.errors import JinaBertError
 from jinabert_onnx_export import export
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs/troubleshooting.md"
+PAGE = ROOT / "docs/reference/troubleshooting.md"
 LEAST = 9  # characters of its own that a text must have to tell a message
 WORDS = 3  # from which on what is filled into a message is a sentence
 OF_OTHERS = (  # what huggingface_hub says
@@ -127,7 +127,7 @@ BROUGHT_ABOUT: dict[str, Callable[[Path], object]] = {
     ),
     "max_length is 9000": lambda place: Embedder.load(place / "bundle").encode("a", max_length=9000),
     "prompt_name 'query' is unknown": lambda place: Embedder.load(place / "bundle").encode("a", prompt_name="query"),
-    "dimensions a byte, and 100 is not": lambda place: Embedder.load(place / "bundle").encode(
+    "dimensions per byte, and 100 is not": lambda place: Embedder.load(place / "bundle").encode(
         "a", truncate_dim=100, output_dtype="binary"
     ),
     "name the output_dtype they were made with": lambda _: Embedder.similarity(

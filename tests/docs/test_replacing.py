@@ -15,7 +15,7 @@ from conftest import DOCS, ROOT
 from jinabert_onnx import Embedder
 
 OTHER = ROOT / "build/bundles/plain-4h"
-_, _, SECTION = (DOCS / "serving.md").read_text("utf-8").partition("\n## Replacing a bundle\n")
+_, _, SECTION = (DOCS / "deploy/serving.md").read_text("utf-8").partition("\n## Replacing a bundle\n")
 WAYS = re.findall(r"(?:^    .*\n)+", SECTION.partition("\n## ")[0], re.M)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs/style.md"
+PAGE = ROOT / "docs/contributing/style.md"
 
 
 def quotes() -> list[tuple[str, str]]:

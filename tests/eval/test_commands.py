@@ -15,7 +15,7 @@ from jinabert_onnx.bundle.manifest import open_bundle
 from jinabert_onnx.cli import main
 
 Capture = pytest.CaptureFixture[str]
-GUIDE = Path(__file__).resolve().parents[2] / "docs" / "quality.md"
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guides" / "quality.md"
 
 
 def documented(report: str, trained: Path, checkpoint: Path, few_texts: Path) -> list[str]:
@@ -235,9 +235,9 @@ def test_texts_must_be_given(trained: Path, capsys: Capture):
     assert "--texts" in capsys.readouterr().err
 
 
-def test_the_readme_s_mteb_command_shows_the_card(trained: Path, tmp_path: Path, capsys: Capture):
-    readme = (GUIDE.parents[1] / "README.md").read_text("utf-8")
-    found = re.search(r"^    jinabert-onnx (eval mteb bundle .*?)\s+#", readme, re.M)
+def test_the_mteb_command_of_the_results_shows_the_card(trained: Path, tmp_path: Path, capsys: Capture):
+    results = (GUIDE.parents[1] / "reference" / "results.md").read_text("utf-8")
+    found = re.search(r"^    jinabert-onnx (eval mteb bundle .*?)\s+#", results, re.M)
     assert found
     places = {"bundle": trained, "scores": tmp_path / "scores"}
     assert run(*(places.get(word, word) for word in shlex.split(found[1]))) == 0

@@ -16,7 +16,7 @@ from jinabert_onnx_eval.mteb.tasks import Choice, choose_tasks, pins_of, read_ow
 
 BUNDLE = Path(__file__).resolve().parents[2] / "build" / "bundles" / "tiny-de-en"
 OWN = Path(__file__).with_name("own_tasks.py")
-GUIDE = Path(__file__).resolve().parents[2] / "docs" / "mteb.md"
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guides" / "mteb.md"
 CARD = read_card()
 PINS = pins_of(CARD)
 
@@ -224,7 +224,7 @@ def test_the_task_in_the_guide_runs(capsys, tmp_path):
 
 def test_help_loads_neither_mteb_nor_torch():
     code = (
-        "import sys; from jinabert_onnx_eval import mteb_command; "
+        "import sys; from jinabert_onnx_eval.commands import mteb; "
         "print(sorted({'mteb', 'torch', 'datasets'} & set(sys.modules)))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

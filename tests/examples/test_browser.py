@@ -187,7 +187,7 @@ def test_vectors_are_those_of_our_runtime(page: Page, site: Site, model: Embedde
 
 
 def test_the_documented_module_is_used_as_documented(page: Page, site: Site, trained: Path) -> None:
-    text = (ROOT / "docs" / "examples.md").read_text("utf-8")
+    text = (ROOT / "docs" / "guides" / "examples.md").read_text("utf-8")
     (code,) = re.findall(r"^```js\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     page.goto(site.url)
     expect(page.locator("#status")).to_have_text(LOADED)

@@ -79,7 +79,7 @@ def test_finds_the_partner_in_the_other_language(
     at_one: float,
     at_five: float,
 ) -> None:
-    """docs/examples.md has the figures, 0.906 and 0.972 (de), 0.858 and 0.946 (en); int8 may move a few elsewhere."""
+    """Figures of docs/guides/examples.md: 0.906 and 0.972 (de), 0.858 and 0.946 (en); int8 may move a few elsewhere."""
     assert indexed == said(140, 0, 0, 1036)
     asked = [question for question in questions if question.language == language]
     with (
@@ -103,7 +103,7 @@ def test_documented_query_shows_what_the_page_shows(workplace: Path, indexed: st
     assert indexed
     (command,) = [line for line in documented(HEADING) if "search.py query" in line]
     shown = shell(workplace, command).rstrip()
-    page = (ROOT / "docs" / "examples.md").read_text("utf-8")
+    page = (ROOT / "docs" / "guides" / "examples.md").read_text("utf-8")
     places = re.findall(r"^0\.\d{3}  (texts/\S+:\d+)$", shown, re.MULTILINE)
     assert len(places) == 3
     assert re.sub(r"0\.\d{3}", "", shown) in re.sub(r"0\.\d{3}", "", page)  # scores may round differently elsewhere

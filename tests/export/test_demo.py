@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 from conftest import GOLDENS
-from jinabert_onnx.bundle.manifest import check_files, open_bundle
+from jinabert_onnx.bundle.integrity import check_files
+from jinabert_onnx.bundle.manifest import open_bundle
 from support.paths import ROOT
 
 TEXTS = ["How is the weather today?", "Wie ist das Wetter heute?"]
@@ -59,7 +60,7 @@ def shell(command: str, place: Path) -> str:
 
 def test_the_demo_keeps_its_bundle(printed: str, place: Path) -> None:
     bundle = open_bundle(place / "build" / "demo-bundle")
-    check_files(bundle, bundle.manifest.files)
+    check_files(bundle, bundle.manifest.files, "full")
     assert "The bundle stays at build/demo-bundle" in printed
 
 

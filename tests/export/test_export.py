@@ -19,7 +19,8 @@ import pytest
 import torch
 from conftest import GOLDENS, Golden
 from jinabert_onnx import Embedder, JinaBertError
-from jinabert_onnx.bundle.manifest import check_files, open_bundle
+from jinabert_onnx.bundle.integrity import check_files
+from jinabert_onnx.bundle.manifest import open_bundle
 from jinabert_onnx_export import OutputError, VerificationError, export
 from jinabert_onnx_export.checkpoint.read import open_checkpoint
 from jinabert_onnx_export.encoder import trace
@@ -88,7 +89,7 @@ def test_the_bundle_holds_what_it_should_and_every_hash_is_right(bundle: Path) -
     assert files_of(bundle) == BUNDLE_FILES
     opened = open_bundle(bundle)
     assert sorted(opened.manifest.files) == [name for name in BUNDLE_FILES if name != "manifest.json"]
-    check_files(opened, opened.manifest.files)
+    check_files(opened, opened.manifest.files, "full")
     assert list(opened.manifest.precisions) == ["fp32", "fp16", "int8"]
     assert opened.manifest.opset == 23
     assert set(opened.manifest.created_with) == {"jinabert-onnx", "torch", "onnx", "onnxscript", "onnxruntime"}

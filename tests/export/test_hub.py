@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 from jinabert_onnx import Embedder
-from jinabert_onnx.bundle.manifest import check_files, open_bundle
+from jinabert_onnx.bundle.integrity import check_files
+from jinabert_onnx.bundle.manifest import open_bundle
 from safetensors.torch import load_file
 
 sys.path.append(str(Path(__file__).parents[1] / "runtime"))  # the runtime's tests talk to the same hub
@@ -102,7 +103,7 @@ def exported(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Exported:
 
 def test_export_takes_a_hub_id_and_its_revision(exported: Exported, read_golden):
     bundle = open_bundle(exported.bundle)
-    check_files(bundle, bundle.manifest.files)
+    check_files(bundle, bundle.manifest.files, "full")
     golden = read_golden(SMALL)
     texts = json.loads((golden.path / "golden_texts.json").read_text())["texts"]
 

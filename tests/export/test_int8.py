@@ -15,7 +15,7 @@ import onnxruntime
 import pytest
 from conftest import GOLDENS, nested
 from jinabert_onnx import Embedder
-from jinabert_onnx.engine.session import Session
+from jinabert_onnx.engine.session import open_session
 from jinabert_onnx_export import export
 from jinabert_onnx_export.checkpoint.read import open_checkpoint
 from jinabert_onnx_export.encoder import trace
@@ -151,7 +151,7 @@ def test_the_embedding_table_is_bytes(trained: Trained) -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_stock_options_give_the_vectors_of_ours(trained: Trained, precision: str) -> None:
-    session = Session(trained.paths[precision], precision, "cpu")
+    session = open_session(trained.paths[precision], precision, "cpu")
     ours = [session.run(ids[None], np.ones_like(ids)[None])[0].mean(axis=0, dtype=np.float64) for ids in trained.ids]
     assert cosines(np.stack(ours), trained.vectors[precision]).min() > 0.9999999
 

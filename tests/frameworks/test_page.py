@@ -1,4 +1,4 @@
-"""The examples of docs/frameworks.md run as they stand, and print what their comments say."""
+"""The examples of docs/guides/frameworks.md run as they stand, and print what their comments say."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.paths import ROOT
 
-PAGE = (ROOT / "docs" / "frameworks.md").read_text("utf-8")
+PAGE = (ROOT / "docs" / "guides" / "frameworks.md").read_text("utf-8")
 EXAMPLES = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 

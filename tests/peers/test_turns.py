@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import CHECKPOINT, stray
+from jinabert_onnx.bench.texts import TextMaker
 from peers.agreement import MismatchError, compare, vectors_file
 from peers.client import Limits
-from peers.texts import Words
 from peers.turns import Turns
 from peers.workload import Shape, input_file, write_inputs
 
@@ -24,7 +24,7 @@ SHAPES = (SHORT, LONG, ALONE)
 
 
 def run(work: Path, *peers, limits: Limits = EASY, skip: frozenset[str] = frozenset()) -> Turns:
-    write_inputs(work, SHAPES, Words(CHECKPOINT / "tokenizer.json"))
+    write_inputs(work, SHAPES, TextMaker(CHECKPOINT))
     turns = Turns(work, limits, skip)
     turns.run({peer.name: peer for peer in peers}, SHAPES)
     return turns
@@ -120,11 +120,11 @@ def test_vectors_of_another_size_are_refused(work: Path):
 
 def test_texts_have_the_lengths_of_their_ids(work: Path):
     mixed = Shape("mixed-3", (9, 30, 14), turns=1)
-    words = Words(CHECKPOINT / "tokenizer.json")
-    write_inputs(work, [mixed], words)
+    maker = TextMaker(CHECKPOINT)
+    write_inputs(work, [mixed], maker)
     (batch,) = json.loads(input_file(work, mixed, "embedder", "texts").read_text("utf-8"))
-    assert [len(words.ids(text)) for text in batch["texts"]] == [9, 30, 14]
+    assert maker.count(batch["texts"]) == [9, 30, 14]
     with np.load(input_file(work, mixed, "embedder")) as stored:
         assert sorted(stored["mask0"].sum(axis=1).tolist()) == [9, 14, 30]
         longest = stored["ids0"][stored["mask0"].sum(axis=1).argmax()]
-    assert longest.tolist() == list(words.ids(batch["texts"][1]))
+    assert longest.tolist() == maker.ids(batch["texts"])[1].tolist()

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from jinabert_onnx import ClusterError, Embedder
 from jinabert_onnx.corpus import parts
-from jinabert_onnx.corpus.plan import Loading, Plan, Settings, Shard, Source
+from jinabert_onnx.corpus.plan import EncodeArguments, ModelSource, Plan, Shard, Source
 from jinabert_onnx.corpus.ray_engine import ATTEMPTS, Pool, Worker, choose_pool
+from jinabert_onnx.encoding.load_options import LoadOptions
 from jinabert_onnx.version import __version__
 from support.paths import TRAINED
 
@@ -33,19 +34,19 @@ from support.paths import TRAINED
 )
 def test_workers_fill_the_cluster(nodes: list[int], threads: int | str, shards: int, pool: Pool) -> None:
     resources = [{"CPU": float(cpus), "memory": 1e9} for cpus in nodes]
-    assert choose_pool(resources, Loading("bundle", threads=threads), shards) == pool
+    assert choose_pool(resources, ModelSource("bundle", LoadOptions(threads=threads)), shards) == pool
 
 
 def test_with_cuda_each_worker_has_a_gpu() -> None:
     nodes = [{"CPU": 8.0}, {"CPU": 8.0, "GPU": 1.0}, {"CPU": 16.0, "GPU": 2.0}]
-    assert choose_pool(nodes, Loading("bundle", provider="cuda"), 100) == Pool(3, 4, 1)
+    assert choose_pool(nodes, ModelSource("bundle", LoadOptions(provider="cuda")), 100) == Pool(3, 4, 1)
     with pytest.raises(ClusterError, match="has 4 CPUs and a GPU for a worker"):
-        choose_pool(nodes[:1], Loading("bundle", provider="cuda"), 100)
+        choose_pool(nodes[:1], ModelSource("bundle", LoadOptions(provider="cuda")), 100)
 
 
 def test_an_empty_cluster_is_refused() -> None:
     with pytest.raises(ClusterError, match="no node of the Ray cluster has 1 CPU for a worker; its largest has 0 CPUs"):
-        choose_pool([{"memory": 1e9}], Loading("bundle"), 100)
+        choose_pool([{"memory": 1e9}], ModelSource("bundle"), 100)
 
 
 @pytest.fixture
@@ -56,13 +57,13 @@ def plan(tmp_path: Path) -> Plan:
     with Embedder.load(TRAINED) as model:
         fingerprint, width, length = str(model.fingerprint), 256, model.max_seq_length
     source = Source(str(path), path.stat().st_size, path.stat().st_mtime_ns)
-    plan = Plan((source,), "text", "text", (), "npy", Settings(length), "tiny", fingerprint, width, 2, 2)
+    plan = Plan((source,), "text", "text", (), "npy", EncodeArguments(length), "tiny", fingerprint, width, 2, 2)
     parts.keep(tmp_path, plan, [SHARD])
     return plan
 
 
 SHARD = Shard(index=0, source=0, first=0, rows=2, start=0, stop=7)
-LOADING = Loading(str(TRAINED), threads=1)
+LOADING = ModelSource(str(TRAINED), LoadOptions(threads=1))
 
 
 def failure(plan: Plan, directory: Path, version: str = __version__) -> str:

@@ -1,4 +1,4 @@
-"""docs/migration.md: before and after give the same vectors, and an index made before can be searched after."""
+"""docs/guides/migration.md: before and after give the same vectors, and an index made before can be searched after."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from conftest import TRAINED
 from jinabert_onnx import Embedder
 from snippets import ROOT, Job, Vectors, run_python, sections, smallest_cosine, with_texts
 
-PAGE = sections("migration.md")
+PAGE = sections("guides/migration.md")
 PUBLISHED = '"jinaai/jina-embeddings-v2-base-de"'
 # Where each runs before, and what puts the bundle in the place of the published model.
 BEFORE = {
@@ -30,7 +30,7 @@ QUERIES = 300
 # Of the page's table: precision, cosine, share of the same first hit, mean overlap of the first ten.
 BOUNDS = re.findall(
     r"made by sentence-transformers \| (\w+) here \| ([\d.]+) or more \| ([\d.]+) or more \| ([\d.]+) or more \|",
-    (ROOT / "docs" / "migration.md").read_text("utf-8"),
+    (ROOT / "docs" / "guides" / "migration.md").read_text("utf-8"),
 )
 
 

@@ -1,4 +1,4 @@
-"""Every program of docs/other-runtimes.md reads every bundle as exported, by the page's own snippet."""
+"""Every program of docs/guides/other-runtimes.md reads every bundle as exported, by the page's own snippet."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from snippets import (
     with_width,
 )
 
-PAGE = sections("other-runtimes.md")
+PAGE = sections("guides/other-runtimes.md")
 TRANSFORMERS, FASTEMBED = ".venv-peers-transformers", ".venv-peers-fastembed"
 READERS = {
     "sentence-transformers": TRANSFORMERS,
@@ -102,7 +102,7 @@ def test_versions_of_the_page_are_the_locked_ones(row: str, package: str) -> Non
         version = json.loads(text)["packages"][f"node_modules/{package}"]["version"]
     else:
         (version,) = re.findall(rf"^{package}==(.*)$", text, re.MULTILINE)
-    page = (ROOT / "docs" / "other-runtimes.md").read_text("utf-8")
+    page = (ROOT / "docs" / "guides" / "other-runtimes.md").read_text("utf-8")
     (line,) = re.findall(rf"^\| {re.escape(row)}.*$", page, re.MULTILINE)
     assert version in line
 

@@ -1,4 +1,4 @@
-"""What docs/migration.md says of white space: no program here takes it off a text.
+"""What docs/guides/migration.md says of white space: no program here takes it off a text.
 
 Most tokenizers hide it. The one here takes a text for a single word, so that " t7 " is none that it knows.
 """
@@ -14,7 +14,7 @@ import pytest
 from jinabert_onnx import Embedder
 from snippets import Job, run_python, sections, with_texts, with_width
 
-PAGE = sections("other-runtimes.md")
+PAGE = sections("guides/other-runtimes.md")
 TEXTS = ["t7", " t7 ", "t7\n"]
 
 

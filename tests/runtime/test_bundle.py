@@ -13,7 +13,8 @@ from conftest import BUNDLES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jinabert_onnx import BundleError, BundleNotFoundError, Embedder, InputError, JinaBertError
-from jinabert_onnx.bundle.manifest import Manifest, open_bundle, parse_manifest, record_file
+from jinabert_onnx.bundle.file_records import record_file
+from jinabert_onnx.bundle.manifest import Manifest, open_bundle, parse_manifest
 
 DATA_FILES = ("tokenizer.json", "probes.json", "onnx/model.onnx")
 

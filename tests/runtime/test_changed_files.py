@@ -16,7 +16,7 @@ import onnxruntime
 import pytest
 from conftest import BUNDLES
 from jinabert_onnx import Embedder, StateError
-from jinabert_onnx.bundle.manifest import record_file
+from jinabert_onnx.bundle.file_records import record_file
 
 if sys.platform == "win32":
     pytest.skip("Windows keeps mapped files from being truncated; nothing is watched there", allow_module_level=True)
@@ -127,8 +127,8 @@ def test_what_leaves_the_bytes_alone_is_no_change(bundle_copy: Path, change: obj
 
 def open_files(directory: Path) -> list[Path]:
     """Files of a directory that this process holds open."""
-    found = [link.readlink() for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
-    return [path for path in found if path.is_relative_to(directory)]
+    targets = [link.readlink() for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    return [path for path in targets if path.is_relative_to(directory)]
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="this system does not tell which files are open")

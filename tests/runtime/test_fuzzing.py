@@ -22,7 +22,8 @@ import tokenizers
 from conftest import BUNDLES
 from jinabert_onnx import Embedder
 from jinabert_onnx.bundle.archive import pack, unpack
-from jinabert_onnx.bundle.manifest import open_bundle, record_file
+from jinabert_onnx.bundle.file_records import record_file
+from jinabert_onnx.bundle.manifest import open_bundle
 from jinabert_onnx.bundle.probes import compare, read_probes
 from jinabert_onnx.cli import info
 from jinabert_onnx.text.tokenizer import Tokenizer
@@ -47,22 +48,22 @@ def mutate_onnx(content: bytes, positions: list[int], random: Random) -> bytes:
 
 def structure(content: bytes, start: int, stop: int) -> list[int] | None:
     """Positions of the bytes of a protobuf message that are not contents of tensors; None if it is no message."""
-    found: list[int] = []
+    positions: list[int] = []
     while start < stop:
         tag, begin = _varint(content, start, stop)
         kind = tag & 7
         if tag >> 3 == 0 or kind not in (0, 1, 2, 5):
             return None
         value, end = _varint(content, begin, stop) if kind in (0, 2) else (0, begin + (4 if kind == 5 else 8))
-        found += range(start, min(end, stop))
+        positions += range(start, min(end, stop))
         if kind == 2:
             inner = structure(content, end, end + value) if end + value <= stop else None
-            found += inner or (range(end, end + value) if value <= 64 else ())
+            positions += inner or (range(end, end + value) if value <= 64 else ())
             end += value
         if end > stop:
             return None
         start = end
-    return found
+    return positions
 
 
 def _varint(content: bytes, start: int, stop: int) -> tuple[int, int]:
@@ -148,9 +149,9 @@ def probes(directory: Path) -> Case:
 
     def case(random: Random) -> None:
         put(bundle, "probes.json", mutate_text(content, random))
-        found = read_probes(open_bundle(bundle))
-        assert found.vectors.shape == (len(found.texts), 64)
-        assert found.vectors.dtype == np.float32
+        probes = read_probes(open_bundle(bundle))
+        assert probes.vectors.shape == (len(probes.texts), 64)
+        assert probes.vectors.dtype == np.float32
         if random.random() < 0.05:
             require_vectors(load(bundle, "fp32", "full", True).encode(TEXTS))
 
@@ -205,8 +206,8 @@ def graphs(precision: str, integrity: str) -> Callable[[Path], Case]:
             put(bundle, name, mutate_onnx(content, positions, random))
             model = load(bundle, precision, integrity, True)
             require_vectors(model.encode(TEXTS))
-            found = compare(model.encode(self_test.texts), self_test.vectors[precision])
-            assert found.min_cosine >= 0.999
+            agreement = compare(model.encode(self_test.texts), self_test.vectors[precision])
+            assert agreement.min_cosine >= 0.999
 
         return case
 
@@ -258,9 +259,9 @@ KINDS: Kinds = {
     ],
 )
 def test_mutations_are_refused_or_give_a_right_result(kind: str, count: int) -> None:
-    found = fuzz(__file__, kind, count * TIMES)
-    deaths = {outcome for outcome in found if "the child ended with" in outcome}
-    assert set(found) - deaths == {"right", "refused"}
+    outcomes = fuzz(__file__, kind, count * TIMES)
+    deaths = {outcome for outcome in outcomes if "the child ended with" in outcome}
+    assert set(outcomes) - deaths == {"right", "refused"}
     assert len(deaths) <= (3 * TIMES if library_fails(kind) else 0), deaths
 
 

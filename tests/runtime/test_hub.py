@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import BUNDLES
 from hub_server import NOWHERE, Hub, environment, serve
-from jinabert_onnx.bundle.manifest import check_files, open_bundle
+from jinabert_onnx.bundle.integrity import check_files
+from jinabert_onnx.bundle.manifest import open_bundle
 
 WEIGHTS = "onnx/model_int8.onnx"
 
@@ -19,17 +20,15 @@ WEIGHTS = "onnx/model_int8.onnx"
 OPEN = """
 import sys
 from jinabert_onnx.errors import JinaBertError
-from jinabert_onnx.opening import open_files
+from jinabert_onnx.bundle.locate import open_source, require_files
 
-def choose(bundle):
-    if "wait" in sys.argv:
-        print("chosen", flush=True)
-        input()
-    return "int8"
-
-revision = "v1" if "v1" in sys.argv else None
+revision, offline = "v1" if "v1" in sys.argv else None, "local_files_only" in sys.argv
 try:
-    bundle, files = open_files(sys.argv[1], choose, "full", revision, "local_files_only" in sys.argv)
+    bundle = open_source(sys.argv[1], revision, offline)
+    if "wait" in sys.argv:
+        print("opened", flush=True)
+        input()
+    require_files(sys.argv[1], bundle, "int8", "full", offline)
 except JinaBertError as error:
     sys.exit(f"{type(error).__name__}: {error}")
 print(bundle.path)
@@ -52,7 +51,7 @@ def opened(process: subprocess.Popen[str]) -> Path:
     output, errors = process.communicate("\n", timeout=120)
     assert process.returncode == 0, errors
     path = Path(output.splitlines()[-1])
-    check_files(open_bundle(path), ["tokenizer.json", "probes.json", WEIGHTS])
+    check_files(open_bundle(path), ["tokenizer.json", "probes.json", WEIGHTS], "full")
     return path
 
 
@@ -128,7 +127,7 @@ def test_weights_are_of_the_commit_of_the_manifest_though_the_branch_moves_on(hu
     with serve({"owner/bundle": {"main": old, "old": old}}) as moving:
         process = start(tmp_path, moving.endpoint, "owner/bundle", "wait")
         assert process.stdout is not None
-        assert process.stdout.readline() == "chosen\n"
+        assert process.stdout.readline() == "opened\n"
         moving.repositories = {"owner/bundle": {"main": new, "old": old}}
         bundle = open_bundle(opened(process))
     assert bundle.manifest.model.num_attention_heads == 12
@@ -183,7 +182,7 @@ def test_a_damaged_file_that_cannot_be_downloaded_again_is_refused(how: str, hub
     message = refused(start(home, endpoint, *arguments, offline=how == "HF_HUB_OFFLINE"))
 
     assert message.startswith("BundleError: ")
-    assert f"{WEIGHTS}: altered, its SHA-256 is not the manifest's; load it" in message
+    assert f"{WEIGHTS}: altered, its SHA-256 differs from the manifest's; load it" in message
     assert hub.requests == before
 
 

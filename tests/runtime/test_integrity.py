@@ -89,7 +89,7 @@ def test_an_altered_file_is_refused_though_it_was_checked_before(bundle: Bundle,
     check_files(bundle, [NAME], integrity)
     flip_a_byte(bundle.path / NAME)
     for _ in range(2):
-        with pytest.raises(BundleError, match=r"model\.onnx: altered, its SHA-256 is not the manifest's"):
+        with pytest.raises(BundleError, match=r"model\.onnx: altered, its SHA-256 differs from the manifest's"):
             check_files(bundle, [NAME], integrity)
 
 
@@ -143,7 +143,7 @@ def test_where_nothing_can_be_written_files_are_read_each_time(bundle: Bundle, c
         entry.unlink()
         entry.mkdir()
     assert [is_read(bundle, "fast") for _ in range(2)] == [True, True]
-    assert list(cache.glob("*tmp*")) == []
+    assert [path for path in cache.glob("*") if path.is_file()] == []
     flip_a_byte(bundle.path / NAME)
     with pytest.raises(BundleError, match="altered"):
         check_files(bundle, [NAME], "fast")

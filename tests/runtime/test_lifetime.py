@@ -18,8 +18,9 @@ import onnxruntime
 import pytest
 from jinabert_onnx import Embedder, InputError, InputTypeError, SharedThreads, StateError
 from jinabert_onnx.engine import session_options
-from jinabert_onnx.engine.session import Session
-from jinabert_onnx.engine.session_options import open_session
+from jinabert_onnx.engine.background import BackgroundCall
+from jinabert_onnx.engine.session import Session, SessionLoading, open_session
+from jinabert_onnx.engine.session_options import create_session
 
 TEXTS = [
     "a",
@@ -38,8 +39,8 @@ def test_eight_threads_of_200_calls_give_what_one_gives(trained: Path, precision
     expected = [model.encode(texts) for texts in calls]
     with ThreadPoolExecutor(8) as pool:
         rounds = list(pool.map(lambda _: [model.encode(texts) for texts in calls], range(8)))
-    for found in rounds:
-        for vectors, right in zip(found, expected, strict=True):
+    for results in rounds:
+        for vectors, right in zip(results, expected, strict=True):
             np.testing.assert_allclose(vectors, right, rtol=0, atol=1e-5)
 
 
@@ -84,8 +85,8 @@ def test_shared_threads_give_the_same_vectors(trained: Path, variant_bundle: Pat
     assert [model.threads for model in models] == [2, 2]
     assert models[0].threads_reason == "shared, as asked"
     with ThreadPoolExecutor(8) as executor:
-        found = list(executor.map(lambda i: models[i % 2].encode(texts), range(16)))
-    for index, vectors in enumerate(found):
+        results = list(executor.map(lambda i: models[i % 2].encode(texts), range(16)))
+    for index, vectors in enumerate(results):
         np.testing.assert_allclose(vectors, expected[index % 2], rtol=0, atol=1e-5)
 
 
@@ -122,8 +123,8 @@ if child == 0:
     sys.exit(7)
 end = time.monotonic() + 60
 while time.monotonic() < end:
-    found, status = os.waitpid(child, os.WNOHANG)
-    if found:
+    ended_child, status = os.waitpid(child, os.WNOHANG)
+    if ended_child:
         break
     time.sleep(0.02)
 else:
@@ -147,7 +148,7 @@ def test_after_a_fork_the_child_is_told_to_load_its_own_and_ends(trained: Path, 
 FORK_SHARED = """
 import os, sys, threading
 from jinabert_onnx import Embedder, SharedThreads
-from jinabert_onnx.stopping import Limits
+from jinabert_onnx.engine.cancellation import Limits
 
 pool = SharedThreads(2)
 model = Embedder.load(sys.argv[1], threads=pool)
@@ -195,18 +196,18 @@ def delay_sessions(monkeypatch: pytest.MonkeyPatch, wait: Callable[[], object]) 
     monkeypatch.setattr(session_options, "_create", create)
 
 
-def test_what_is_done_while_a_session_is_made_is_done_once_in_the_callers_thread(
-    trained: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_caller_goes_on_while_a_session_is_made(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, threads = threading.Event(), []
-    delay_sessions(monkeypatch, lambda: begun.wait(60) or pytest.fail("was not done meanwhile"))
+    delay_sessions(
+        monkeypatch,
+        lambda: threads.append(threading.get_ident()) or begun.wait(60) or pytest.fail("the caller waited"),
+    )
 
-    def meanwhile() -> None:
-        threads.append(threading.get_ident())
+    with SessionLoading(trained / "onnx" / "model.onnx", "fp32", "cpu", 1) as loading:
         begun.set()
-
-    session = Session(trained / "onnx" / "model.onnx", "fp32", "cpu", 1, meanwhile=meanwhile)
-    assert threads == [threading.get_ident()]
+        session = Session(loading)
+    assert len(threads) == 1
+    assert threads != [threading.get_ident()]
     session.require_usable()
 
 
@@ -217,11 +218,12 @@ def test_an_error_while_a_session_is_made_is_raised_once_that_has_ended(
     delay_sessions(monkeypatch, lambda: time.sleep(0.3))
     threads = threading.active_count()
 
-    def meanwhile() -> None:
+    ended = threading.Event()
+    make = session_options._create
+    monkeypatch.setattr(session_options, "_create", lambda *arguments: (make(*arguments), ended.set())[0])
+    with pytest.raises(error), SessionLoading(trained / "onnx" / "model.onnx", "fp32", "cpu", 1):
         raise error
-
-    with pytest.raises(error):
-        Session(trained / "onnx" / "model.onnx", "fp32", "cpu", 1, meanwhile=meanwhile)
+    assert ended.is_set()
     assert threading.active_count() == threads
 
 
@@ -237,16 +239,18 @@ def test_two_interrupts_wait_until_a_session_is_made(trained: Path, monkeypatch:
 
     delay_sessions(monkeypatch, interrupt_twice)
     with pytest.raises(KeyboardInterrupt):
-        Session(trained / "onnx" / "model.onnx", "fp32", "cpu", 1)
+        open_session(trained / "onnx" / "model.onnx", "fp32", "cpu", 1)
     assert made.is_set()
 
 
 def test_idle_threads_soon_sleep(trained: Path) -> None:
-    session = open_session(onnxruntime, trained / "onnx" / "model.onnx", "fp32", 2, ["cpu"], lambda: None)
+    path = trained / "onnx" / "model.onnx"
+    with BackgroundCall(lambda: create_session(onnxruntime, path, "fp32", 2, ["cpu"])) as loading:
+        session = loading.result()
 
     spinning = session.get_session_options().get_session_config_entry("session.intra_op.spin_duration_us")
 
-    assert int(spinning) <= 100  # benchmarks/idle.py measures what a call leaves behind
+    assert int(spinning) <= 100
 
 
 CALLS = """

@@ -33,8 +33,8 @@ def resident(field):
 """
 ONE_BATCH = """
 import numpy as np
-from jinabert_onnx.session import Session
-from jinabert_onnx.tokenizer import Tokenizer
+from jinabert_onnx.engine.session import open_session
+from jinabert_onnx.text.tokenizer import Tokenizer
 
 def run(session, rows, tokens):
     ids = np.random.default_rng(0).integers(500, size=(rows, tokens))
@@ -42,7 +42,7 @@ def run(session, rows, tokens):
 
 bundle, name, precision, rows, length = sys.argv[1:]
 tokenizer = Tokenizer(Path(bundle, "tokenizer.json"))
-session = Session(Path(bundle, "onnx", name), precision, "cpu", 2)
+session = open_session(Path(bundle, "onnx", name), precision, "cpu", 2)
 run(session, 1, 16)
 before = resident("VmRSS")
 run(session, int(rows), int(length))

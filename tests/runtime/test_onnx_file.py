@@ -13,8 +13,8 @@ from conftest import BUNDLES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jinabert_onnx import BundleError
-from jinabert_onnx.bundle.locate import open_files
-from jinabert_onnx.bundle.manifest import record_file
+from jinabert_onnx.bundle.file_records import record_file
+from jinabert_onnx.bundle.locate import open_source, require_files
 from jinabert_onnx.bundle.onnx_check import MAX_DEPTH, check_onnx_file
 from jinabert_onnx.engine.providers import import_onnxruntime
 
@@ -288,12 +288,12 @@ def test_weights_lie_in_files_of_the_same_precision_only(bundle_copy: Path, edit
     path.write_bytes(with_tensor(tensor(2, data=outside(location="model_int8.onnx"))))
     edit_manifest(lambda manifest: manifest["files"].update({"onnx/model.onnx": vars(record_file(path))}))
     with pytest.raises(BundleError, match=r"lies in 'model_int8\.onnx', which the manifest does not list"):
-        open_files(bundle_copy, lambda bundle: "fp32")
-    open_files(bundle_copy, lambda bundle: "fp32", integrity="off")
+        require_files(bundle_copy, open_source(bundle_copy), "fp32")
+    require_files(bundle_copy, open_source(bundle_copy), "fp32", integrity="off")
 
     files = ("onnx/model.onnx", "onnx/model_int8.onnx")
     edit_manifest(lambda manifest: manifest["precisions"].update(fp32=files))
-    assert open_files(bundle_copy, lambda bundle: "fp32")[1] == files
+    assert require_files(bundle_copy, open_source(bundle_copy), "fp32") == files
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_precision_auto_takes_one_that_the_bundle_holds_and_says_why(trained: Pa
 
 
 @pytest.mark.parametrize(
-    ("asked", "precision", "available", "got", "reason"),
+    ("requested", "precision", "available", "actual", "reason"),
     [
         ("cpu", "fp32", [CUDA, CPU], "cpu", "as asked"),
         ("cuda", "fp16", [CUDA, CPU], "cuda", "as asked"),
@@ -86,8 +86,10 @@ def test_precision_auto_takes_one_that_the_bundle_holds_and_says_why(trained: Pa
         ("auto", "fp32", [CUDA, CPU], "cpu", "could not be started"),
     ],
 )
-def test_why_it_is_this_provider_is_told(asked: str, precision: str, available: list, got: str, reason: str) -> None:
-    assert reason in reason_of(asked, precision, available, got)
+def test_why_it_is_this_provider_is_told(
+    requested: str, precision: str, available: list, actual: str, reason: str
+) -> None:
+    assert reason in reason_of(requested, precision, available, actual)
 
 
 def test_the_model_tells_why_it_is_on_this_provider(trained: Path) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from conftest import BUNDLES, DATA
 from jinabert_onnx import BundleError, Embedder, SelfTestError
-from jinabert_onnx.bundle.manifest import PRECISIONS, record_file
+from jinabert_onnx.bundle.file_records import record_file
+from jinabert_onnx.bundle.manifest import PRECISIONS
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -61,7 +62,7 @@ def layer_norm_weight() -> np.ndarray:
 def test_another_tokenizer_is_refused(trained_copy: Path) -> None:
     rewrite(trained_copy, "tokenizer.json", exchange_two_words)
     with pytest.raises(
-        SelfTestError, match=r"fp32 on cpu computes other vectors here than at export \(off by .* of their length"
+        SelfTestError, match=r"fp32 on cpu computes different vectors here than at export \(off by .* of their length"
     ) as e:
         Embedder.load(trained_copy)
     assert isinstance(e.value, RuntimeError)
@@ -81,7 +82,7 @@ def test_other_weights_and_nan_are_refused(trained_copy: Path, precision: str, d
     )
     path.write_bytes(content)
     record_again(trained_copy, name)
-    with pytest.raises(SelfTestError, match=f"{precision} on cpu computes other vectors"):
+    with pytest.raises(SelfTestError, match=f"{precision} on cpu computes different vectors"):
         Embedder.load(trained_copy, precision=precision)
 
 

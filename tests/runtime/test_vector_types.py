@@ -97,7 +97,7 @@ def test_bits_are_packed_as_a_plain_loop_packs_them(vectors: np.ndarray) -> None
 @pytest.mark.parametrize("output_dtype", PACKED)
 @pytest.mark.parametrize("dimensions", [1, 7, 100, 257])
 def test_dimensions_that_fill_no_whole_byte_are_refused(output_dtype: str, dimensions: int) -> None:
-    complaint = f"{output_dtype} vectors hold 8 dimensions a byte, and {dimensions} is not .* choose a truncate_dim"
+    complaint = f"{output_dtype} vectors hold 8 dimensions per byte, and {dimensions} is not .* choose a truncate_dim"
     with pytest.raises(InputError, match=complaint):
         require_convertible(output_dtype, dimensions)
     with pytest.raises(InputError, match=complaint):

@@ -270,12 +270,12 @@ def start(code: str, events: list[dict], environment: dict[str, str]) -> subproc
 
 def test_a_failure_inside_is_a_500_and_the_log_says_what_failed_but_no_text(trained: Path) -> None:
     environment = {"JINABERT_ONNX_MODEL": str(trained), "JINABERT_ONNX_PRECISION": "int8"}
-    found = start(RUN_OUT_OF_MEMORY, [], environment)
-    failed, after = json.loads(found.stdout)
+    process = start(RUN_OUT_OF_MEMORY, [], environment)
+    failed, after = json.loads(process.stdout)
     assert problem_of(failed)["code"] == "internal_error"
     assert len(after["data"]) == 1
-    assert found.stderr.startswith("a call failed: RunError: ")
-    assert "geheim" not in found.stderr + found.stdout
+    assert process.stderr.startswith("a call failed: RunError: ")
+    assert "geheim" not in process.stderr + process.stdout
 
 
 HEALTH = read_event("rest_api", path="/health", httpMethod="GET")
@@ -283,8 +283,8 @@ HEALTH = read_event("rest_api", path="/health", httpMethod="GET")
 
 def test_threads_and_memory_are_those_of_the_function(trained: Path) -> None:
     environment = {"JINABERT_ONNX_MODEL": str(trained), "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256"}
-    found = start(ANSWER_LINES, [HEALTH, {"input": "word " * 8000, "truncate": True}], environment)
-    health, embedded = json.loads(found.stdout)
+    process = start(ANSWER_LINES, [HEALTH, {"input": "word " * 8000, "truncate": True}], environment)
+    health, embedded = json.loads(process.stdout)
     assert body_of(health)["threads"] == 1
     assert problem_of(embedded)["code"] == "memory_limit"
 
@@ -311,6 +311,6 @@ def test_the_environment_sets_precision_and_threads(trained: Path) -> None:
 )
 def test_a_start_that_fails_says_why(trained: Path, tmp_path: Path, environment: dict[str, str], words: str) -> None:
     places = {"BUNDLE": str(trained), "EMPTY": str(tmp_path)}
-    found = start(ANSWER_LINES, [], {name: places.get(value, value) for name, value in environment.items()})
-    assert found.returncode == 1
-    assert words in found.stderr.splitlines()[-1]
+    process = start(ANSWER_LINES, [], {name: places.get(value, value) for name, value in environment.items()})
+    assert process.returncode == 1
+    assert words in process.stderr.splitlines()[-1]

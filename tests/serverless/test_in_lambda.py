@@ -76,15 +76,15 @@ def test_the_deadline_is_lambdas(function: Running) -> None:
 @pytest.mark.parametrize("sender", ["direct", "function_url"])
 def test_what_is_too_large_to_return_does_not_crash_the_function(function: Running, sender: str) -> None:
     """Up to the last byte that the API takes: at some number of texts a response becomes an error of ours."""
-    found = set()
+    outcomes = set()
     for count in range(1500, 2049, 137):
         request = {"input": [f"text {number % 100}" for number in range(count)]}
         event = request if sender == "direct" else read_event(sender, body=json.dumps(request))
         kind, answer = function.api.invoke(event)
         assert kind == "response"
         content = answer if sender == "direct" else json.loads(answer["body"])
-        found.add("data" if "data" in content else content["error"]["code"])
-    assert found >= {"data", "response_too_large"}
+        outcomes.add("data" if "data" in content else content["error"]["code"])
+    assert outcomes >= {"data", "response_too_large"}
     assert function.process.poll() is None
 
 

@@ -18,7 +18,9 @@ import numpy as np
 import pytest
 from conftest import TEXTS, Package, run_cli
 from jinabert_onnx import Embedder, InputError
-from jinabert_onnx.bundle.manifest import check_files, open_bundle, record_file
+from jinabert_onnx.bundle.file_records import record_file
+from jinabert_onnx.bundle.integrity import check_files
+from jinabert_onnx.bundle.manifest import open_bundle
 from jinabert_onnx.serverless.lambda_zip import LARGEST, architecture, write_zip
 from support.paths import BUNDLES, ROOT
 
@@ -67,14 +69,14 @@ def test_there_is_room_for_a_model_of_base_size(package: Package) -> None:
 
 
 def test_the_bundle_in_it_is_a_bundle_of_one_precision(package: Package, trained: Path, model: Embedder) -> None:
-    whole, found = open_bundle(trained), open_bundle(package.unpacked / "bundle")
-    assert list(found.manifest.precisions) == ["int8"]
-    assert found.manifest.files.keys() == whole.manifest.files.keys() - {"onnx/model.onnx", "onnx/model_fp16.onnx"}
-    assert found.manifest.verification.keys() == {"published_checkpoint", "int8"}
-    check_files(found, found.manifest.files)
-    listed = {*found.manifest.files, "manifest.json"}
-    assert {path.relative_to(found.path).as_posix() for path in found.path.rglob("*") if path.is_file()} == listed
-    with Embedder.load(found.path, precision="int8", integrity="full") as loaded:
+    whole, packed = open_bundle(trained), open_bundle(package.unpacked / "bundle")
+    assert list(packed.manifest.precisions) == ["int8"]
+    assert packed.manifest.files.keys() == whole.manifest.files.keys() - {"onnx/model.onnx", "onnx/model_fp16.onnx"}
+    assert packed.manifest.verification.keys() == {"published_checkpoint", "int8"}
+    check_files(packed, packed.manifest.files, "full")
+    listed = {*packed.manifest.files, "manifest.json"}
+    assert {path.relative_to(packed.path).as_posix() for path in packed.path.rglob("*") if path.is_file()} == listed
+    with Embedder.load(packed.path, precision="int8", integrity="full") as loaded:
         assert loaded.fingerprint == model.fingerprint
         np.testing.assert_array_equal(loaded.encode(TEXTS), model.encode(TEXTS))
 
@@ -101,9 +103,9 @@ def test_nothing_of_this_machine_is_in_it(package: Package) -> None:
 
 
 def test_licences_and_versions_stay_with_the_code(package: Package) -> None:
-    found = {item.name: item.version for item in distributions(path=[str(package.unpacked)])}
-    assert {"numpy", "onnxruntime", "orjson", "pydantic", "tokenizers"} <= found.keys()
-    assert "huggingface_hub" not in found
+    versions = {item.name: item.version for item in distributions(path=[str(package.unpacked)])}
+    assert {"numpy", "onnxruntime", "orjson", "pydantic", "tokenizers"} <= versions.keys()
+    assert "huggingface_hub" not in versions
     assert list(package.unpacked.glob("numpy-*.dist-info/**/LICENSE*"))
 
 
@@ -155,7 +157,7 @@ def test_without_the_extra_it_is_said_what_to_install(trained: Path, tmp_path: P
         if item.name in ("jinabert-onnx", "numpy", "onnxruntime", "tokenizers"):
             for top in {file.parts[0] for file in item.files or []} - {".."}:
                 (packages / top).symlink_to(Path(str(item.locate_file(top))))
-    for name in ("jinabert_onnx", "jinabert_onnx_export"):
+    for name in ("jinabert_onnx", "jinabert_onnx_export", "jinabert_onnx_eval"):
         if not (packages / name).exists():  # of an editable installation
             (packages / name).symlink_to(Path(str(importlib.util.find_spec(name).origin)).parent)
     base = [sys.executable, "-S", "-s"]

@@ -64,7 +64,7 @@ class PlainEncoder(nn.Module):
 
 
 def open_encoder(checkpoint: str) -> tuple[JinaBertEncoder, int]:
-    """The checkpoint's encoder in float32, and its number of heads."""
+    """Return the checkpoint's encoder in float32, and its number of heads."""
     opened = open_checkpoint(checkpoint)
     return opened.load_encoder(), opened.config.num_attention_heads
 

@@ -30,7 +30,7 @@ _PROBE = "Products of two bytes are added in pairs; where 16 bits must hold the 
 
 
 def load_stock(checkpoint: str, bundle: Bundle, threads: int | str, directory: Path) -> dict[str, Encode]:
-    """Functions from texts to vectors (texts, hidden), with the bundle's tokenizer, prompt, length and pooling.
+    """Return functions from texts to vectors (texts, hidden), with the bundle's tokenizer, prompt, length and pooling.
 
     `STOCK` computes what a processor does whose products do not saturate; where this one's do, `SATURATED` is there
     as well. Files are written to `directory`.

@@ -6,16 +6,18 @@ import argparse
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from jinabert_onnx.cli.command import add_model_argument, add_runtime_options, load_embedder
+from jinabert_onnx import Embedder
+from jinabert_onnx.bench.columns import aligned
+from jinabert_onnx.cli.command import add_model_argument, add_runtime_options
 
 from jinabert_onnx_eval.metrics.languages import LEAST_PAIRS, LanguagesReport, Mixed, Preference, measure_languages
 from jinabert_onnx_eval.scores import TOP, Found
 from jinabert_onnx_eval.texts.read import read_texts
 
-from .options import add_texts_and_output, require_writable, say, show, write_report
-from .tables import aligned, decimal, percent, points
+from .options import add_texts_and_output, run_report, say
+from .tables import decimal, percent, points
 
-HELP = "German beside English: retrieval in both directions, bias to the own language, mixed texts"
+HELP = "compare German and English: retrieval in both directions, bias towards a language, mixed texts"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,18 +31,17 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure on the pairs of the texts; print, and write what was asked for."""
     texts = read_texts(arguments.texts)
     texts.require("pairs", LEAST_PAIRS, "this report")
-    require_writable(arguments.json)
-    with load_embedder(arguments) as model:
+
+    def measure(model: Embedder) -> tuple[Iterator[str], object]:
         say(f"{model.precision} on {model.provider}: {len(texts.pairs)} pairs")
         report = measure_languages(lambda batch: model.encode(batch, truncation="head"), texts.pairs)
-        fingerprint = str(model.fingerprint)
-    show(lines_of(report))
-    write_report(arguments.json, "languages", fingerprint, texts, asdict(report))
-    return 0
+        return lines_of(report), asdict(report)
+
+    return run_report(arguments, "languages", texts, measure)
 
 
 def lines_of(report: LanguagesReport) -> Iterator[str]:
-    """The report for a terminal."""
+    """Yield the report for a terminal."""
     yield f"each text finds its translation among {report.pairs} of the other language"
     directions = report.directions
     yield from _found_table(

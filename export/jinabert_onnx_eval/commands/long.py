@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from jinabert_onnx import Embedder
+from jinabert_onnx.bench.columns import aligned
 from jinabert_onnx.bundle.probes import required
-from jinabert_onnx.cli.command import add_model_argument, add_runtime_options, load_embedder
+from jinabert_onnx.cli.command import add_model_argument, add_runtime_options
 from jinabert_onnx.errors import InputError
 
 from jinabert_onnx_eval.metrics.truncation import CUT, TruncationReport, measure_truncation
@@ -16,13 +18,13 @@ from jinabert_onnx_eval.scores import Found
 from jinabert_onnx_eval.texts.cloze import make_corpus
 from jinabert_onnx_eval.texts.read import read_texts
 
-from .options import add_texts_and_output, import_with_exporter, require_writable, say, show, write_report
-from .tables import aligned, decimal, percent, points
+from .options import add_texts_and_output, import_with_exporter, run_report, say, show
+from .tables import decimal, percent, points
 
 if TYPE_CHECKING:
     from jinabert_onnx_eval.metrics.long_agreement import LengthAgreement
 
-HELP = f"long texts: what cutting at {CUT} tokens loses, and agreement with torch up to 8192 tokens"
+HELP = f"measure long texts: what cutting at {CUT} tokens loses, and agreement with PyTorch up to 8192 tokens"
 LENGTHS = (2048, 4096, 8192)
 
 
@@ -33,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint",
         metavar="CHECKPOINT",
-        help="the checkpoint the bundle was made from (directory or hub id): compares with torch; needs the exporter",
+        help="the bundle's checkpoint (directory or hub id), to compare with PyTorch; needs the exporter",
     )
     parser.add_argument(
         "--lengths",
@@ -41,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=None,
         metavar="N",
-        help=f"with --checkpoint: tokens of the texts that are compared (default: {' '.join(map(str, LENGTHS))}, as "
+        help=f"with --checkpoint: tokens of the texts to compare (default: {' '.join(map(str, LENGTHS))}, as "
         "far as the model reads)",
     )
     add_runtime_options(parser)
@@ -52,25 +54,24 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.lengths is not None and arguments.checkpoint is None:
         raise InputError("--lengths is for the comparison with torch; give --checkpoint too")
     corpus = make_corpus(texts := read_texts(arguments.texts))
-    require_writable(arguments.json)
-    agreement: list[LengthAgreement] = []
-    with load_embedder(arguments) as model:
+
+    def measure(model: Embedder) -> tuple[Iterator[str], object]:
+        agreement: list[LengthAgreement] = []
         if arguments.checkpoint is not None:  # first, because it may not fit the bundle
             limit = model.bundle.manifest.model.max_tokens
             lengths = arguments.lengths or [length for length in LENGTHS if length <= limit] or [limit]
-            compare = import_with_exporter("long_agreement").compare_with_torch
+            compare = import_with_exporter("metrics.long_agreement").compare_with_torch
             agreement = compare(model, arguments.checkpoint, texts.long, lengths, say)
             show(agreement_lines(agreement, model.precision))  # now: the texts may be too short for the other report
         report = measure_truncation(model, corpus, say)
-        fingerprint = str(model.fingerprint)
-    show(truncation_lines(report))
-    results = {"agreement with torch": [asdict(row) for row in agreement], "truncation": asdict(report)}
-    write_report(arguments.json, "long", fingerprint, texts, results)
-    return 0
+        results = {"agreement with torch": [asdict(row) for row in agreement], "truncation": asdict(report)}
+        return truncation_lines(report), results
+
+    return run_report(arguments, "long", texts, measure)
 
 
 def agreement_lines(rows: Sequence[LengthAgreement], precision: str) -> Iterator[str]:
-    """The comparison with torch for a terminal."""
+    """Yield the comparison with torch for a terminal."""
     yield f"{precision} beside torch in float32, texts joined to one length; required is {required(precision)}"
     header = ("tokens", "texts", "largest difference of a token", "smallest cosine of a token", "of a vector", "")
     yield from aligned(
@@ -91,7 +92,7 @@ def agreement_lines(rows: Sequence[LengthAgreement], precision: str) -> Iterator
 
 
 def truncation_lines(report: TruncationReport) -> Iterator[str]:
-    """What cutting loses, for a terminal."""
+    """Yield what cutting loses, for a terminal."""
     kind = "sentences that were taken out find their document" if report.kind == "cloze" else "questions find theirs"
     yield f"{report.documents} documents of more than {CUT} tokens (mean {report.mean_tokens:.0f}); {kind}"
     header = ("documents read", "mean cosine", "smallest", "first place", "MRR", "of the beginning", "of the rest")

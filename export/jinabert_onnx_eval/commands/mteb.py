@@ -6,19 +6,16 @@ Importing this module loads neither torch nor mteb, so that help is quick.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jinabert_onnx import Embedder
-from jinabert_onnx.bench.machine import describe, versions
+from jinabert_onnx.bench.machine import versions
 from jinabert_onnx.cli.command import add_model_argument, add_runtime_options, load_embedder
 from jinabert_onnx.errors import JinaBertError, MissingDependencyError
 from jinabert_onnx.text.inputs import require_range
@@ -27,12 +24,12 @@ from jinabert_onnx_eval.mteb import report
 from jinabert_onnx_eval.mteb.card import MEASURES, MODEL, CardRow, read_card
 from jinabert_onnx_eval.mteb.compare import Pin, Result, compare
 
-from .options import say, show, write_whole
+from .options import say, show, write_report, write_whole
 
 if TYPE_CHECKING:
     from jinabert_onnx_eval.mteb.run import Failure
 
-HELP = "run tasks of mteb, and compare each score with the model card's"
+HELP = "run MTEB tasks and compare each score with the model card's"
 
 
 class UnfinishedTasksError(JinaBertError, RuntimeError):
@@ -41,35 +38,42 @@ class UnfinishedTasksError(JinaBertError, RuntimeError):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the report."""
-    parser.epilog = (
-        "Without --tasks, --types, --languages, --comparable or --own nothing is run: the report is of what DIR holds."
-    )
+    parser.epilog = "Without --tasks, --types, --languages, --comparable or --own, only what DIR holds is reported."
     add_model_argument(parser)
     parser.add_argument(
         "--output",
         metavar="DIR",
         required=True,
         type=Path,
-        help="folder of results, made where it is missing; what it has of this model and precision is not run again",
+        help="folder of results, created if missing; what it has for this model and precision is not run again",
     )
-    parser.add_argument("--tasks", metavar="NAME", nargs="+", default=[], help="mteb's tasks by name, or your own")
+    parser.add_argument("--tasks", metavar="NAME", nargs="+", default=[], help="names of MTEB tasks, or of your own")
     parser.add_argument(
         "--types", metavar="TYPE", nargs="+", default=[], choices=tuple(MEASURES), help=f"of {', '.join(MEASURES)}"
     )
     parser.add_argument(
-        "--languages", metavar="CODE", nargs="+", default=[], help="keep what is in a language, such as deu or eng"
+        "--languages",
+        metavar="CODE",
+        nargs="+",
+        default=[],
+        help="keep only subsets in these languages, such as deu or eng",
     )
     parser.add_argument(
-        "--comparable", action="store_true", help="keep what the card can be compared with: the same data and protocol"
+        "--comparable",
+        action="store_true",
+        help="keep only what can be compared with the model card: the same data and protocol",
     )
     parser.add_argument(
-        "--own", metavar="FILE", type=Path, help="a Python file with tasks of your own as classes of mteb; it is run"
+        "--own",
+        metavar="FILE",
+        type=Path,
+        help="a Python file that defines your own tasks as mteb classes; it is executed",
     )
     parser.add_argument(
-        "--batch-size", type=int, default=32, metavar="N", help="most texts that run together (default: 32)"
+        "--batch-size", type=int, default=32, metavar="N", help="maximum number of texts per batch (default: 32)"
     )
     parser.add_argument(
-        "--max-length", type=int, metavar="N", help="tokens to cut texts to (default: the model's limit)"
+        "--max-length", type=int, metavar="N", help="maximum number of tokens per text (default: the model's limit)"
     )
     add_runtime_options(parser)
 
@@ -154,20 +158,17 @@ def _report(
     manifest = model.bundle.manifest
     of_card_model = manifest.verification.get("published_checkpoint") == MODEL  # found by its vectors, not its name
     show(report.lines_of(comparisons, elsewhere, of_card_model))
-    content = {
-        "report": "mteb",
-        "model": manifest.source or model.bundle.path.name,
+    name = manifest.source or model.bundle.path.name
+    figures = {
         "fingerprint": str(model.fingerprint),
         "max_length": model.max_seq_length,
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": asdict(describe()),
         "versions": {**versions(), "mteb": version("mteb")},
         "of_card_model": of_card_model,
         **report.data_of(comparisons, elsewhere),
     }
     stem = f"report-{str(model.fingerprint).replace(':', '-')}"
-    title = f"{content['model']}, {model.precision}, against the card"
-    write_whole(folder / f"{stem}.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    title = f"{name}, {model.precision}, against the card"
+    write_report(folder / f"{stem}.json", "mteb", name, figures)
     write_whole(folder / f"{stem}.csv", report.csv_of(comparisons))
     write_whole(folder / f"{stem}.md", report.markdown_of(title, comparisons, elsewhere, of_card_model))
     say(f"written to {folder / stem}.json, .csv and .md")

@@ -9,17 +9,21 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 
+from jinabert_onnx import Embedder
+from jinabert_onnx.cli.command import load_embedder
 from jinabert_onnx.errors import InputError, printable
-from jinabert_onnx.files.atomic import appearing
+from jinabert_onnx.files.atomic import atomic_file
 from jinabert_onnx_export.cli import import_needing_torch
 
 from jinabert_onnx_eval.texts.read import EvalTexts
+
+Measure = Callable[[Embedder], tuple[Iterable[str], object]]  # to lines for a terminal, and figures for JSON
 
 
 def add_texts_and_output(parser: argparse.ArgumentParser) -> None:
@@ -29,10 +33,12 @@ def add_texts_and_output(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         required=True,
         type=Path,
-        help="JSON file of texts like yours that the model was not trained on, of the form described in "
-        "docs/quality.md; this repository has tests/data/tiny-de-en/heldout.json",
+        help="JSON file with texts like yours, on which the model was not trained, in the format described in "
+        "docs/guides/quality.md; this repository has tests/data/tiny-de-en/heldout.json",
     )
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write all figures, machine and versions there too")
+    parser.add_argument(
+        "--json", metavar="FILE", type=Path, help="also write all figures, the machine and the versions to FILE"
+    )
 
 
 def require_writable(path: Path | None) -> None:
@@ -62,7 +68,18 @@ def show(lines: Iterable[str]) -> None:
     print("\n".join(printable(line) for line in lines), flush=True)
 
 
-def write_report(path: Path | None, report: str, model: str, texts: EvalTexts, results: object) -> None:
+def run_report(arguments: argparse.Namespace, name: str, texts: EvalTexts, measure: Measure) -> int:
+    """Load the model, measure, print the report and write its figures to --json; return the exit code."""
+    require_writable(arguments.json)
+    with load_embedder(arguments) as model:
+        lines, results = measure(model)
+        fingerprint = str(model.fingerprint)
+    show(lines)
+    write_report(arguments.json, name, fingerprint, {"texts": texts.describe(), "results": results})
+    return 0
+
+
+def write_report(path: Path | None, report: str, model: str, figures: Mapping[str, object]) -> None:
     """Write the figures of `report` as JSON to `path`, which appears whole or not at all; None: nowhere.
 
     `model` is the fingerprint, or what else names the vectors.
@@ -74,11 +91,10 @@ def write_report(path: Path | None, report: str, model: str, texts: EvalTexts, r
     content = {
         "report": report,
         "model": model,
-        "texts": texts.describe(),
         "date": datetime.now(UTC).date().isoformat(),
         "machine": asdict(describe()),
         "versions": versions(),
-        "results": results,
+        **figures,
     }
     write_whole(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
@@ -89,14 +105,14 @@ def write_whole(path: Path, text: str) -> None:
     Raises:
         OSError: it cannot be written; nothing is left, and the former stands.
     """
-    with appearing(path.resolve()) as stream:  # a link is followed, not replaced
+    with atomic_file(path.resolve()) as stream:  # a link is followed, not replaced
         stream.write(text.encode())
 
 
 def import_with_exporter(name: str) -> ModuleType:
-    """A module of this package that needs torch and the exporter, only when it runs.
+    """Import a module of the evaluation, such as "baselines.stock", that needs torch and the exporter.
 
     Raises:
         MissingDependencyError: they are not installed.
     """
-    return import_needing_torch(f"{__package__}.{name}", "running the checkpoint")
+    return import_needing_torch(f"jinabert_onnx_eval.{name}", "running the checkpoint")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from jinabert_onnx import Embedder
+from jinabert_onnx.bench.columns import aligned
 from jinabert_onnx.bundle.hub import resolve
 from jinabert_onnx.bundle.manifest import ALL_FILES, Bundle, open_bundle
 from jinabert_onnx.cli.command import add_model_argument, add_provider_options
@@ -23,9 +24,9 @@ from jinabert_onnx_eval.texts.read import EvalTexts, read_texts
 
 from . import record
 from .options import add_texts_and_output, import_with_exporter, require_writable, say, show, write_report
-from .tables import aligned, decimal, percent
+from .tables import decimal, percent
 
-HELP = "what int8 and fp16 cost in quality: each precision against fp32, by length of text"
+HELP = "measure what int8 and fp16 cost in quality: each precision against fp32, by length of text"
 REFERENCE = "fp32"
 
 
@@ -36,11 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint",
         metavar="CHECKPOINT",
-        help="the checkpoint the bundle was made from (directory or hub id): adds onnxruntime's own dynamic int8 of a "
-        "plain export, as baseline; needs the exporter",
+        help="the bundle's checkpoint (directory or hub id): adds onnxruntime's own dynamic int8 of a "
+        "plain export as a baseline; needs the exporter",
     )
     parser.add_argument(
-        "--record", action="store_true", help="write the essence into the bundle's manifest, for `jinabert-onnx info`"
+        "--record", action="store_true", help="write the summary into the bundle's manifest, for `jinabert-onnx info`"
     )
     add_provider_options(parser)
 
@@ -57,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.record:
         record.require_recordable(bundle)
     if arguments.checkpoint is not None:  # what would fail after the work fails before it
-        import_with_exporter("stock")
+        import_with_exporter("baselines.stock")
         import_needing_torch("jinabert_onnx_export.verify.origin", "running the checkpoint").open_origin(
             bundle, arguments.checkpoint
         )
@@ -65,14 +66,9 @@ def run(arguments: argparse.Namespace) -> int:
     reports = compare_forms(groups, vectors)
     lines = essence(reports)
     show(lines_of(reports, lines))
-    model = bundle.manifest.source or bundle.path.name
-    write_report(
-        arguments.json,
-        "precisions",
-        model,
-        texts,
-        {"groups": [asdict(report) for report in reports], "essence": lines},
-    )
+    results = {"groups": [asdict(report) for report in reports], "essence": lines}
+    figures = {"texts": texts.describe(), "results": results}
+    write_report(arguments.json, "precisions", bundle.manifest.source or bundle.path.name, figures)
     if arguments.record:
         measured = {name: line for name, line in lines.items() if name in bundle.manifest.precisions}
         record.write_quality(bundle, texts, measured)
@@ -117,7 +113,7 @@ def _runnable(bundle: Bundle, provider: str) -> list[str]:
 def _encode_stock(
     arguments: argparse.Namespace, bundle: Bundle, groups: Sequence[Group]
 ) -> dict[str, dict[str, Vectors]]:
-    stock = import_with_exporter("stock")
+    stock = import_with_exporter("baselines.stock")
     say(f"making stock int8 of {arguments.checkpoint}")
     # Its attention takes memory by the square of the length: 8192 tokens would need 23 GB at base size.
     shorter = [group for group in groups if group.name != LONG]
@@ -131,7 +127,7 @@ def _telling(name: str) -> Callable[[str], None]:
 
 
 def lines_of(reports: Sequence[GroupReport], lines: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
-    """The table for a terminal: a block a group, then the essence."""
+    """Yield the table for a terminal: a block a group, then the essence."""
     for report in reports:
         pairs = f", {report.pairs} of them pairs of one meaning" if report.pairs else ""
         yield f"{report.name}: {report.texts} texts{pairs}"

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from importlib import import_module
 
-from jinabert_onnx.cli.command import add_model_argument, add_runtime_options, load_embedder
+from jinabert_onnx import Embedder
+from jinabert_onnx.bench.columns import aligned
+from jinabert_onnx.cli.command import add_model_argument, add_runtime_options
 from jinabert_onnx.errors import InputError, first_line
 
 from jinabert_onnx_eval.metrics.retrieval import (
@@ -22,10 +24,10 @@ from jinabert_onnx_eval.metrics.retrieval import (
 from jinabert_onnx_eval.texts.cloze import make_corpus
 from jinabert_onnx_eval.texts.read import read_texts
 
-from .options import add_texts_and_output, require_writable, say, show, write_report
-from .tables import aligned, decimal, percent, points
+from .options import add_texts_and_output, run_report, say
+from .tables import decimal, percent, points
 
-HELP = "chunks of long documents: plain beside late chunking, with and without a reranker"
+HELP = "measure chunks of long documents: plain and late chunking, with and without a reranker"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,20 +39,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=CHUNK_TOKENS,
         metavar="N",
-        help="most tokens of a chunk, of whole sentences (default: %(default)s)",
+        help="maximum number of tokens per chunk of whole sentences (default: %(default)s)",
     )
     parser.add_argument(
         "--rerank",
         metavar="MODULE:FUNCTION",
-        help="function that takes a query and a list of texts and returns a score for each, larger is better; MODULE "
-        "is looked for in this directory too",
+        help="function that takes a query and a list of texts and returns a score for each (larger is better); MODULE "
+        "may be in the current directory",
     )
     parser.add_argument(
         "--candidates",
         type=int,
         default=CANDIDATES,
         metavar="N",
-        help="chunks that are given to the reranker (default: %(default)s)",
+        help="number of chunks to give to the reranker (default: %(default)s)",
     )
     add_runtime_options(parser)
 
@@ -58,9 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure on the long texts; print, and write what was asked for."""
     corpus = make_corpus(texts := read_texts(arguments.texts))
-    require_writable(arguments.json)
     rerank = None if arguments.rerank is None else load_reranker(arguments.rerank)
-    with load_embedder(arguments) as model:
+
+    def measure(model: Embedder) -> tuple[Iterator[str], object]:
         report = measure_retrieval(
             model,
             corpus,
@@ -69,14 +71,13 @@ def run(arguments: argparse.Namespace) -> int:
             candidates=arguments.candidates,
             say=say,
         )
-        fingerprint = str(model.fingerprint)
-    show(lines_of(report))
-    write_report(arguments.json, "retrieval", fingerprint, texts, asdict(report))
-    return 0
+        return lines_of(report), asdict(report)
+
+    return run_report(arguments, "retrieval", texts, measure)
 
 
 def load_reranker(name: str) -> Rerank:
-    """The function that MODULE:FUNCTION names.
+    """Return the function that MODULE:FUNCTION names.
 
     Raises:
         InputError: it cannot be imported, or is no function.
@@ -97,7 +98,7 @@ def load_reranker(name: str) -> Rerank:
 
 
 def lines_of(report: RetrievalReport) -> Iterator[str]:
-    """The report for a terminal."""
+    """Yield the report for a terminal."""
     kind = "sentences that were taken out find their place" if report.kind == "cloze" else "questions find their answer"
     yield (
         f"{report.queries} {kind} among {report.chunks} chunks (mean {report.chunk_tokens:.0f} tokens) of "

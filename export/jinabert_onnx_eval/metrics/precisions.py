@@ -40,7 +40,7 @@ class GroupReport:
 
 
 def encode_groups(encode: Encode, groups: Sequence[Group], say: Say) -> dict[str, Vectors]:
-    """The vectors of each group's texts, by its name; holds one form's model in memory at a time."""
+    """Return the vectors of each group's texts, by its name; holds one form's model in memory at a time."""
     vectors = {}
     for group in groups:
         say(f"{group.name}, {len(group.texts)} texts")
@@ -49,7 +49,7 @@ def encode_groups(encode: Encode, groups: Sequence[Group], say: Say) -> dict[str
 
 
 def compare_forms(groups: Sequence[Group], vectors: Mapping[str, Mapping[str, Vectors]]) -> list[GroupReport]:
-    """The report on each group.
+    """Return the report on each group.
 
     Args:
         groups: whose `texts` the vectors are of.
@@ -74,7 +74,7 @@ def compare_forms(groups: Sequence[Group], vectors: Mapping[str, Mapping[str, Ve
 
 
 def essence(reports: Sequence[GroupReport]) -> dict[str, dict[str, float]]:
-    """A line a form, for the manifest, over the groups that every form has.
+    """Return a line a form, for the manifest, over the groups that every form has.
 
     Means over these groups, but the smallest cosine of all; retrieval in the one with the most pairs, the hardest.
     """

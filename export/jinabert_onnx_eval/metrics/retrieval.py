@@ -120,7 +120,7 @@ def measure_retrieval(
 
 
 def chunk_spans(text: str, model: Embedder, tokens: int) -> list[Span]:
-    """Whole consecutive sentences, as many as have at most `tokens` tokens together, special ones not counted.
+    """Return whole consecutive sentences, as many as have at most `tokens` tokens together, special ones not counted.
 
     A longer sentence is a chunk of its own. Spans are (start, end) in characters, each with a token.
     """
@@ -135,13 +135,13 @@ def chunk_spans(text: str, model: Embedder, tokens: int) -> list[Span]:
 
 
 def document_prompt(model: Embedder) -> str | None:
-    """The name of the prompt that `encode_document` would use."""
+    """Return the name of the prompt that `encode_document` would use."""
     prompts = model.bundle.manifest.prompts
     return next((name for name in ("document", "passage", "corpus") if name in prompts), None)
 
 
 def relevant_chunks(corpus: Corpus, spans: Sequence[Sequence[Span]]) -> NDArray[np.bool_]:
-    """Which chunks hold the answer: bool (queries, chunks).
+    """Return which chunks hold the answer: bool (queries, chunks).
 
     Of an answer that is cut, every chunk that holds a part; of a place, the chunks that it is in or between.
     """

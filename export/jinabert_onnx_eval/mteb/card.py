@@ -64,23 +64,23 @@ class CardRow:
 
     @property
     def measure(self) -> Measure:
-        """What this row is judged by."""
+        """Return what this row is judged by."""
         return MEASURES[self.type]
 
     @property
     def task(self) -> str:
-        """The name of mteb's task."""
+        """Return the name of mteb's task."""
         name = self.name.partition(" (")[0]
         return _TASKS.get(name, name)
 
     @property
     def subset(self) -> str:
-        """The name of the subset in mteb."""
+        """Return the name of the subset in mteb."""
         return _SUBSETS.get(self.name, self.config)
 
 
 def read_card() -> tuple[CardRow, ...]:
-    """All 88 rows, in the card's order."""
+    """Return all 88 rows, in the card's order."""
     results = json.loads(_FILE.read_text("utf-8"))["results"]
     return tuple(
         CardRow(row["task"], row["name"], row["config"], row["split"], row["revision"], row["metrics"])
@@ -89,7 +89,7 @@ def read_card() -> tuple[CardRow, ...]:
 
 
 def mteb_metric(row: CardRow, name: str) -> str | None:
-    """What mteb calls the card's metric `name` of this row; None where it has no such metric."""
+    """Return what mteb calls the card's metric `name` of this row; None where it has no such metric."""
     if name == row.measure.card:
         return row.measure.mteb
     if row.type == "Reranking":

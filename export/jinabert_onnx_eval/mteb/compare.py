@@ -76,7 +76,7 @@ class Comparison:
 
     @property
     def card(self) -> float:
-        """The card's score."""
+        """Return the card's score."""
         return self.row.metrics[self.row.measure.card]
 
     @property
@@ -86,7 +86,7 @@ class Comparison:
 
 
 def compare(row: CardRow, pin: Pin | None, result: Result | None) -> Comparison:
-    """What may be said of `row`, given what mteb has of its task and what was run of it."""
+    """Return what may be said of `row`, given what mteb has of its task and what was run of it."""
     scores = {} if result is None else result.scores.get(row.split, {}).get(row.subset, {})
     ours = points(scores.get(row.measure.mteb))
     reason = why_not_comparable(row, pin, result if scores else None)
@@ -145,7 +145,7 @@ def tolerance_of(row: CardRow, scores: Mapping[str, object]) -> float:
 
 
 def points(score: object) -> float | None:
-    """A score of 0 to 1 (or -1 to 1) as points; None for what is no finite number."""
+    """Return a score of 0 to 1 (or -1 to 1) as points; None for what is no finite number."""
     if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
         return None
     return 100.0 * score

@@ -36,7 +36,7 @@ class BundleEncoder:
 
     @property
     def mteb_model_meta(self) -> Any:
-        """The model's record for mteb; name and revision are also where mteb keeps its results.
+        """Return the model's record for mteb; name and revision are also where mteb keeps its results.
 
         The revision is the fingerprint: weights, tokenizer, pooling, maximum length and precision; before the
         precision stands a hash of the prompts, if there are any. So results of another model, or of the same one in
@@ -77,7 +77,7 @@ class BundleEncoder:
         show_progress_bar: bool = True,
         **unknown: object,
     ) -> AnyVectors:
-        """Vectors (n, hidden) float32 of the texts of all batches, in order.
+        """Return vectors (n, hidden) float32 of the texts of all batches, in order.
 
         Args:
             inputs: batches as mteb's loaders give them; `text` holds a batch's texts, a title already joined.
@@ -110,16 +110,16 @@ class BundleEncoder:
         return embeddings.vectors
 
     def similarity(self, embeddings1: Any, embeddings2: Any) -> Any:
-        """Cosine of each row of one (n, hidden) with each of the other (m, hidden): a tensor (n, m)."""
+        """Return the cosine of each row of one (n, hidden) with each of the other (m, hidden): a tensor (n, m)."""
         return cos_sim(embeddings1, embeddings2)
 
     def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Any:
-        """Cosine of each row of one (n, hidden) with the same row of the other: a tensor (n,)."""
+        """Return the cosine of each row of one (n, hidden) with the same row of the other: a tensor (n,)."""
         return pairwise_cos_sim(embeddings1, embeddings2)
 
 
 def prompt_name(prompts: Mapping[str, str], task: str, task_type: str, kind: str | None) -> str | None:
-    """Which of a model's prompts stands before the texts of a task, in mteb's order; None: the model's default.
+    """Return which of a model's prompts stands before the texts of a task, in mteb's order; None: the model's default.
 
     The task's own for this kind of text, the task's, that of its type for this kind, the type's, the kind's.
     """

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from jinabert_onnx.bench.columns import aligned
+
 from .card import MODEL, CardRow
 from .compare import AGREES, DIFFERS, NOT_COMPARABLE, NOT_RUN, Comparison, Result, points
 
@@ -31,7 +33,7 @@ class Elsewhere:
 
 
 def not_on_card(rows: Iterable[CardRow], results: Mapping[str, Result]) -> list[Elsewhere]:
-    """What was run beside the rows of the card."""
+    """Return what was run beside the rows of the card."""
     known = {(row.task, row.split, row.subset) for row in rows}
     return [
         Elsewhere(result.task, split, subset, points(scores.get("main_score")))
@@ -43,7 +45,7 @@ def not_on_card(rows: Iterable[CardRow], results: Mapping[str, Result]) -> list[
 
 
 def lines_of(comparisons: Sequence[Comparison], elsewhere: Sequence[Elsewhere], of_card_model: bool) -> Iterator[str]:
-    """The report to read: a table, what is not on the card, and the sum of it."""
+    """Yield the report to read: a table, what is not on the card, and the sum of it."""
     yield from _table(_HEADER, [_cells(one) for one in comparisons])
     if elsewhere:
         yield ""
@@ -56,7 +58,7 @@ def lines_of(comparisons: Sequence[Comparison], elsewhere: Sequence[Elsewhere], 
 
 
 def summary(comparisons: Sequence[Comparison]) -> str:
-    """One sentence: how many rows agree, differ, were not run, and cannot be compared."""
+    """Return one sentence: how many rows agree, differ, were not run, and cannot be compared."""
     counts = Counter(one.verdict for one in comparisons)
     comparable = len(comparisons) - counts[NOT_COMPARABLE]
     shown = sum(one.verdict == NOT_COMPARABLE and one.ours is not None for one in comparisons)
@@ -68,7 +70,7 @@ def summary(comparisons: Sequence[Comparison]) -> str:
 
 
 def csv_of(comparisons: Sequence[Comparison]) -> str:
-    """The table with full precision."""
+    """Return the table with full precision."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(("task", "type", "mteb_task", "split", "subset", "revision", *_HEADER[1:]))
@@ -86,7 +88,7 @@ def csv_of(comparisons: Sequence[Comparison]) -> str:
 def markdown_of(
     title: str, comparisons: Sequence[Comparison], elsewhere: Sequence[Elsewhere], of_card_model: bool
 ) -> str:
-    """The report as a page; the table has the rows that can be compared or were run."""
+    """Return the report as a page; the table has the rows that can be compared or were run."""
     shown = [one for one in comparisons if one.verdict != NOT_COMPARABLE or one.ours is not None]
     lines = [f"# {title}", "", summary(comparisons)]
     if not of_card_model:
@@ -99,7 +101,7 @@ def markdown_of(
 
 
 def data_of(comparisons: Sequence[Comparison], elsewhere: Sequence[Elsewhere]) -> dict[str, Any]:
-    """All figures, for JSON."""
+    """Return all figures, for JSON."""
     return {
         "card": MODEL,
         "summary": summary(comparisons),
@@ -144,16 +146,9 @@ def _figure(value: float | None, sign: str = "") -> str:
     return "-" if value is None else f"{value:{sign}.2f}"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
     """Aligned columns: words to the left, figures to the right."""
-    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
-    left = [name in _WORDS for name in header]
-    for row in (header, *rows):
-        cells = [
-            f"{cell:<{width}}" if is_left else f"{cell:>{width}}"
-            for cell, width, is_left in zip(row, widths, left, strict=True)
-        ]
-        yield "  ".join(cells).rstrip()
+    return aligned(header, rows, [column for column, name in enumerate(header) if name in _WORDS])
 
 
 def _markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

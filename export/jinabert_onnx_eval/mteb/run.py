@@ -66,7 +66,7 @@ class Failure:
 
 
 def open_store(folder: Path) -> Store:
-    """The store in `folder`, which is made where it is missing.
+    """Return the store in `folder`, which is made where it is missing.
 
     Raises:
         InputError: there is a file of that name, or the folder cannot be written to.

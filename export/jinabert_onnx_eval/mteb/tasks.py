@@ -41,7 +41,7 @@ class Choice:
 
     @property
     def filters(self) -> bool:
-        """Whether anything but names is chosen by."""
+        """Return whether anything but names is chosen by."""
         return bool(self.types or self.languages or self.comparable)
 
 
@@ -75,7 +75,7 @@ def choose_tasks(
 
 
 def read_own_tasks(path: Path) -> dict[str, type[Any]]:
-    """The task classes that the Python file at `path` defines, by name; the file is run.
+    """Return the task classes that the Python file at `path` defines, by name; the file is run.
 
     Raises:
         InputError: it cannot be run, defines no task, or one that has the name of a task of mteb.

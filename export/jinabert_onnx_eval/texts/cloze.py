@@ -40,7 +40,7 @@ class Corpus:
 
 
 def make_corpus(texts: EvalTexts) -> Corpus:
-    """The file's questions where it has any, else queries made of its long texts.
+    """Return the file's questions where it has any, else queries made of its long texts.
 
     Raises:
         InputError: too few long texts, or no sentence in them that could be taken out.
@@ -63,7 +63,7 @@ def make_corpus(texts: EvalTexts) -> Corpus:
 
 
 def take_out(text: str, number: int) -> tuple[str, list[Query]]:
-    """The text without the longest sentence of each `EVERY`, and those as queries, by where they stood.
+    """Return the text without the longest sentence of each `EVERY`, and those as queries, by where they stood.
 
     A sentence that stands in the rest once more would find that, and is left in.
     """

@@ -31,7 +31,7 @@ class Group:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """All of them: the English of the pairs, the German, the others."""
+        """Return all of them: the English of the pairs, the German, the others."""
         return (*(pair.english for pair in self.pairs), *(pair.german for pair in self.pairs), *self.others)
 
 
@@ -59,7 +59,7 @@ def group_by_length(texts: EvalTexts, count: Count, longest: int) -> list[Group]
 
 
 def runs(sizes: Sequence[Sequence[int]], length: int) -> list[slice]:
-    """Consecutive texts that together have `length` tokens or more in every column of `sizes`.
+    """Return consecutive texts that together have `length` tokens or more in every column of `sizes`.
 
     What is left at the end is too short to count.
     """

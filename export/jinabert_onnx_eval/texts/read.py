@@ -61,7 +61,7 @@ class EvalTexts:
 
 
 def read_texts(path: Path) -> EvalTexts:
-    """Read a file of the form `FORM`, in which each key may be absent; `docs/quality.md` describes it.
+    """Read a file of the form `FORM`, in which each key may be absent; `docs/guides/quality.md` describes it.
 
     Raises:
         InputError: not readable, not JSON, or not of this form; names the place.

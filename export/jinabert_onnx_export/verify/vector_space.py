@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from jinabert_onnx_export.encoder.model import JinaBertEncoder
 
 # Unseen texts go a little further, and a value cut costs its vector more than coarser steps do; but raw vectors differ
-# in length, and wide steps leave too few for the short ones (`benchmarks/vector_types.py`).
+# in length, and wide steps leave too few for the short ones (`benchmarks/README.md`).
 _HEADROOM = 1.1
 
 

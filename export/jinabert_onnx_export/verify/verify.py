@@ -16,7 +16,7 @@ from jinabert_onnx.bundle import probes
 from jinabert_onnx.bundle.manifest import open_bundle
 from jinabert_onnx.bundle.probes import Agreement, Probes
 from jinabert_onnx.encoding import pooling
-from jinabert_onnx.engine.session import Session
+from jinabert_onnx.engine.session import Session, open_session
 from numpy.typing import NDArray
 
 from jinabert_onnx_export.errors import VerificationError
@@ -59,7 +59,7 @@ def verify_precision(
         VerificationError: a value is not finite or differs from torch by more than `probes` allows.
     """
     onnx_file = bundle / open_bundle(bundle).files_of(precision)[0]
-    session = Session(onnx_file, precision, provider, threads)
+    session = open_session(onnx_file, precision, provider, threads)
     tokens, vectors = zip(*(_verify_case(session, precision, case) for case in cases), strict=True)
     del session  # the weights need not lie in memory twice
     embedder = Embedder.load(

@@ -8,7 +8,8 @@ from __future__ import annotations
 import argparse
 
 from jinabert_onnx.bundle.hub import resolve
-from jinabert_onnx.bundle.manifest import ALL_FILES, check_files, open_bundle
+from jinabert_onnx.bundle.integrity import check_files
+from jinabert_onnx.bundle.manifest import ALL_FILES, open_bundle
 from jinabert_onnx.bundle.probes import Probes
 from jinabert_onnx.cli.verify import precisions_to_verify
 
@@ -27,7 +28,7 @@ def verify_against(arguments: argparse.Namespace, log: Log) -> int:
         VerificationError: the checkpoint's weights are not those of the bundle, or the vectors differ.
     """
     bundle = open_bundle(resolve(arguments.model, arguments.revision, ALL_FILES))
-    check_files(bundle, bundle.manifest.files)
+    check_files(bundle, bundle.manifest.files, "full")
     step = StepLog(log)
     with step("running torch for reference") as log_progress:
         checkpoint, encoder = open_origin(bundle, arguments.against)

@@ -2,8 +2,8 @@
 
 Wanted ──plan (shapes, workloads), subject, texts──▶ cells ──schedule, timing──▶ samples ┐
 bundle ──children: cold_start, memory──▶ figures of fresh processes ─────────────────────┼─sweep─▶ Record
-machine ──ceiling──▶ rates of matrix products, before and between the rounds ────────────┘
-Record ──table, sheet, plots, output──▶ what people read; two of them ──compare, verdicts──▶ what changed
+machine ──roofline─▶ rates of matrix products, before and between the rounds ────────────┘
+Record ──table, csv_export, plots, output──▶ what people read; two of them ──compare, verdicts──▶ what changed
 
 Imports what the runtime imports; `plots` alone needs matplotlib, the extra `plots`.
 """

@@ -17,8 +17,7 @@ from jinabert_onnx.errors import RunError
 
 from .plan import Configuration
 
-FIRST_VECTOR = Path(__file__).with_name("first_vector.py")
-PEAK_MEMORY = Path(__file__).with_name("peak_memory.py")
+_SCRIPT = Path(__file__).with_name("fresh_process.py")
 
 
 @dataclass(frozen=True)
@@ -29,8 +28,8 @@ class Place:
     revision: str | None
 
 
-def run_child(script: Path, place: Place, configuration: Configuration, text: str) -> Mapping[str, Any]:
-    """What the script, one of the two of this package, answers for one text.
+def run_child(place: Place, configuration: Configuration, text: str) -> Mapping[str, Any]:
+    """Run `fresh_process` for one text; return its clock, vector and memory.
 
     Raises:
         RunError: it failed, or the system ended it.
@@ -45,7 +44,7 @@ def run_child(script: Path, place: Place, configuration: Configuration, text: st
     }
     # -P: the script's directory, whose names others have too, is not searched for imports.
     ended = subprocess.run(
-        [sys.executable, "-P", str(script)], input=json.dumps(request).encode(), capture_output=True, check=False
+        [sys.executable, "-P", str(_SCRIPT)], input=json.dumps(request).encode(), capture_output=True, check=False
     )
     if ended.returncode != 0:
         said = ended.stderr.decode("utf-8", errors="replace").strip().splitlines()

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from jinabert_onnx.errors import RunError
 
-from .children import FIRST_VECTOR, Place, run_child
+from .children import Place, run_child
 from .plan import Configuration
 from .record import ColdStart
 
@@ -38,9 +38,9 @@ def measure_cold_starts(
 
 
 def start_once(configuration: Configuration, place: Place, text: str) -> dict[str, float]:
-    """Seconds of each step of one fresh process, from the moment before it was started."""
+    """Return seconds of each step of one fresh process, from the moment before it was started."""
     start = time.monotonic()
-    answer = run_child(FIRST_VECTOR, place, configuration, text)
+    answer = run_child(place, configuration, text)
     if not all(math.isfinite(value) for value in answer["vector"]):
         raise RunError(f"a process with {configuration} computed a vector that is not finite")
     clock = {"start": start} | answer["clock"]

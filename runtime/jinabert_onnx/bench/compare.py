@@ -15,7 +15,7 @@ from jinabert_onnx.errors import InputError
 
 from .noise_checks import doubts
 from .plan import Configuration
-from .record import ColdStart, Memory, Record
+from .record import Memory, Record
 from .statistics import CONFIDENCE, Interval, Rounds, estimate, ratio_interval
 
 MARGIN = 0.03  # between two processes that run the same
@@ -61,7 +61,7 @@ class Comparison:
     caveats: tuple[str, ...]
 
     def slower_than(self, slowdown: float) -> tuple[Difference, ...]:
-        """What is surely slower by more than `slowdown`, a share such as 0.1, and slower by more than noise."""
+        """Return what is surely slower by more than `slowdown`, a share such as 0.1, and slower by more than noise."""
         return tuple(
             item
             for item in self.differences
@@ -80,7 +80,7 @@ class _Samples:
 
 
 def compare(before: Record, after: Record) -> Comparison:
-    """What changed from one run to a later one.
+    """Return what changed from one run to a later one.
 
     Raises:
         InputError: they have nothing in common.
@@ -111,7 +111,7 @@ def _timed(record: Record) -> dict[object, _Samples]:
     for cell in record.cells:
         found[cell.cell, cell.calls] = _Samples(cell.cell.configuration, str(cell.cell), "time", cell.passes)
     for start in record.cold_starts:
-        configuration = _configuration(start)
+        configuration = start.configuration
         rounds = [[sum(run.values())] for run in start.processes]
         found[configuration, start.tokens] = _Samples(
             configuration, f"{configuration}: cold start", "cold start", rounds
@@ -120,11 +120,7 @@ def _timed(record: Record) -> dict[object, _Samples]:
 
 
 def _held(record: Record) -> dict[object, Memory]:
-    return {(_configuration(row), row.length): row for row in record.memory}
-
-
-def _configuration(of: ColdStart | Memory) -> Configuration:
-    return Configuration(of.precision, of.provider, of.threads)
+    return {(row.configuration, row.length): row for row in record.memory}
 
 
 def _difference(earlier: _Samples, later: _Samples, confidence: float, margin: float) -> Difference:
@@ -147,7 +143,7 @@ def _verdict(interval: Interval | None, margin: float) -> str:
 def _memory(before: Memory, after: Memory) -> Difference:
     ratio = after.peak / before.peak
     verdict = MORE if ratio > 1 + MEMORY_MARGIN else LESS if ratio < 1 / (1 + MEMORY_MARGIN) else SAME
-    name = f"{_configuration(before)}: peak memory of {before.length} tokens"
+    name = f"{before.configuration}: peak memory of {before.length} tokens"
     return Difference(name, "memory", float(before.peak), float(after.peak), None, verdict)
 
 

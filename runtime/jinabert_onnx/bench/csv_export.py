@@ -12,12 +12,12 @@ Value = str | int | float | None
 
 
 def rows(record: Record) -> list[dict[str, Value]]:
-    """One row a cell; all have the same columns."""
+    """Return one row a cell; all have the same columns."""
     return [_row(record, found) for found in record.cells]
 
 
 def to_csv(record: Record) -> str:
-    """The text of `bench.csv`."""
+    """Return the text of `bench.csv`."""
     lines = rows(record)
     stream = io.StringIO()
     writer = csv.DictWriter(stream, fieldnames=list(lines[0]), lineterminator="\n")

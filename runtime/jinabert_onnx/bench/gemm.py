@@ -18,7 +18,7 @@ Array = NDArray[np.float32] | NDArray[np.uint8] | NDArray[np.int8]
 
 
 def product_file(operator: str, domain: str, inputs: Iterable[str], rows: Array, weights: Mapping[str, Array]) -> bytes:
-    """A model with the input "rows", of the shape and type of `rows`, and the output "product", float32.
+    """Return a model with the input "rows", of the shape and type of `rows`, and the output "product", float32.
 
     `inputs` are the operator's inputs in order: "rows", and names of `weights`.
     """

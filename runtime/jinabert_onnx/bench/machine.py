@@ -5,9 +5,10 @@ Files that are missing tell nothing and raise nothing.
 
 from __future__ import annotations
 
+import json
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -39,7 +40,7 @@ class Machine:
 
 
 def describe() -> Machine:
-    """The machine as it is now.
+    """Return the machine as it is now.
 
     Raises:
         InputError: `JINABERT_ONNX_THREADS` is no number.
@@ -57,7 +58,7 @@ def describe() -> Machine:
 
 
 def versions() -> dict[str, str]:
-    """Releases of what the times depend on."""
+    """Return releases of what the times depend on."""
     found = {"jinabert-onnx": __version__, "python": platform.python_version()}
     for name in _PACKAGES:
         try:
@@ -67,8 +68,13 @@ def versions() -> dict[str, str]:
     return found
 
 
+def result_line(benchmark: str, results: object) -> str:
+    """Return what a script ends with: one line of JSON, with the machine, the releases and `results`."""
+    return json.dumps({"benchmark": benchmark, "machine": asdict(describe()) | versions(), "results": results})
+
+
 def available_memory() -> int | None:
-    """Bytes that this process could come to hold beside what others do; None where it is not known."""
+    """Return bytes that this process could come to hold beside what others do; None where it is not known."""
     limit, used = _container_memory()
     return _least(_meminfo("MemAvailable"), None if limit is None else max(0, limit - (used or 0)))
 

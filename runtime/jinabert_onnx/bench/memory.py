@@ -5,7 +5,7 @@ from __future__ import annotations
 from jinabert_onnx.engine.memory_model import MemoryModel
 from jinabert_onnx.errors import RunError
 
-from .children import PEAK_MEMORY, Place, run_child
+from .children import Place, run_child
 from .plan import Configuration, Skipped
 from .record import Memory
 
@@ -13,10 +13,10 @@ from .record import Memory
 def measure_memory(
     configuration: Configuration, place: Place, text: str, length: int, model: MemoryModel
 ) -> Memory | Skipped:
-    """What a process holds that embeds `text`, of `length` tokens, alone; or why that is not known."""
+    """Return what a process holds that embeds `text`, of `length` tokens, alone; or why that is not known."""
     what = f"{configuration}: memory of {length} tokens"
     try:
-        answer = run_child(PEAK_MEMORY, place, configuration, text)
+        answer = run_child(place, configuration, text)
     except RunError as error:
         return Skipped(what, str(error))
     if answer["peak"] is None:

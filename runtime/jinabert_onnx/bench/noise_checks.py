@@ -11,7 +11,7 @@ _DRIFT = 0.10  # of the machine's rate between rounds
 
 
 def doubts(record: Record) -> Iterator[str]:
-    """Each in words."""
+    """Yield each in words."""
     machine = record.machine
     if machine.load is not None and machine.load > _BUSY * machine.cpus:
         yield f"the machine was busy before the bench began (load {machine.load:.1f} on {machine.cpus} CPUs)"

@@ -11,7 +11,7 @@ from pathlib import Path
 from jinabert_onnx.errors import InputError
 from jinabert_onnx.files.permissions import give_usual_permissions
 
-from .csv_export import to_csv
+from .csv_export import rows, to_csv
 from .record import Record
 
 JSON, CSV, PNG, SVG = "bench.json", "bench.csv", "bench.png", "bench.svg"
@@ -48,7 +48,7 @@ def write_results(directory: Path, record: Record, draw: Draw | None) -> None:
     place = directory.resolve()
     temporary = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
     try:
-        (temporary / JSON).write_text(record.to_json(), encoding="utf-8")
+        (temporary / JSON).write_text(record.to_json(rows(record)), encoding="utf-8")
         (temporary / CSV).write_text(to_csv(record), encoding="utf-8")
         if draw is not None:
             draw(record, temporary / PNG)

@@ -48,7 +48,7 @@ class Wanted:
 
     @property
     def budget(self) -> float:
-        """Seconds for timing."""
+        """Return seconds for timing."""
         return self.seconds or (QUICK_SECONDS if self.quick else SECONDS)
 
     @property
@@ -86,7 +86,7 @@ class Cell:
 
     @property
     def shape(self) -> str:
-        """What is run, in words."""
+        """Return what is run, in words."""
         return f"{self.batch_size} x {self.length if self.workload is None else self.workload}"
 
     def __str__(self) -> str:
@@ -115,7 +115,7 @@ def shapes(wanted: Wanted) -> list[tuple[int, int | None, str | None]]:
 
 
 def is_asked_for(wanted: Wanted, cell: Cell) -> bool:
-    """Whether a cell runs whatever it takes: a length or workload that was named, with a batch size that was named.
+    """Return whether a cell runs whatever it takes: its length or workload was named, and its batch size.
 
     Where only one of the two was named, it runs with the smallest of the other.
     """
@@ -128,7 +128,7 @@ def is_asked_for(wanted: Wanted, cell: Cell) -> bool:
 
 
 def calls_of(cell: Cell, seed: int, limit: int) -> tuple[tuple[int, ...], ...]:
-    """The lengths of the texts of each call of one pass; `limit` is the model's longest text.
+    """Return the lengths of the texts of each call of one pass; `limit` is the model's longest text.
 
     They depend on the seed, the batch size and what is run, so that all configurations, and later runs, get the same.
     """

@@ -106,7 +106,7 @@ def _latency(axis: Any, record: Record, looks: Mapping[Configuration, _Look]) ->
 def _memory(axis: Any, figures: Sequence[Memory], looks: Mapping[Configuration, _Look]) -> None:
     """Peak of a process, and what it holds afterwards."""
     for configuration, look in looks.items():
-        rows = [row for row in figures if Configuration(row.precision, row.provider, row.threads) == configuration]
+        rows = [row for row in figures if row.configuration == configuration]
         if not rows:
             continue
         rows.sort(key=lambda row: row.length)

@@ -6,18 +6,18 @@ Raw samples are kept; medians, percentiles and shares are made of them when they
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from jinabert_onnx.errors import InputError
+from jinabert_onnx.errors import InputError, first_line
 
 from . import statistics
-from .codec import DecodingError, decode
+from .codec import decode
 from .machine import Machine
-from .plan import Cell, Skipped, Wanted
+from .plan import Cell, Configuration, Skipped, Wanted
 from .roofline import Rates, Sizes
 from .statistics import Estimate
 
@@ -49,12 +49,12 @@ class CeilingRates:
 
     @property
     def best(self) -> Rates:
-        """The machine's ceiling."""
+        """Return the machine's ceiling."""
         return Rates(max(rates.fp32 for rates in self.rounds), max(rates.int8 for rates in self.rounds))
 
     @property
     def typical(self) -> Rates:
-        """What the machine did while the cells ran: medians."""
+        """Return what the machine did while the cells ran: medians."""
         rounds = self.rounds[1:] or self.rounds
         fp32, int8 = ([[getattr(rates, kind)] for rates in rounds] for kind in ("fp32", "int8"))
         return Rates(statistics.estimate(fp32).value, statistics.estimate(int8).value)
@@ -81,24 +81,24 @@ class CellTimes:
 
     @property
     def texts(self) -> int:
-        """Texts of one pass."""
+        """Return texts of one pass."""
         return sum(map(len, self.calls))
 
     @property
     def tokens(self) -> int:
-        """Tokens of one pass, special ones included, none of padding."""
+        """Return tokens of one pass, special ones included, none of padding."""
         return sum(map(sum, self.calls))
 
     @property
     def passes(self) -> tuple[tuple[float, ...], ...]:
-        """Seconds of each whole pass, by round."""
+        """Return seconds of each whole pass, by round."""
         size = len(self.calls)
         return tuple(
             tuple(sum(times[start : start + size]) for start in range(0, len(times), size)) for times in self.rounds
         )
 
     def latency(self, percent: int) -> Estimate | None:
-        """Seconds of a call, one of `PERCENTILES`; None where the samples cannot support the percentile."""
+        """Return seconds of a call, one of `PERCENTILES`; None where the samples cannot support the percentile."""
         return self._latencies[percent]
 
     @cached_property
@@ -113,44 +113,55 @@ class CellTimes:
 
     @cached_property
     def pass_time(self) -> Estimate:
-        """Seconds of a whole pass, median."""
+        """Return seconds of a whole pass, median."""
         return statistics.estimate(self.passes)
 
     def share_of(self, sizes: Sizes, rates: Rates) -> float | None:
-        """The least time of a pass's products at these rates, as a share of what it took; None on a GPU."""
+        """Return the least time of a pass's products at these rates, as a share of what it took; None on a GPU."""
         if self.cell.configuration.provider != "cpu":
             return None
         return self.least_seconds(sizes, rates) / self.pass_time.value
 
     def least_seconds(self, sizes: Sizes, rates: Rates) -> float:
-        """What the products of a pass take at these rates."""
+        """Return what the products of a pass take at these rates."""
         return rates.seconds(sizes, [n for call in self.calls for n in call], self.cell.configuration.precision)
 
 
 @dataclass(frozen=True)
-class ColdStart:
-    """Fresh processes that load one precision and embed one short text: seconds of each step, by process."""
+class _InProcesses:
+    """What fresh processes with one configuration gave."""
 
     precision: str
     provider: str
     threads: int
+
+    @property
+    def configuration(self) -> Configuration:
+        """Return what the processes loaded."""
+        return Configuration(self.precision, self.provider, self.threads)
+
+
+@dataclass(frozen=True)
+class ColdStart(_InProcesses):
+    """Fresh processes that load one precision and embed one short text: seconds of each step, by process."""
+
     tokens: int
     processes: tuple[Mapping[str, float], ...]
 
     @property
     def steps(self) -> dict[str, float]:
-        """Median seconds of each step, in order."""
+        """Return the median seconds of each step, in order."""
         names = self.processes[0]
         return {name: statistics.estimate([[run[name]] for run in self.processes]).value for name in names}
 
     @property
     def total(self) -> Estimate:
-        """Seconds from the start of a process to its first vector."""
+        """Return seconds from the start of a process to its first vector."""
         return statistics.estimate([[sum(run.values())] for run in self.processes])
 
 
 @dataclass(frozen=True)
-class Memory:
+class Memory(_InProcesses):
     """One fresh process that loads a model and embeds one text of `length` tokens; bytes.
 
     Attributes:
@@ -160,9 +171,6 @@ class Memory:
         modelled: the peak that `max_memory` would plan with.
     """
 
-    precision: str
-    provider: str
-    threads: int
     length: int
     loaded: int | None
     peak: int
@@ -188,21 +196,19 @@ class Record:
     schema: int = SCHEMA
 
     def rates(self, threads: int) -> Rates:
-        """The ceiling of so many threads."""
+        """Return the ceiling of so many threads."""
         return self._ceiling(threads).best
 
     def typical_rates(self, threads: int) -> Rates:
-        """What the machine did with so many threads during this run."""
+        """Return what the machine did with so many threads during this run."""
         return self._ceiling(threads).typical
 
     def _ceiling(self, threads: int) -> CeilingRates:
         return next(found for found in self.ceilings if found.threads == threads)
 
-    def to_json(self) -> str:
-        """The text of `bench.json`; its `summary` repeats the rows of `bench.csv` for other programs."""
-        from .csv_export import rows  # which needs this class
-
-        content = {"schema": self.schema, "summary": rows(self)} | asdict(self)
+    def to_json(self, summary: Sequence[Mapping[str, object]] = ()) -> str:
+        """Return the text of `bench.json`; its `summary`, the rows of `bench.csv`, is for other programs."""
+        content = {"schema": self.schema, "summary": summary} | asdict(self)
         return "{\n" + ",\n".join(f"{_json(name)}: {_lines(value)}" for name, value in content.items()) + "\n}\n"
 
 
@@ -229,50 +235,36 @@ def read_record(path: Path) -> Record:
         raise InputError(f"{file}: too large to be a bench.json")
     try:
         content: Any = json.loads(file.read_bytes())
-        return _checked(parse_record(content))
-    except DecodingError as error:
-        raise InputError(f"{file}: {error}; give a bench.json that `jinabert-onnx bench --output` wrote") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{file}: not JSON ({error}); give a bench.json") from error
-
-
-def parse_record(content: Any) -> Record:
-    """A record of decoded JSON.
-
-    Raises:
-        DecodingError: it is of another form or schema.
-    """
-    schema = content.get("schema") if isinstance(content, dict) else None
-    if not isinstance(schema, int) or isinstance(schema, bool):
-        raise DecodingError("not the result of a bench, there is no schema")
-    if schema != SCHEMA:
-        raise DecodingError(f"schema {schema}, and this version of jinabert-onnx reads {SCHEMA}")
-    return decode(Record, {name: value for name, value in content.items() if name != "summary"}, "bench")
-
-
-def _checked(record: Record) -> Record:
-    """Refuse what no bench measures, of which no figure could be made."""
-    for found in record.cells:
-        sizes = {len(times) for times in found.rounds}
-        whole = len(sizes) == 1 and found.calls and sizes.pop() % len(found.calls) == 0
-        lengths = [length for call in found.calls for length in call]
-        times = [seconds for times in found.rounds for seconds in times]
-        if not whole or not lengths or not times or min(lengths) < 1 or min(times) <= 0:
-            raise DecodingError(f"the samples of {found.cell} are none")
-    threads = {found.cell.configuration.threads for found in record.cells}
-    threads |= {start.threads for start in record.cold_starts}
-    rated = all(found.rounds for found in record.ceilings)
-    if not record.cells or not rated or not threads <= {found.threads for found in record.ceilings}:
-        raise DecodingError("cells or ceilings are missing")
-    rates = [rate for found in record.ceilings for rates in found.rounds for rate in (rates.fp32, rates.int8)]
-    sizes_of_model = (record.model.sizes.hidden, record.model.sizes.layers, record.model.sizes.intermediate)
-    if min([*rates, *sizes_of_model]) <= 0 or not all(start.processes for start in record.cold_starts):
-        raise DecodingError("rates, sizes or cold starts are none")
-    for start in record.cold_starts:
-        if any(list(run) != list(start.processes[0]) or not run for run in start.processes):
-            raise DecodingError("the steps of cold starts differ")
-        if min(sum(run.values()) for run in start.processes) <= 0:
-            raise DecodingError("a cold start took no time")
-    if any(row.peak <= 0 for row in record.memory):
-        raise DecodingError("a process held no memory")
+        content.pop("summary", None)
+        if content["schema"] != SCHEMA:
+            raise ValueError(f"schema {content['schema']}, and this version of jinabert-onnx reads {SCHEMA}")
+        record: Record = decode(Record, content)
+        _require_figures(record)
+    except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise InputError(
+            f"{file}: damaged record ({first_line(error)}); give a bench.json that `jinabert-onnx bench --output` wrote"
+        ) from error
     return record
+
+
+def _require_figures(record: Record) -> None:
+    """Refuse what no bench measures, of which no figure could be made."""
+    rates = [getattr(one, kind) for found in record.ceilings for one in found.rounds for kind in ("fp32", "int8")]
+    samples = [seconds for found in record.cells for times in found.rounds for seconds in times]
+    totals = [sum(run.values()) for start in record.cold_starts for run in start.processes]
+    lengths = [length for found in record.cells for call in found.calls for length in call]
+    sizes = asdict(record.model.sizes).values()
+    if min([*rates, *samples, *totals, *lengths, *sizes, *(row.peak for row in record.memory)]) <= 0:
+        raise ValueError("a figure is not above zero")
+    passes = all(
+        found.rounds
+        and found.calls
+        and {len(times) % len(found.calls) for times in found.rounds} == {0}
+        and len(set(map(len, found.rounds))) == 1
+        for found in record.cells
+    )
+    steps = all(start.processes and len({tuple(run) for run in start.processes}) == 1 for start in record.cold_starts)
+    threads = {found.cell.configuration.threads for found in record.cells} | {one.threads for one in record.cold_starts}
+    rated = {found.threads for found in record.ceilings if found.rounds}
+    if not (record.cells and passes and steps and threads <= rated):
+        raise ValueError("samples, steps or ceilings are missing")

@@ -37,12 +37,12 @@ class Sizes:
     intermediate: int
 
     def linear_operations(self, lengths: Sequence[int]) -> int:
-        """Multiplications and additions of the linear layers, gated feed-forward included, of texts of such lengths."""
+        """Return the multiplications and additions of all linear layers, the gated feed-forward's too."""
         by_token = 4 * self.hidden**2 + 3 * self.hidden * self.intermediate
         return 2 * self.layers * by_token * sum(lengths)
 
     def attention_operations(self, lengths: Sequence[int]) -> int:
-        """Multiplications and additions of full attention: scores, and weighted values."""
+        """Return the multiplications and additions of full attention: scores, and weighted values."""
         return 2 * self.layers * 2 * self.hidden * sum(length**2 for length in lengths)
 
 
@@ -54,13 +54,13 @@ class Rates:
     int8: float
 
     def seconds(self, sizes: Sizes, lengths: Sequence[int], precision: str) -> float:
-        """The least time of the products of texts of such lengths; fp16 runs as float32 on a CPU."""
+        """Return the least time of the products of texts of such lengths; fp16 runs as float32 on a CPU."""
         linear = sizes.linear_operations(lengths) / (self.int8 if precision == "int8" else self.fp32)
         return linear + sizes.attention_operations(lengths) / self.fp32
 
 
 def sizes_of(bundle: Bundle) -> Sizes:
-    """The sizes of a bundle's encoder: the manifest's, and `config.json`'s for the feed-forward.
+    """Return the sizes of a bundle's encoder: the manifest's, and `config.json`'s for the feed-forward.
 
     Where that file does not tell, the sizes of the weights do, nearly.
     """
@@ -88,7 +88,7 @@ class Ceiling:
         self._int8 = [_Product(threads, *_integer_product(*shape)) for shape in PRODUCTS]
 
     def measure(self, first: bool = False) -> Rates:
-        """The best of some runs: more of them the `first` time, when nothing is warm."""
+        """Return the best of some runs: more of them the `first` time, when nothing is warm."""
         runs = _FIRST_RUNS if first else _RUNS
         return Rates(*(max(product.rate(runs) for product in products) for products in (self._fp32, self._int8)))
 

@@ -42,7 +42,7 @@ def share_out(seconds: Sequence[float], budget: float, rounds: int, fewest: int)
 
 
 def is_turn(turns: Turns, number: int, rounds: int) -> bool:
-    """Whether a cell takes part in round `number` of `rounds`: its turns are spread evenly over them."""
+    """Return whether a cell takes part in round `number` of `rounds`: its turns are spread evenly over them."""
     places = np.linspace(0, rounds - 1, turns.rounds).round() if turns.rounds > 1 else np.array([0])
     return bool(number in places)
 

@@ -46,7 +46,7 @@ class Estimate:
 
 
 def is_supported(percent: int, samples: int, kinds: int | None = None) -> bool:
-    """Whether a percentile can be told: at least one sample lies beyond it.
+    """Return whether a percentile can be told: at least one sample lies beyond it.
 
     Of samples of unlike calls, of which there are so many `kinds`, one kind must lie beyond all but the median: runs of
     the same call do not make the rare ones known.
@@ -56,7 +56,7 @@ def is_supported(percent: int, samples: int, kinds: int | None = None) -> bool:
 
 
 def estimate(rounds: Rounds, percent: int = 50) -> Estimate:
-    """A percentile of all samples, with its interval."""
+    """Return a percentile of all samples, with its interval."""
     samples = np.asarray(rounds, dtype=np.float64)  # (rounds, samples of a round)
     value = float(np.quantile(samples, percent / 100))
     if len(samples) < FEWEST_ROUNDS:
@@ -65,7 +65,7 @@ def estimate(rounds: Rounds, percent: int = 50) -> Estimate:
 
 
 def resampled(rounds: Rounds | NDArray[np.float64], percent: int) -> NDArray[np.float64]:
-    """The percentile of each resample (resamples,) of as many rounds, drawn with replacement."""
+    """Return the percentile of each resample (resamples,) of as many rounds, drawn with replacement."""
     samples = np.asarray(rounds, dtype=np.float64)
     if samples.shape[1] > _KEPT:
         samples = np.quantile(samples, (np.arange(_KEPT) + 0.5) / _KEPT, axis=1).T
@@ -78,7 +78,7 @@ def resampled(rounds: Rounds | NDArray[np.float64], percent: int) -> NDArray[np.
 
 
 def interval_of(values: NDArray[np.float64], rounds: int) -> Interval:
-    """The interval that resampled `values` of so many rounds give.
+    """Return the interval that resampled `values` of so many rounds give.
 
     Resamples of few rounds vary less than new measurements would. So the quantiles are taken further out, by Student's
     t and the factor between the variances of a sample and of its resamples; with the fewest that is nearly all of them.
@@ -90,7 +90,7 @@ def interval_of(values: NDArray[np.float64], rounds: int) -> Interval:
 
 
 def ratio_interval(earlier: Rounds, later: Rounds, confidence: float) -> Interval | None:
-    """The interval of the later median / the earlier one, of independent rounds; None where there are too few.
+    """Return the interval of the later median / the earlier one, of independent rounds; None where there are too few.
 
     Welch's, of the logarithms: the runs may vary by unlike amounts.
     """

@@ -5,12 +5,12 @@ Knows nothing of cells or clocks, but for the machine's ceiling, of which costs 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jinabert_onnx.bundle.fingerprint import fingerprint_of
 from jinabert_onnx.bundle.hub import is_hub_id
-from jinabert_onnx.bundle.locate import open_files, open_source
+from jinabert_onnx.bundle.locate import open_source, require_files
 from jinabert_onnx.bundle.manifest import Bundle
 from jinabert_onnx.embedder import Embedder
 from jinabert_onnx.engine import providers
@@ -43,15 +43,15 @@ class Subject:
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest text that the model takes."""
+        """Return tokens of the longest text that the model takes."""
         return self.bundle.manifest.model.max_tokens
 
     def memory(self, precision: str) -> MemoryModel:
-        """What a process with this precision is expected to hold."""
+        """Return what a process with this precision is expected to hold."""
         return memory_model(self.bundle.manifest, precision)
 
     def start_seconds(self, configuration: Configuration) -> float:
-        """What a process that loads this model is expected to take."""
+        """Return what a process that loads this model is expected to take."""
         files = self.bundle.files_of(configuration.precision)
         return _START_SECONDS + sum(self.bundle.manifest.files[name].bytes for name in files) / _LOADED_A_SECOND
 
@@ -67,7 +67,7 @@ def open_subject(source: str, wanted: Wanted, revision: str | None, local_files_
     _require_possible(wanted, bundle)
     configurations = _configurations(bundle, wanted)
     for precision in {configuration.precision for configuration in configurations}:
-        open_files(source, _always(precision), "fast", revision, local_files_only)
+        require_files(source, bundle, precision, "fast", local_files_only)
     place = Place(source, bundle.path.name if is_hub_id(source) else None)
     maker = TextMaker(bundle.path)
     if wanted.lengths:
@@ -77,10 +77,6 @@ def open_subject(source: str, wanted: Wanted, revision: str | None, local_files_
         ceiling = Ceiling(threads)
         ceilings[ceiling] = ceiling.measure(first=True)
     return Subject(bundle, place, configurations, maker, ceilings)
-
-
-def _always(precision: str) -> Callable[[Bundle], str]:
-    return lambda bundle: precision
 
 
 def _require_possible(wanted: Wanted, bundle: Bundle) -> None:
@@ -124,7 +120,7 @@ def _sensible(held: Sequence[str], provider: str, available: list[str]) -> list[
 
 
 def load(place: Place, configuration: Configuration) -> Embedder:
-    """The model to time.
+    """Return the model to time.
 
     Raises:
         What `Embedder.load` raises.
@@ -140,7 +136,7 @@ def load(place: Place, configuration: Configuration) -> Embedder:
 
 
 def describe_model(bundle: Bundle) -> Model:
-    """What a record says of the model."""
+    """Return what a record says of the model."""
     manifest, model = bundle.manifest, bundle.manifest.model
     return Model(
         name=manifest.source or bundle.path.name,

@@ -88,7 +88,7 @@ def run_bench(
 
 
 def interruptible(work: Callable[[Cancellation], _Result]) -> _Result:
-    """What `work` returns or raises, run in a thread, so that an interrupt ends it in the middle of a long run."""
+    """Run `work` in a thread, so that an interrupt ends it in the middle of a long run; return what it returns."""
     cancellation = Cancellation()
     with ThreadPoolExecutor(1) as other:
         try:

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from .columns import aligned
 from .noise_checks import doubts
 from .plan import Configuration
 from .record import CellTimes, ColdStart, Memory, Record
 from .statistics import CONFIDENCE, Estimate, Interval
 
-_COLUMNS = ("texts x tokens", "p50 ms", f"{CONFIDENCE:.0%} interval", "p95 ms", "p99 ms", "texts/s", "tokens/s")
-_WIDTHS = (16, 10, 18, 10, 10, 10, 10)
+_COLUMNS = (
+    *("texts x tokens", "p50 ms", f"{CONFIDENCE:.0%} interval", "p95 ms", "p99 ms", "texts/s", "tokens/s"),
+    *("of ceiling", "samples"),
+)
 
 
 def lines_of(record: Record) -> Iterator[str]:
-    """The lines of the whole table."""
+    """Yield the lines of the whole table."""
     yield from headline(record)
     for configuration, found in groupby(record.cells, key=lambda cell: cell.cell.configuration):
         yield ""
@@ -26,7 +29,7 @@ def lines_of(record: Record) -> Iterator[str]:
 
 
 def headline(record: Record) -> Iterator[str]:
-    """What ran, and on what."""
+    """Yield what ran, and on what."""
     model, machine = record.model, record.machine
     yield (
         f"{model.name}: {model.variant} JinaBERT, {model.sizes.layers} layers, {model.sizes.hidden} channels, "
@@ -49,16 +52,14 @@ def _configuration(record: Record, configuration: Configuration, found: Sequence
         products = f"products of fp32 at {rates.fp32 / 1e9:.0f} and of int8 at {rates.int8 / 1e9:.0f} Gop/s"
         limit = f" (cpu; the machine's ceiling: {products})"
     yield f"{configuration}{limit}"
-    yield _row(_COLUMNS, f"{'of ceiling':>12}{'samples':>9}")
-    for cell in found:
-        yield _cell(record, cell)
+    yield from aligned(_COLUMNS, [_cell(record, cell) for cell in found])
 
 
-def _cell(record: Record, found: CellTimes) -> str:
+def _cell(record: Record, found: CellTimes) -> tuple[str, ...]:
     median, taken = found.latency(50), found.pass_time
     assert median is not None
     share = found.share_of(record.model.sizes, record.rates(found.cell.configuration.threads))
-    columns = (
+    return (
         found.cell.shape,
         number(median.value * 1000),
         _interval(median.interval),
@@ -66,13 +67,9 @@ def _cell(record: Record, found: CellTimes) -> str:
         _percentile(found.latency(99)),
         number(found.texts / taken.value),
         number(found.tokens / taken.value),
+        "-" if share is None else f"{share:.0%}",
+        str(found.samples),
     )
-    return _row(columns, f"{'-' if share is None else f'{share:.0%}':>12}{found.samples:>9}")
-
-
-def _row(columns: Sequence[str], rest: str) -> str:
-    first, *others = zip(columns, _WIDTHS, strict=True)
-    return f"{first[0]:<{first[1]}}" + "".join(f"{text:>{width}}" for text, width in others) + rest
 
 
 def _percentile(figure: Estimate | None) -> str:
@@ -88,19 +85,12 @@ def _cold_starts(starts: Sequence[ColdStart]) -> Iterator[str]:
         return
     yield ""
     yield f"cold start to the first vector of {starts[0].tokens} tokens, median ms of fresh processes"
-    names = list(starts[0].steps)
-    widths = [max(len(name), 7) + 2 for name in names]
-    header = "".join(f"{name:>{width}}" for name, width in zip(names, widths, strict=True))
-    yield f"{'':<18}{header}{'total':>9}{f'{CONFIDENCE:.0%} interval':>18}{'processes':>11}"
+    rows = []
     for start in starts:
-        name = str(Configuration(start.precision, start.provider, start.threads))
-        steps = "".join(
-            f"{number(value * 1000):>{width}}" for value, width in zip(start.steps.values(), widths, strict=True)
-        )
         total = start.total
-        yield (
-            f"{name:<18}{steps}{number(total.value * 1000):>9}{_interval(total.interval):>18}{len(start.processes):>11}"
-        )
+        times = (number(value * 1000) for value in (*start.steps.values(), total.value))
+        rows.append((str(start.configuration), *times, _interval(total.interval), str(len(start.processes))))
+    yield from aligned(("", *starts[0].steps, "total", f"{CONFIDENCE:.0%} interval", "processes"), rows)
 
 
 def _memory(figures: Sequence[Memory]) -> Iterator[str]:
@@ -108,13 +98,11 @@ def _memory(figures: Sequence[Memory]) -> Iterator[str]:
         return
     yield ""
     yield "memory of a process that embeds one text, MB (millions of bytes)"
-    yield f"{'':<18}{'tokens':>8}{'loaded':>10}{'peak':>10}{'afterwards':>12}{'planned with':>14}"
-    for name, rows in groupby(figures, lambda row: str(Configuration(row.precision, row.provider, row.threads))):
-        for index, row in enumerate(rows):
-            yield (
-                f"{'' if index else name:<18}{row.length:>8}{_megabytes(row.loaded):>10}{_megabytes(row.peak):>10}"
-                f"{_megabytes(row.afterwards):>12}{_megabytes(row.modelled):>14}"
-            )
+    rows = []
+    for row in figures:
+        sizes = (_megabytes(size) for size in (row.loaded, row.peak, row.afterwards, row.modelled))
+        rows.append((str(row.configuration), str(row.length), *sizes))
+    yield from aligned(("", "tokens", "loaded", "peak", "afterwards", "planned with"), rows)
 
 
 def _megabytes(size: int | None) -> str:

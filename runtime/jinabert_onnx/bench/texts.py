@@ -43,11 +43,11 @@ class TextMaker:
 
     @property
     def shortest(self) -> int:
-        """Tokens of the shortest text: one word and the special tokens."""
+        """Return tokens of the shortest text: one word and the special tokens."""
         return self._tokenizer.special_tokens + 1
 
     def make(self, length: int, generator: np.random.Generator) -> str:
-        """A text of exactly `length` tokens.
+        """Return a text of exactly `length` tokens.
 
         Raises:
             InputError: shorter than `shortest`.
@@ -64,8 +64,12 @@ class TextMaker:
         raise BundleError(f"no text of {length} tokens could be made with this tokenizer; give another --length")
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text, special ones included."""
-        return [len(ids) for ids in self._tokenizer(texts, _LONGEST).input_ids]
+        """Return tokens of each text, special ones included."""
+        return [len(ids) for ids in self.ids(texts)]
+
+    def ids(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        """Return the token ids of each text (tokens,), special ones included."""
+        return self._tokenizer(texts, _LONGEST).input_ids
 
     def _draw(self, count: int, generator: np.random.Generator) -> list[str]:
         return [self._words[index] for index in generator.choice(len(self._words), size=count, p=self._weights)]

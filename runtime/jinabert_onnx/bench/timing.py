@@ -33,7 +33,7 @@ class Job:
     lengths: tuple[tuple[int, ...], ...]
 
     def run(self, cancellation: Cancellation) -> list[float]:
-        """One pass: seconds of each call."""
+        """Run one pass; return the seconds of each call."""
         limit = self.model.bundle.manifest.model.max_tokens
         seconds = []
         for texts in self.texts:

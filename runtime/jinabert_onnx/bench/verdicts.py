@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from .columns import aligned
 from .compare import FASTER, LESS, MARGIN, MEMORY_MARGIN, MORE, SAME, SLOWER, UNCLEAR, Comparison, Difference
 from .table import number
 
@@ -12,11 +13,9 @@ _ORDER = (SLOWER, MORE, FASTER, LESS, UNCLEAR, SAME)
 
 
 def lines_of(found: Comparison) -> Iterator[str]:
-    """The lines of the whole table."""
-    width = max(len(item.name) for item in found.differences) + 2
-    yield f"{'':<{width}}{'before':>11}{'after':>11}{'change':>10}  {'surely between':<22}verdict"
-    for item in found.differences:
-        yield _line(item, width)
+    """Yield the lines of the whole table."""
+    header = ("", "before", "after", "change", "surely between", "verdict")
+    yield from aligned(header, [_row(item) for item in found.differences], left=(0, 4, 5))
     yield ""
     counts = Counter(item.verdict for item in found.differences)
     yield ", ".join(f"{counts[verdict]} {verdict}" for verdict in _ORDER if counts[verdict])
@@ -27,12 +26,12 @@ def lines_of(found: Comparison) -> Iterator[str]:
     yield from _explanation(found)
 
 
-def _line(item: Difference, width: int) -> str:
+def _row(item: Difference) -> tuple[str, ...]:
     between = "-"
     if item.interval is not None:
         between = f"{_percent(item.interval.low)} to {_percent(item.interval.high)}"
-    figures = f"{_figure(item, item.before):>11}{_figure(item, item.after):>11}{_percent(item.ratio):>10}"
-    return f"{item.name:<{width}}{figures}  {between:<22}{item.verdict}"
+    figures = (_figure(item, item.before), _figure(item, item.after), _percent(item.ratio))
+    return (item.name, *figures, between, item.verdict)
 
 
 def _figure(item: Difference, value: float) -> str:

@@ -1,9 +1,9 @@
-"""Which vector space a vector lies in, so that an index of mixed vectors is found before it is searched.
+"""Fingerprints of vector spaces, so that an index of mixed vectors is noticed before it is searched.
 
-A space is what weights, tokenizer, pooling and maximum length make of a text. Prompts are no part of it: they are text
-before the text, chosen call by call, and queries and documents that differ in theirs are meant to be compared. Nor are
-unit length by request, `truncate_dim` and the type of the numbers, which leave a vector's direction or show in its
-shape. Knows nothing of files or texts.
+Weights, tokenizer, pooling and maximum length define a space. Prompts are no part of it: they are text before the
+text, chosen for each call, and queries and documents with different prompts are meant to be compared. Neither are
+`normalize_embeddings`, `truncate_dim` and the type of numbers, which keep a vector's direction or show in its shape.
+Knows nothing of files or texts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _TEXT = re.compile(rf"([0-9a-f]{{16}}):({'|'.join(PRECISIONS)})")
 class Fingerprint:
     """A vector space, 16 hexadecimal digits, and the precision of the arithmetic: "3f9c2a07d15be846:int8" as text.
 
-    Equal fingerprints are of vectors made alike; `compatible` tells whether two may be compared.
+    Vectors with equal fingerprints were computed alike; `compatible` decides whether two may be compared.
     """
 
     space: str
@@ -36,30 +36,30 @@ class Fingerprint:
 
     @classmethod
     def parse(cls, text: str) -> Fingerprint:
-        """The fingerprint whose text this is.
+        """Read a fingerprint from its text.
 
         Raises:
             InputError: it is no fingerprint's text.
         """
-        found = _TEXT.fullmatch(text)
-        if found is None:
+        match = _TEXT.fullmatch(text)
+        if match is None:
             raise InputError(
                 f"{text[:80]!r} is no fingerprint; one is 16 hexadecimal digits, a colon, and "
                 f"{', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}"
             )
-        return cls(found[1], found[2])
+        return cls(match[1], match[2])
 
 
 class HasFingerprint(Protocol):
-    """Anything that tells its fingerprint, as an Embedder does."""
+    """Anything that has a fingerprint, such as an Embedder."""
 
     @property
     def fingerprint(self) -> Fingerprint:
-        """What made its vectors."""
+        """Return the fingerprint of its vectors."""
 
 
 def fingerprint_of(manifest: Manifest, precision: str, max_length: int) -> Fingerprint:
-    """The fingerprint of vectors of texts that are cut to `max_length` tokens.
+    """Compute the fingerprint of vectors of texts that are cut to `max_length` tokens.
 
     Raises:
         BundleError: the manifest does not list the tokenizer.
@@ -79,7 +79,7 @@ def fingerprint_of(manifest: Manifest, precision: str, max_length: int) -> Finge
 
 
 def compatible(first: Fingerprint | HasFingerprint | str, second: Fingerprint | HasFingerprint | str) -> bool:
-    """Whether vectors of the two may be compared: the same space, in whatever precision.
+    """Return whether vectors of the two may be compared: the same space, in whatever precision.
 
     int8 vectors of a trained model have a mean cosine of 0.9999 to its fp32 ones, so that queries in int8 may search
     an index in fp32. For vectors of one precision, compare fingerprints with `==`.
@@ -96,9 +96,9 @@ def compatible(first: Fingerprint | HasFingerprint | str, second: Fingerprint | 
 
 
 def _as_fingerprint(value: object) -> Fingerprint:
-    found = Fingerprint.parse(value) if isinstance(value, str) else getattr(value, "fingerprint", value)
-    if not isinstance(found, Fingerprint):
+    fingerprint = Fingerprint.parse(value) if isinstance(value, str) else getattr(value, "fingerprint", value)
+    if not isinstance(fingerprint, Fingerprint):
         raise InputTypeError(
             f"a {type(value).__name__} has no fingerprint; give a Fingerprint, its text, or an object that has one"
         )
-    return found
+    return fingerprint

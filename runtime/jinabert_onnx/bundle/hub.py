@@ -1,6 +1,6 @@
 """A directory or a hub id to a local directory. Imports huggingface_hub only when an id is given.
 
-Which files belong to a bundle or a checkpoint is the caller's to say.
+Knows nothing of bundles or checkpoints: callers name the files.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 def is_hub_id(source: str | os.PathLike[str]) -> bool:
-    """Whether `source` names no existing path and has the form owner/name."""
+    """Return whether `source` names no existing path and has the form owner/name."""
     return isinstance(source, str) and not _exists(Path(source)) and _HUB_ID.fullmatch(source) is not None
 
 
@@ -36,10 +36,10 @@ def resolve(
     ignore: Sequence[str] = (),
     local_files_only: bool = False,
 ) -> Path:
-    """The directory at `source`, or the downloaded snapshot of the hub repository `source`.
+    """Return the directory at `source`, or the downloaded snapshot of the hub repository `source`.
 
     `allow` and `ignore` are file name patterns of what to download; `revision` is a branch, tag or
-    commit of the hub; with `local_files_only` nothing is asked of the network, as with HF_HUB_OFFLINE.
+    commit of the hub; with `local_files_only` the network is not used, as with HF_HUB_OFFLINE.
     HF_ENDPOINT, HF_TOKEN, HF_HUB_CACHE and HF_HUB_OFFLINE are honoured.
 
     Raises:
@@ -58,7 +58,7 @@ def resolve(
         return path
     repository, hub = str(source), _import_hub(source)
     try:
-        found = hub.snapshot_download(
+        snapshot = hub.snapshot_download(
             repository,
             revision=revision,
             allow_patterns=list(allow),
@@ -66,9 +66,9 @@ def resolve(
             local_files_only=local_files_only,
         )
     except Exception as error:  # its error classes differ between releases and HTTP clients
-        how = "finding it in the hub's cache" if local_files_only else "fetching it from the hub"
-        raise _download_error(repository, revision, f"not a local directory, and {how}", error) from error
-    return Path(found)
+        action = "finding it in the hub's cache" if local_files_only else "fetching it from the hub"
+        raise _download_error(repository, revision, f"not a local directory, and {action}", error) from error
+    return Path(snapshot)
 
 
 def fetch_again(repository: str, commit: str, name: str) -> None:
@@ -93,8 +93,8 @@ def _import_hub(source: str | os.PathLike[str]) -> Any:
     return huggingface_hub
 
 
-def _download_error(repository: str, revision: str | None, what: str, error: Exception) -> DownloadError:
+def _download_error(repository: str, revision: str | None, action: str, error: Exception) -> DownloadError:
     at = f" at revision {revision}" if revision else ""
     return DownloadError(
-        f"{repository}{at}: {what} failed: {textwrap.shorten(str(error), 300) or type(error).__name__}"
+        f"{repository}{at}: {action} failed: {textwrap.shorten(str(error), 300) or type(error).__name__}"
     )

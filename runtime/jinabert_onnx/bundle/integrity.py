@@ -1,8 +1,8 @@
-"""Are the files of a bundle the ones that its manifest lists, and must they be read through to know?
+"""Checks that a bundle's files are those that its manifest lists, without reading them at every load.
 
-A check of the SHA-256 is remembered beside what identifies the file, so that the next load need not read it. The memory
-is only that: where it is absent, damaged or cannot be written, files are checked again. Knows nothing of where files
-come from.
+A check of the SHA-256 is remembered together with the identity of the file, so that the next load need not read it.
+Where that cache is absent, damaged or cannot be written, files are checked again. Knows nothing of where files come
+from.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ import hashlib
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
 from jinabert_onnx.errors import BundleError, InputError
+from jinabert_onnx.files.atomic import atomic_file
 
-from .manifest import Bundle, damage_error, find_damage
+from .file_records import damage_error, find_damage
+from .manifest import Bundle
 
 INTEGRITY = ("fast", "full", "off")
 CACHE_VARIABLE = "JINABERT_ONNX_CACHE"
@@ -40,7 +41,7 @@ def check_files(bundle: Bundle, names: Iterable[str], integrity: str) -> None:
     """Compare the named files with the manifest.
 
     "full" reads each through and compares its SHA-256, and remembers those that are right; "fast" does so only for
-    files that are not remembered as they are now; "off" looks whether they are there.
+    files that are not remembered as they are now; "off" requires only that they exist.
 
     Raises:
         BundleError: a file is missing, cut short or altered, or is a link out of the bundle.
@@ -53,42 +54,42 @@ def check_files(bundle: Bundle, names: Iterable[str], integrity: str) -> None:
 
 
 def inspect_file(bundle: Bundle, name: str, integrity: str) -> str | None:
-    """What is wrong with the file `name`, in words; None if nothing is. Raises what `check_files` raises."""
+    """Describe what is wrong with the file `name`; None if nothing is. Raises what `check_files` raises."""
     require_integrity(integrity)
     path, record = bundle.path / name, bundle.record_of(name)
     if integrity == "off":
         return None if path.is_file() else "missing from the bundle"
     _require_inside(bundle.path, path)
     identity = _identify(path, record.sha256)
-    if integrity == "fast" and identity is not None and _recall(path) == identity:
+    if integrity == "fast" and identity is not None and _read_entry(path) == identity:
         return None
     damage = find_damage(bundle, name)
     if damage is None and identity is not None and _identify(path, record.sha256) == identity:
-        _remember(path, identity)
+        _write_entry(path, identity)
     return damage
 
 
 def cache_directory() -> Path | None:
-    """Where checks are remembered: `verified` in JINABERT_ONNX_CACHE, or in the user's cache; None if there is none."""
+    """Return where checks are remembered: `verified` in JINABERT_ONNX_CACHE or the user's cache; None without one."""
     if own := os.environ.get(CACHE_VARIABLE):
         return Path(own).absolute() / "verified"
     try:
         return _user_cache() / "jinabert-onnx" / "verified"
-    except RuntimeError:  # nobody's home
+    except RuntimeError:  # there is no home directory
         return None
 
 
 def _user_cache() -> Path:
-    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if named.is_absolute():
-        return named
+    configured = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if configured.is_absolute():
+        return configured
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
 
 
 def _require_inside(directory: Path, path: Path) -> None:
-    """Links may lead into the bundle and, from a snapshot of the hub's cache, to where that keeps contents."""
+    """Refuse links that lead elsewhere than into the bundle or, from a snapshot of the hub's cache, into its blobs."""
     inside, target = Path(os.path.realpath(directory)), Path(os.path.realpath(path))
     places = [inside]
     if inside.parent.name == "snapshots":  # CACHE/models--OWNER--NAME/snapshots/COMMIT; blobs of one repository, of all
@@ -98,51 +99,44 @@ def _require_inside(directory: Path, path: Path) -> None:
 
 
 def _identify(path: Path, sha256: str) -> str | None:
-    """What changes when the file does, and the hash it should have; None if it cannot be had."""
+    """Return as text what changes when the file does, and the hash it should have; None if it cannot be read."""
     try:
-        found = path.stat()
+        status = path.stat()
     except (OSError, ValueError):
         return None
     facts = {
         "path": str(path.absolute()),
-        "bytes": found.st_size,
-        "modified": found.st_mtime_ns,
-        "changed": found.st_ctime_ns,  # other programs can set the time of modification back, not this one
-        "inode": found.st_ino,
+        "bytes": status.st_size,
+        "modified": status.st_mtime_ns,
+        "changed": status.st_ctime_ns,  # programs can set the time of modification back, but not this one
+        "inode": status.st_ino,
         "sha256": sha256,
     }
     return json.dumps(facts)
 
 
-def _entry(path: Path) -> Path | None:
-    """Where the last check of the file at `path` is remembered: one entry a path, so that the cache stays small."""
+def _entry_path(path: Path) -> Path | None:
+    """Return where the last check of the file at `path` is remembered: one entry a path keeps the cache small."""
     directory = cache_directory()
     name = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()
     return None if directory is None else directory / name
 
 
-def _recall(path: Path) -> str | None:
-    entry = _entry(path)
+def _read_entry(path: Path) -> str | None:
+    entry = _entry_path(path)
     try:
         return None if entry is None else entry.read_text("utf-8")
     except (OSError, ValueError):
         return None
 
 
-def _remember(path: Path, identity: str) -> None:
-    """Write the entry at once or not at all."""
-    entry = _entry(path)
+def _write_entry(path: Path, identity: str) -> None:
+    entry = _entry_path(path)
     if entry is None:
         return
     with contextlib.suppress(OSError):
         if time.time_ns() - path.stat().st_mtime_ns < CLOCK_TICK:
             return  # another change within the tick would not show
         entry.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        number, temporary = tempfile.mkstemp(dir=entry.parent)
-        try:
-            with open(number, "w", encoding="utf-8") as stream:  # noqa: PTH123 - a number, not a path
-                stream.write(identity)
-            os.replace(temporary, entry)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        with atomic_file(entry, private=True) as stream:
+            stream.write(identity.encode("utf-8"))

@@ -1,14 +1,13 @@
-"""The bundle on disk: what `manifest.json` says, and whether the files agree with it.
+"""`manifest.json`: what a bundle holds. The one definition of the format, for the exporter and for all that read it.
 
-Reading and checking for the runtime, and the one definition of the format that the exporter writes.
-Knows nothing of onnxruntime, tokenizers or how the files were made.
+Knows nothing of onnxruntime, tokenizers or how the files were made; whether they agree with the manifest is for
+`file_records` to check.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -52,7 +51,7 @@ class ModelRecord:
 
 @dataclass(frozen=True)
 class PoolingRecord:
-    """How token embeddings become one vector; `normalize` if the checkpoint itself ends in unit length."""
+    """The way from token embeddings to one vector; `normalize` if the checkpoint itself ends in unit length."""
 
     mode: str
     normalize: bool
@@ -62,13 +61,22 @@ class PoolingRecord:
 class Manifest:
     """All of `manifest.json`.
 
-    `precisions` maps a precision to its files, the ONNX file first, then what it refers to.
-    `default_max_length` is what `encode` cuts to when not told otherwise. `prompts` maps a name to the
-    text put before an input; `default_prompt` names the one used when none is asked for.
-    `verification` holds, per precision, what the exporter measured against torch. `weights_sha256` is the hash of the
-    checkpoint's weights, the same for every precision made of them. `vector_limits` are the largest values that int8
-    and uint8 vectors tell apart, by "raw" and "normalized" vectors, fitted to the calibration texts. `quality` is what
-    `jinabert-onnx eval precisions --record` measured on a user's texts, or empty.
+    Attributes:
+        model, pooling: the encoder's shape, and the way to one vector.
+        opset: of the ONNX files.
+        default_max_length: tokens that `encode` cuts texts to by default.
+        precisions: files by precision, the ONNX file first, then its weight files.
+        files: size and SHA-256 of every file but the manifest.
+        weights_sha256: hash of the checkpoint's weights, the same for every precision made of them.
+        vector_limits: largest values that int8 and uint8 vectors represent, by "raw" and "normalized" vectors, fitted
+            to the calibration texts.
+        prompts: texts put before an input, by name.
+        default_prompt: the name of the one used by default.
+        source: the checkpoint's hub id or name, if known.
+        created_with: versions of the tools that made the bundle.
+        verification: by precision, what the exporter measured against torch.
+        quality: what `jinabert-onnx eval precisions --record` measured on a user's texts, or empty.
+        schema: version of the format.
     """
 
     model: ModelRecord
@@ -88,30 +96,30 @@ class Manifest:
     schema: int = SCHEMA
 
     def to_json(self) -> str:
-        """The text of `manifest.json`."""
+        """Return the text of `manifest.json`."""
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A directory and its manifest, read and found well-formed; files are checked by `check_files`."""
+    """A directory and its manifest, which is well-formed; the files are checked by `integrity.check_files`."""
 
     path: Path
     manifest: Manifest
 
     def files_of(self, precision: str) -> tuple[str, ...]:
-        """Names of the ONNX file of `precision` and its weight files.
+        """Return the names of the ONNX file of `precision` and its weight files, the ONNX file first.
 
         Raises:
             BundleError: the bundle holds no such precision.
         """
         if precision not in self.manifest.precisions:
-            held = ", ".join(self.manifest.precisions)
-            raise BundleError(f"{self.path}: no {precision} in this bundle, it holds {held}")
+            available = ", ".join(self.manifest.precisions)
+            raise BundleError(f"{self.path}: no {precision} in this bundle, it holds {available}")
         return self.manifest.precisions[precision]
 
     def record_of(self, name: str) -> FileRecord:
-        """What the manifest says of the file `name`.
+        """Return the manifest's record of the file `name`.
 
         Raises:
             BundleError: it has no entry.
@@ -150,13 +158,7 @@ def parse_manifest(content: Any, where: str) -> Manifest:
     Raises:
         BundleError: a field is missing, of the wrong type, or the schema is not `SCHEMA`.
     """
-    schema = _take(content, "schema", int, where)
-    if schema > SCHEMA:
-        raise BundleError(
-            f"{where}: schema {schema} is newer than this version reads ({SCHEMA}); upgrade jinabert-onnx"
-        )
-    if schema < SCHEMA:
-        raise BundleError(f"{where}: schema {schema} is of an older version; export the bundle again")
+    _require_schema(_take(content, "schema", int, where), where)
     files = {name: _file_record(record, name, where) for name, record in _take(content, "files", dict, where).items()}
     manifest = Manifest(
         model=_model_record(_take(content, "model", dict, where), where),
@@ -173,53 +175,18 @@ def parse_manifest(content: Any, where: str) -> Manifest:
         created_with=_strings(_take(content, "created_with", dict, where), "created_with", where),
         verification=_take(content, "verification", dict, where),
         quality=_take(content, "quality", dict, where) if "quality" in content else {},
-        schema=schema,
     )
     _require_consistent(manifest, where)
     return manifest
 
 
-def check_files(bundle: Bundle, names: Iterable[str]) -> None:
-    """Compare size and SHA-256 of the named files with the manifest.
-
-    Raises:
-        BundleError: a file is missing, cut short or altered.
-    """
-    for name in names:
-        damage = find_damage(bundle, name)
-        if damage is not None:
-            raise damage_error(bundle, name, damage)
-
-
-def find_damage(bundle: Bundle, name: str) -> str | None:
-    """What is wrong with the file `name` by its size and SHA-256, in words; None if it is whole.
-
-    Raises:
-        BundleError: the manifest has no entry for it.
-    """
-    path, record = bundle.path / name, bundle.record_of(name)
-    if not path.is_file():
-        return "missing from the bundle"
-    try:
-        size = path.stat().st_size
-        if size != record.bytes:
-            return f"{size} bytes where the manifest says {record.bytes}"
-        altered = record_file(path).sha256 != record.sha256
-    except OSError as error:
-        return f"cannot be read ({error.strerror})"
-    return "altered, its SHA-256 is not the manifest's" if altered else None
-
-
-def damage_error(bundle: Bundle, name: str, damage: str) -> BundleError:
-    """The error for a file that cannot be made whole here."""
-    return BundleError(f"{bundle.path / name}: {damage}; export or download the bundle again")
-
-
-def record_file(path: Path) -> FileRecord:
-    """Size and SHA-256 of the file at `path`."""
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return FileRecord(path.stat().st_size, digest)
+def _require_schema(schema: int, where: str) -> None:
+    if schema > SCHEMA:
+        raise BundleError(
+            f"{where}: schema {schema} is newer than this version reads ({SCHEMA}); upgrade jinabert-onnx"
+        )
+    if schema < SCHEMA:
+        raise BundleError(f"{where}: schema {schema} is of an older version; export the bundle again")
 
 
 def _require_consistent(manifest: Manifest, where: str) -> None:

@@ -33,7 +33,7 @@ class SelfTest:
     vectors: Mapping[str, NDArray[np.float32]]
 
     def to_dict(self) -> dict[str, object]:
-        """For `probes.json`."""
+        """Return the content for `probes.json`."""
         return {"texts": self.texts, "vectors": {name: rows.tolist() for name, rows in self.vectors.items()}}
 
 
@@ -46,26 +46,26 @@ class Probes:
     self_test: SelfTest = field(default_factory=lambda: SelfTest((), {}))
 
     def to_json(self) -> str:
-        """The text of `probes.json`."""
+        """Return the text of `probes.json`."""
         content = {"texts": self.texts, "vectors": self.vectors.tolist(), "self_test": self.self_test.to_dict()}
         return json.dumps(content, ensure_ascii=False) + "\n"
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How close rows come to what they should be: largest difference of a value, smallest cosine of a row."""
+    """Closeness to the expected rows: largest difference of a value, smallest cosine of a row."""
 
     max_difference: float
     min_cosine: float
 
     def within(self, precision: str) -> bool:
-        """Whether `precision` may differ this much; False for NaN, which compares with nothing."""
+        """Return whether `precision` may differ this much; False for NaN, which compares with nothing."""
         close = precision != "fp32" or self.max_difference <= FP32_MAX_DIFFERENCE
         return close and self.min_cosine >= MIN_COSINE[precision]
 
 
 def required(precision: str) -> str:
-    """The bound of a precision in words, for messages and tables."""
+    """Return the bound of a precision in words, for messages and tables."""
     if precision == "fp32":
         return f"difference at most {FP32_MAX_DIFFERENCE:g}"
     return f"cosine at least {MIN_COSINE[precision]:g}"
@@ -79,15 +79,16 @@ def compare(actual: NDArray[np.float32], expected: NDArray[np.float32]) -> Agree
     return Agreement(float(np.abs(first - second).max()), float(cosines.min()))
 
 
-def worst(found: Sequence[Agreement]) -> Agreement:
-    """The largest difference and the smallest cosine of several; NaN if any is."""
+def worst(agreements: Sequence[Agreement]) -> Agreement:
+    """Return the largest difference and the smallest cosine of several; NaN if any is."""
     return Agreement(
-        float(np.max([item.max_difference for item in found])), float(np.min([item.min_cosine for item in found]))
+        float(np.max([agreement.max_difference for agreement in agreements])),
+        float(np.min([agreement.min_cosine for agreement in agreements])),
     )
 
 
 def probe(encode: Callable[[Sequence[str]], NDArray[np.float32]], expected: Probes) -> Agreement:
-    """How `encode` agrees with the expected vectors, all texts at once and each alone."""
+    """Compare what `encode` gives with the expected vectors, all texts at once and each alone."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TruncationWarning)  # a model with a small limit cuts these texts too
         together = encode(expected.texts)
@@ -110,9 +111,9 @@ def read_probes(bundle: Bundle) -> Probes:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise BundleError(f"{path}: missing or damaged ({error}); export or download the bundle again") from error
     hidden = bundle.manifest.model.hidden_size
-    fitting = [vectors.shape == (len(texts), hidden)]
-    fitting += [rows.shape == (len(self_test.texts), hidden) for rows in self_test.vectors.values()]
-    if not texts or not all(fitting):
+    shapes_fit = [vectors.shape == (len(texts), hidden)]
+    shapes_fit += [rows.shape == (len(self_test.texts), hidden) for rows in self_test.vectors.values()]
+    if not texts or not all(shapes_fit):
         raise BundleError(f"{path}: texts and vectors do not fit together; export or download the bundle again")
     return Probes(texts, vectors, self_test)
 

@@ -17,48 +17,41 @@ from .command import Command, add_model_argument
 
 _Value = TypeVar("_Value", int, str)
 
-_COMPARE = "compare"
-_MEASURING = (  # options that a comparison has no use for
-    *("revision", "local_files_only", "precision", "threads", "provider", "batch_size", "length", "workload"),
-    *("quick", "seconds", "rounds", "output", "no_plots"),
-)
-_USAGE = """\
-jinabert-onnx bench MODEL [--quick] [--precision P ...] [--threads N ...] [--provider P ...]
-                           [--batch-size N ...] [--length N ...] [--workload W ...]
-                           [--seconds S] [--rounds N] [--output DIR] [--no-plots]
-       jinabert-onnx bench compare A.json B.json [--max-slowdown PERCENT]"""
+_ACTIONS = ("run", "compare")
 _WORKLOADS = ("queries", "passages", "documents")
 
 
+def with_action(words: Sequence[str]) -> list[str]:
+    """Return the words of a command line, `bench MODEL` spelled out as `bench run MODEL`."""
+    if words[:1] != ["bench"] or (len(words) > 1 and words[1] in (*_ACTIONS, "-h", "--help")):
+        return list(words)
+    return ["bench", "run", *words[1:]]
+
+
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = _USAGE
-    add_model_argument(parser)
-    parser.add_argument(
-        "files",
-        metavar="A.json B.json",
-        nargs="*",
-        help="after the word `compare`: results of two runs, earlier and later (a model of that name is ./compare)",
+    parser.epilog = (
+        "`bench MODEL` is `bench run MODEL`; a model in a directory of an action's name is ./run or ./compare."
     )
-    _add_axes(parser)
-    parser.add_argument("--quick", action="store_true", help="less of everything: under a minute at base size")
-    parser.add_argument(
-        "--seconds", type=float, metavar="S", help="time for the timing itself (default: 600, with --quick 18)"
-    )
-    parser.add_argument("--rounds", type=int, metavar="N", help="rounds of all cells (default: 10, with --quick 5)")
-    parser.add_argument(
-        "--output", metavar="DIR", help="write bench.json, bench.csv, bench.png and bench.svg into a new directory"
-    )
-    parser.add_argument("--no-plots", action="store_true", help="no pictures, for which matplotlib is needed")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    about = "measure latency, throughput, cold start and memory of a bundle"
+    _add_run(actions.add_parser("run", help=about, description=f"{about}."))
+    about = "tell what changed from one run to another"
+    _add_compare(actions.add_parser("compare", help=about, description=f"{about}."))
+
+
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    for name, when in (("before", "earlier"), ("after", "later")):
+        parser.add_argument(name, type=Path, help=f"the {when} run: its bench.json, or the directory of it")
     parser.add_argument(
         "--max-slowdown",
         type=float,
         metavar="PERCENT",
-        help="with compare: exit code 1 if anything is surely slower by more than this",
+        help="exit code 1 if anything is surely slower by more than this",
     )
-    parser.set_defaults(usage_error=parser.error)
 
 
-def _add_axes(parser: argparse.ArgumentParser) -> None:
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    add_model_argument(parser)
     parser.add_argument(
         "--precision",
         nargs="+",
@@ -88,16 +81,19 @@ def _add_axes(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="texts of mixed lengths (default: all, unless --length is given)",
     )
+    parser.add_argument("--quick", action="store_true", help="less of everything: under a minute at base size")
+    parser.add_argument(
+        "--seconds", type=float, metavar="S", help="time for the timing itself (default: 600, with --quick 18)"
+    )
+    parser.add_argument("--rounds", type=int, metavar="N", help="rounds of all cells (default: 10, with --quick 5)")
+    parser.add_argument(
+        "--output", metavar="DIR", help="write bench.json, bench.csv, bench.png and bench.svg into a new directory"
+    )
+    parser.add_argument("--no-plots", action="store_true", help="no pictures, for which matplotlib is needed")
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    if arguments.model == _COMPARE:
-        return _compare(arguments)
-    if arguments.files:
-        arguments.usage_error(f"unrecognized arguments: {' '.join(arguments.files)}")
-    if arguments.max_slowdown is not None:
-        arguments.usage_error("--max-slowdown is for `bench compare`")
-    return _measure(arguments)
+    return _compare(arguments) if arguments.action == "compare" else _measure(arguments)
 
 
 def _measure(arguments: argparse.Namespace) -> int:
@@ -137,15 +133,9 @@ def _measure(arguments: argparse.Namespace) -> int:
 def _compare(arguments: argparse.Namespace) -> int:
     from jinabert_onnx.bench import compare, read_record, verdicts
 
-    if len(arguments.files) != 2:
-        arguments.usage_error("compare takes two files, A.json and B.json")
-    for name in _MEASURING:
-        if getattr(arguments, name):
-            arguments.usage_error(f"--{name.replace('_', '-')} is not for `bench compare`")
     if arguments.max_slowdown is not None and not 0 <= arguments.max_slowdown <= 1e6:
         raise InputError(f"max_slowdown is {arguments.max_slowdown:g}; it must be from 0 percent on")
-    first, second = (read_record(Path(name)) for name in arguments.files)
-    found = compare(first, second)
+    found = compare(read_record(arguments.before), read_record(arguments.after))
     _print(verdicts.lines_of(found))
     if arguments.max_slowdown is None:
         return 0

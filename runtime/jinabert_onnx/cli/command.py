@@ -11,6 +11,7 @@ from importlib.metadata import EntryPoint, entry_points
 from jinabert_onnx.bundle.integrity import INTEGRITY
 from jinabert_onnx.bundle.manifest import PRECISIONS
 from jinabert_onnx.embedder import Embedder
+from jinabert_onnx.encoding.load_options import LoadOptions
 from jinabert_onnx.engine.providers import PROVIDERS
 from jinabert_onnx.errors import MissingDependencyError
 
@@ -25,7 +26,7 @@ class Command:
 
 
 def exporter_entry_points() -> dict[str, EntryPoint]:
-    """What the exporter registers, by name, not loaded."""
+    """Return what the exporter registers, by name, not loaded."""
     return {point.name: point for point in entry_points(group="jinabert_onnx.commands")}
 
 
@@ -45,7 +46,7 @@ def load_exporter(name: str) -> object:
 
 
 def add_model_argument(parser: ArgumentParser, variable: str | None = None) -> None:
-    """MODEL, --revision and --local-files-only; MODEL may be left out where the environment's `variable` names it."""
+    """Add MODEL, --revision and --local-files-only; MODEL may be left out where the variable `variable` names it."""
     help_text = "directory of a bundle, or the hub id (owner/name) of one"
     if variable is None:
         parser.add_argument("model", metavar="MODEL", help=help_text)
@@ -53,13 +54,13 @@ def add_model_argument(parser: ArgumentParser, variable: str | None = None) -> N
         default = os.environ.get(variable)
         parser.add_argument("model", metavar="MODEL", nargs="?", default=default, help=f"{help_text} (or ${variable})")
     parser.add_argument("--revision", help="branch, tag or commit, for a hub id")
-    parser.add_argument("--local-files-only", action="store_true", help="never ask the hub")
+    parser.add_argument("--local-files-only", action="store_true", help="use only files that are already downloaded")
 
 
 def add_runtime_options(
     parser: ArgumentParser, precision: str = "fp32", memory_help: str = "most memory of the process, such as 800MB"
 ) -> None:
-    """--precision (default `precision`), what `add_provider_options` adds, and how the model is checked.
+    """Add --precision (default `precision`), what `add_provider_options` adds, and how the model is checked.
 
     `memory_help` says what --max-memory counts.
     """
@@ -67,7 +68,7 @@ def add_runtime_options(
         "--precision",
         choices=("auto", *PRECISIONS),
         default=precision,
-        help="weights to run; auto: what is fast here (default: %(default)s)",
+        help="weights to run; auto: what suits this machine (default: %(default)s)",
     )
     add_provider_options(parser)
     parser.add_argument("--max-memory", metavar="SIZE", help=memory_help)
@@ -75,13 +76,13 @@ def add_runtime_options(
         "--integrity",
         choices=INTEGRITY,
         default="fast",
-        help="full: hash every file; fast: once, then look at sizes and headers (default); off: trust them",
+        help="full: hash every file; fast: hash once, then check sizes and headers (default); off: trust the files",
     )
-    parser.add_argument("--no-self-test", action="store_true", help="do not compare with vectors made at export")
+    parser.add_argument("--no-self-test", action="store_true", help="do not compare with vectors from the export")
 
 
 def add_provider_options(parser: ArgumentParser) -> None:
-    """--provider and --threads."""
+    """Add --provider and --threads."""
     parser.add_argument(
         "--provider", choices=PROVIDERS, default="auto", help="where to run; cuda never falls back (default: auto)"
     )
@@ -90,14 +91,18 @@ def add_provider_options(parser: ArgumentParser) -> None:
         type=_threads,
         default="auto",
         metavar="N",
-        help="CPU threads (default: what affinity, container and environment allow)",
+        help="CPU threads (default: as many as affinity, container and environment allow)",
     )
 
 
 def load_embedder(arguments: Namespace) -> Embedder:
-    """The model that the arguments of `add_model_argument` and `add_runtime_options` name."""
-    return Embedder.load(
-        arguments.model,
+    """Load the model that the arguments of `add_model_argument` and `add_runtime_options` name."""
+    return Embedder.load(arguments.model, **vars(load_options(arguments)))
+
+
+def load_options(arguments: Namespace) -> LoadOptions:
+    """Return what these arguments say of loading."""
+    return LoadOptions(
         precision=arguments.precision,
         provider=arguments.provider,
         threads=arguments.threads,

@@ -18,12 +18,12 @@ import numpy as np
 
 from jinabert_onnx.bundle.fingerprint import Fingerprint
 from jinabert_onnx.encoding.results import Embeddings
-from jinabert_onnx.encoding.steps import TRUNCATIONS
+from jinabert_onnx.encoding.settings import TRUNCATIONS
 from jinabert_onnx.encoding.vector_types import OUTPUT_DTYPES
 from jinabert_onnx.errors import InputError, printable
-from jinabert_onnx.files.atomic import appearing
+from jinabert_onnx.files.atomic import atomic_file
 
-from .command import Command, add_model_argument, add_runtime_options, load_embedder
+from .command import Command, add_model_argument, add_runtime_options, load_embedder, load_options
 
 FORMATS = ("jsonl", "text", "npy", "parquet")
 
@@ -35,20 +35,20 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--input",
         metavar="FILE",
         help="read texts from FILE instead: .parquet, .arrow, .feather, .jsonl, .csv, .tsv, a directory of such files, "
-        "or any other, one text a line, UTF-8; - is stdin",
+        "or any other name, with one text per line, in UTF-8; - is stdin",
     )
-    parser.add_argument("--output", metavar="FILE", help="write here instead of stdout")
+    parser.add_argument("--output", metavar="FILE", help="write to FILE instead of stdout")
     parser.add_argument(
         "--format",
         choices=FORMATS,
-        help='jsonl: one {"text", "embedding", "fingerprint"} a line; text: one line of numbers a text; npy: a NumPy '
-        "array; parquet: columns row and embedding (default: by the ending of --output, otherwise jsonl)",
+        help='jsonl: one {"text", "embedding", "fingerprint"} per line; text: one line of numbers per text; npy: a '
+        "NumPy array; parquet: columns row and embedding (default: from the extension of --output, otherwise jsonl)",
     )
     parser.add_argument(
-        "--text-column", metavar="NAME", help="column of the texts, in files that have columns (default: text)"
+        "--text-column", metavar="NAME", help="column that has the texts, in files with columns (default: text)"
     )
     parser.add_argument(
-        "--keep", nargs="+", default=[], metavar="COLUMN", help="columns of the input that Parquet output has too"
+        "--keep", nargs="+", default=[], metavar="COLUMN", help="columns of the input to copy into Parquet output"
     )
     parser.add_argument(
         "--skip-unreadable",
@@ -60,23 +60,31 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=1024,
         metavar="N",
-        help="of a file to .npy or .parquet: texts between two points from which the same command goes on after it was "
-        "stopped (default: %(default)s)",
+        help="rows per shard when a file is embedded to .npy or .parquet: after an interruption, the same command "
+        "resumes after the last finished shard (default: %(default)s)",
     )
     parser.add_argument(
         "--engine",
         choices=("local", "ray"),
         default="local",
-        help="where a file is embedded: here, or on a cluster (default: %(default)s)",
+        help="where to embed a file: on this machine, or on a Ray cluster (default: %(default)s)",
     )
-    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="texts a batch (default: %(default)s)")
-    parser.add_argument("--max-length", type=int, metavar="N", help="tokens to cut texts to (default: the model's)")
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        default=32,
+        metavar="N",
+        help="maximum number of texts per batch (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max-length", type=int, metavar="N", help="maximum number of tokens per text (default: the model's limit)"
+    )
     parser.add_argument(
         "--truncation",
         choices=TRUNCATIONS,
         default="warn",
-        help="what to do with longer texts: keep the head (warn tells of it) or the tail, average windows over all of "
-        "it (mean), or refuse (default: %(default)s)",
+        help="what to do with longer texts: keep the head (with a warning or without) or the tail, average windows "
+        "over the whole text (mean), or refuse (default: %(default)s)",
     )
     parser.add_argument("--truncate-dim", type=int, metavar="N", help="keep the first N channels")
     parser.add_argument("--normalize", action="store_true", help="scale vectors to length 1")
@@ -97,7 +105,7 @@ def _run(arguments: argparse.Namespace) -> int:
     with load_embedder(arguments) as model:
         if arguments.precision == "auto":
             print(f"jinabert-onnx: {model.precision}: {model.precision_reason}", file=sys.stderr)
-        found = model.encode_with_report(
+        embeddings = model.encode_with_report(
             texts,
             batch_size=arguments.batch_size,
             max_length=arguments.max_length,
@@ -107,9 +115,9 @@ def _run(arguments: argparse.Namespace) -> int:
             normalize_embeddings=arguments.normalize,
         )
     with _open_output(arguments.output) as stream:
-        _write(stream, kind, texts, found)
+        _write(stream, kind, texts, embeddings)
     if kind != "jsonl" and arguments.output is not None:  # these have no place for it
-        print(f"jinabert-onnx: fingerprint of {arguments.output}: {found.fingerprint}", file=sys.stderr)
+        print(f"jinabert-onnx: fingerprint of {arguments.output}: {embeddings.fingerprint}", file=sys.stderr)
     return 0
 
 
@@ -151,22 +159,11 @@ def _has_columns(source: Path) -> bool:
 
 
 def _run_corpus(arguments: argparse.Namespace, kind: str) -> int:
-    from jinabert_onnx.corpus.plan import Loading, Settings
+    from jinabert_onnx.corpus.plan import EncodeArguments, ModelSource
     from jinabert_onnx.corpus.run import Job, run
 
-    loading = Loading(
-        source=arguments.model,
-        precision=arguments.precision,
-        provider=arguments.provider,
-        threads=arguments.threads,
-        max_memory=arguments.max_memory,
-        integrity=arguments.integrity,
-        self_test=not arguments.no_self_test,
-        revision=arguments.revision,
-        local_files_only=arguments.local_files_only,
-    )
-    settings = Settings(
-        max_length=0,
+    asked = EncodeArguments(
+        max_length=arguments.max_length,
         batch_size=arguments.batch_size,
         truncation=arguments.truncation,
         truncate_dim=arguments.truncate_dim,
@@ -177,11 +174,10 @@ def _run_corpus(arguments: argparse.Namespace, kind: str) -> int:
         input=Path(arguments.input),
         output=Path(arguments.output),
         kind=kind,
-        loading=loading,
+        model=ModelSource(arguments.model, load_options(arguments)),
         text_column=arguments.text_column,
         keep=tuple(arguments.keep),
-        max_length=arguments.max_length,
-        settings=settings,
+        settings=asked,
         shard_rows=arguments.shard_rows,
         engine=arguments.engine,
         skip_unreadable=arguments.skip_unreadable,
@@ -203,7 +199,7 @@ def _texts(arguments: argparse.Namespace) -> list[str]:
 
 
 def _lines(content: bytes, name: str) -> list[str]:
-    """The lines of UTF-8 text, without their ends and a byte order mark; only line feeds end a line."""
+    """Return the lines of UTF-8 text, without their ends and a byte order mark; only line feeds end a line."""
     content = content.removeprefix(b"\xef\xbb\xbf")
     lines = content.removesuffix(b"\n").split(b"\n") if content else []
     texts = []
@@ -251,7 +247,7 @@ def _format_of(output: str | None) -> str:
 
 @contextmanager
 def _open_output(output: str | None) -> Iterator[BinaryIO]:
-    """stdout, or a file that appears at `output` only when it has been written whole."""
+    """Open stdout, or a file that appears at `output` only when it has been written whole."""
     if output is None:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
@@ -262,21 +258,21 @@ def _open_output(output: str | None) -> Iterator[BinaryIO]:
             with path.open("wb") as stream:
                 yield stream
             return
-        with appearing(path) as stream:
+        with atomic_file(path) as stream:
             yield stream
     except OSError as error:
         raise OSError(error.errno, error.strerror, output) from error  # a full disk names no file
 
 
-def _write(stream: BinaryIO, kind: str, texts: Sequence[str], found: Embeddings) -> None:
+def _write(stream: BinaryIO, kind: str, texts: Sequence[str], embeddings: Embeddings) -> None:
     if kind == "npy":
-        np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(found.vectors))
-        stream.write(np.ascontiguousarray(found.vectors).data)
+        np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(embeddings.vectors))
+        stream.write(np.ascontiguousarray(embeddings.vectors).data)
         return
-    for text, vector in zip(texts, found.vectors, strict=True):
+    for text, vector in zip(texts, embeddings.vectors, strict=True):
         # str of a float32 is the shortest number that reads back as the same float32.
         numbers = [str(value) for value in vector]
-        line = " ".join(numbers) if kind == "text" else _json_line(text, numbers, found.fingerprint)
+        line = " ".join(numbers) if kind == "text" else _json_line(text, numbers, embeddings.fingerprint)
         stream.write(line.encode("utf-8") + b"\n")
 
 

@@ -26,7 +26,7 @@ _QUALITY = {  # title of a column: its name in the manifest, and how it is writt
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_argument(parser)
     parser.add_argument("--json", action="store_true", help="print the manifest as it is")
-    parser.add_argument("--run", action="store_true", help="load the model too, and tell what really runs here")
+    parser.add_argument("--run", action="store_true", help="also load the model, and say what really runs here")
     add_runtime_options(parser)
 
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from jinabert_onnx.bundle.locate import open_files
+from jinabert_onnx.bundle.locate import open_source, require_files
 from jinabert_onnx.bundle.manifest import PRECISIONS
 from jinabert_onnx.serverless.lambda_zip import HANDLER, LARGEST, LARGEST_UPLOAD, architecture, write_zip
 
@@ -17,16 +17,15 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_argument(parser)
     parser.add_argument("output", metavar="FILE.zip", help="the file to write; it must not exist")
     parser.add_argument(
-        "--precision", choices=PRECISIONS, default="int8", help="weights to take along (default: %(default)s)"
+        "--precision", choices=PRECISIONS, default="int8", help="weights to include (default: %(default)s)"
     )
 
 
 def _run(arguments: argparse.Namespace) -> int:
     machine = architecture()
     precision = arguments.precision
-    bundle, _ = open_files(
-        arguments.model, lambda bundle: precision, "full", arguments.revision, arguments.local_files_only
-    )
+    bundle = open_source(arguments.model, arguments.revision, arguments.local_files_only)
+    require_files(arguments.model, bundle, precision, "full", arguments.local_files_only)
     package = write_zip(bundle, precision, Path(arguments.output))
     print(f"package    {_mb(package.zipped)}: {arguments.output}")
     print(f"unpacked   {_mb(package.code + package.bundle)} of {_mb(LARGEST)} that Lambda takes:", end=" ")
@@ -52,4 +51,4 @@ def _mb(size: int) -> str:
     return f"{size / 1e6:.1f} MB"
 
 
-COMMAND = Command("write a bundle, with all that runs it, into a zip file for AWS Lambda", _add_arguments, _run)
+COMMAND = Command("write a bundle and everything that runs it into a zip file for AWS Lambda", _add_arguments, _run)

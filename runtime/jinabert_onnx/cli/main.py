@@ -86,13 +86,13 @@ def _prepare_process() -> None:
 
 
 def _parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """Arguments in any order: argparse takes no TEXT, and no file to compare, after an option that follows MODEL."""
-    arguments, rest = parser.parse_known_args(argv)
-    more = [found for name in ("texts", "files") if isinstance(found := getattr(arguments, name, None), list)]
-    if rest and (not more or any(text.startswith("-") for text in rest)):
+    """Arguments in any order: argparse takes no TEXT after an option that follows MODEL."""
+    arguments, rest = parser.parse_known_args(bench.with_action(sys.argv[1:] if argv is None else argv))
+    texts = getattr(arguments, "texts", None)
+    if rest and (not isinstance(texts, list) or any(text.startswith("-") for text in rest)):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    if rest:
-        more[0] += rest
+    if isinstance(texts, list):
+        texts += rest
     return arguments
 
 
@@ -110,7 +110,7 @@ def _commands() -> dict[str, Command]:
 def _parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="jinabert-onnx",
-        description="Export JinaBERT embedding models to ONNX and run them without torch.",
+        description="Export JinaBERT embedding models to ONNX and run them without PyTorch.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -23,4 +23,4 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-COMMAND = Command("write a bundle, checked, into one tar file", _add_arguments, _run)
+COMMAND = Command("pack a bundle into one tar file, checking every hash", _add_arguments, _run)

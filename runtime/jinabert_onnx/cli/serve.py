@@ -39,48 +39,62 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="what clients call the model, may be given several times (default: its names, of checkpoint and bundle)",
+        help="a name that clients use for the model; repeatable (default: the names of its checkpoint and its bundle)",
     )
-    parser.add_argument("--max-length", type=int, metavar="N", help="most tokens of a text (default: the model's)")
+    parser.add_argument(
+        "--max-length", type=int, metavar="N", help="maximum number of tokens per text (default: the model's limit)"
+    )
     parser.add_argument(
         "--api-key-file",
         metavar="FILE",
-        help="API keys, one a line, of which clients must send one (default: $JINABERT_ONNX_API_KEYS, by commas)",
+        help="API keys, one per line; clients must send one (default: $JINABERT_ONNX_API_KEYS, separated by commas)",
     )
     parser.add_argument(
-        "--timeout", type=float, default=60.0, metavar="S", help="seconds for one request (default: %(default)s)"
+        "--timeout",
+        type=float,
+        default=60.0,
+        metavar="S",
+        help="time limit of a request in seconds (default: %(default)s)",
     )
     parser.add_argument(
         "--body-timeout",
         type=float,
         default=10.0,
         metavar="S",
-        help="seconds in which headers, and then a body, must come (default: %(default)s)",
+        help="seconds within which the headers, and then the body, must arrive (default: %(default)s)",
     )
-    parser.add_argument("--max-body", default="8MB", metavar="SIZE", help="largest body (default: %(default)s)")
     parser.add_argument(
-        "--max-inputs", type=int, default=2048, metavar="N", help="most texts of a request (default: %(default)s)"
+        "--max-body", default="8MB", metavar="SIZE", help="maximum size of a request's body (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--max-inputs",
+        type=int,
+        default=2048,
+        metavar="N",
+        help="maximum number of texts per request (default: %(default)s)",
     )
     parser.add_argument(
         "--max-queue-tokens",
         type=int,
         default=65_536,
         metavar="N",
-        help="most tokens that wait, and that one request has (default: %(default)s)",
+        help="maximum number of tokens in the queue, and in one request (default: %(default)s)",
     )
     parser.add_argument(
         "--drain",
         type=float,
         default=25.0,
         metavar="S",
-        help="seconds to end requests at SIGTERM (default: %(default)s)",
+        help="seconds to finish requests after SIGTERM (default: %(default)s)",
     )
-    parser.add_argument("--accept-token-ids", action="store_true", help="take token ids of this model's tokenizer too")
+    parser.add_argument(
+        "--accept-token-ids", action="store_true", help="also accept token ids of this model's tokenizer"
+    )
     parser.add_argument(
         "--log-format",
         choices=("text", "json"),
         default="text",
-        help="form of the log on stderr (default: %(default)s)",
+        help="format of the log on stderr (default: %(default)s)",
     )
     add_runtime_options(
         parser,
@@ -189,4 +203,4 @@ def _set_max_length(embedder: Embedder, arguments: argparse.Namespace) -> None:
     embedder.max_seq_length = length
 
 
-COMMAND = Command("serve embeddings over HTTP, as OpenAI's and Jina's clients ask for them", _add_arguments, _run)
+COMMAND = Command("serve embeddings over HTTP to clients of OpenAI's and Jina's APIs", _add_arguments, _run)

@@ -11,8 +11,8 @@ from .command import Command
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("archive", metavar="FILE.tar", help="what `jinabert-onnx pack` wrote")
-    parser.add_argument("output", metavar="DIR", help="the directory to make; it must not exist")
+    parser.add_argument("archive", metavar="FILE.tar", help="an archive written by `jinabert-onnx pack`")
+    parser.add_argument("output", metavar="DIR", help="the directory to create; it must not exist")
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -20,4 +20,4 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-COMMAND = Command("read a bundle from a tar file, every hash checked", _add_arguments, _run)
+COMMAND = Command("unpack a bundle from a tar file, checking every hash", _add_arguments, _run)

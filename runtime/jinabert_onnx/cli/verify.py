@@ -19,14 +19,16 @@ Against = Callable[[argparse.Namespace], int]
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_argument(parser)
-    parser.add_argument("--precision", choices=("all", *PRECISIONS), default="all", help="default: all")
+    parser.add_argument(
+        "--precision", choices=("all", *PRECISIONS), default="all", help="precision to verify (default: all)"
+    )
     add_provider_options(parser)
     parser.add_argument(
         "--against",
         metavar="CHECKPOINT",
-        help="compare with torch, running this checkpoint (directory or hub id); needs the exporter",
+        help="run this checkpoint (directory or hub id) in PyTorch and compare; needs the exporter",
     )
-    parser.add_argument("--thorough", action="store_true", help="with --against: up to 8192 tokens too")
+    parser.add_argument("--thorough", action="store_true", help="with --against: also compare up to 8192 tokens")
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -70,10 +72,10 @@ def _verify_precision(arguments: argparse.Namespace, precision: str, expected: p
     measured = f"largest difference {found.max_difference:.1e}, smallest cosine {found.min_cosine:.6f}"
     if not found.within(precision):
         raise BundleError(
-            f"{arguments.model}: {precision} on {model.provider} gives vectors other than torch gave at export "
+            f"{arguments.model}: {precision} on {model.provider} gives other vectors than torch gave at export "
             f"({measured}; required is {probes.required(precision)}); try another onnxruntime release"
         )
     print(f"{precision:<12} agrees with torch on {model.provider}: {measured}")
 
 
-COMMAND = Command("check a bundle: its files, and what it computes on this machine", _add_arguments, _run)
+COMMAND = Command("check the files of a bundle, and the vectors that it computes on this machine", _add_arguments, _run)

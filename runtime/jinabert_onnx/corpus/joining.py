@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from jinabert_onnx.errors import InputError
-from jinabert_onnx.files.atomic import appearing
+from jinabert_onnx.files.atomic import atomic_file
 from jinabert_onnx.files.permissions import give_usual_permissions
 
 from .plan import Plan, Shard
@@ -100,7 +100,7 @@ def _join_rejected(shards: Sequence[Shard], results: Sequence[ShardResult], dire
     if not any(result.rejected for result in results):
         path.unlink(missing_ok=True)  # of an earlier run
         return
-    with appearing(path) as stream:
+    with atomic_file(path) as stream:
         for shard, result in zip(shards, results, strict=True):
             if result.rejected:
                 with (directory / f"{shard.name}{REJECTED}").open("rb") as part:

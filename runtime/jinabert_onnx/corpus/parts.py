@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from jinabert_onnx.errors import InputError, StateError
-from jinabert_onnx.files.atomic import appearing
+from jinabert_onnx.files.atomic import atomic_file
 
 from .plan import Plan, Shard, differences, from_json, to_json
 
@@ -40,7 +40,7 @@ def taken(output: Path) -> Iterator[Path]:
     try:
         _lock(lock, output)
         _require_same(lock, directory, output)
-        for path in directory.glob(".*"):  # unfinished files of `appearing`
+        for path in directory.glob(".*"):  # unfinished files of `atomic_file`
             path.unlink(missing_ok=True)
         yield directory
     finally:
@@ -66,10 +66,8 @@ def kept(directory: Path) -> tuple[Plan, list[Shard]] | None:
 
 def keep(directory: Path, plan: Plan, shards: Sequence[Shard]) -> None:
     """Write the plan down. Raises OSError."""
-    with appearing(directory / _PLAN) as stream:
+    with atomic_file(directory / _PLAN, durable=True) as stream:
         stream.write(to_json(plan, shards).encode("ascii"))
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def require_same(directory: Path, before: Plan, asked: Plan) -> None:

@@ -5,46 +5,32 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from jinabert_onnx.embedder import Embedder
+from jinabert_onnx.encoding.load_options import LoadOptions
+from jinabert_onnx.encoding.options import BATCH_SIZE, EncodeOptions
+from jinabert_onnx.encoding.settings import Settings, resolve_settings
 from jinabert_onnx.errors import InputError
 
 SCHEMA = 1
 
 
 @dataclass(frozen=True)
-class Loading:
-    """How to load the model, in this process or another; fields are the arguments of `Embedder.load`."""
+class ModelSource:
+    """Where the model is, and how to load it, in this process or another."""
 
     source: str
-    precision: str = "fp32"
-    provider: str = "auto"
-    threads: int | str = "auto"
-    max_memory: str | None = None
-    integrity: str = "fast"
-    self_test: bool = True
-    revision: str | None = None
-    local_files_only: bool = False
+    options: LoadOptions = field(default_factory=LoadOptions)
 
     def load(self) -> Embedder:
-        """The model.
+        """Load it.
 
         Raises:
             What `Embedder.load` raises.
         """
-        return Embedder.load(
-            self.source,
-            precision=self.precision,
-            provider=self.provider,
-            threads=self.threads,
-            max_memory=self.max_memory,
-            integrity=self.integrity,
-            self_test=self.self_test,
-            revision=self.revision,
-            local_files_only=self.local_files_only,
-        )
+        return Embedder.load(self.source, **vars(self.options))
 
 
 @dataclass(frozen=True)
@@ -57,15 +43,32 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How each text becomes a vector; the meaning is that of `Embedder.encode`. `max_length` is never the default."""
+class EncodeArguments:
+    """Arguments of `Embedder.encode` as a plan keeps them; in one, `max_length` is a number."""
 
-    max_length: int
-    batch_size: int = 32
+    max_length: int | None = None
+    batch_size: int = BATCH_SIZE
     truncation: str = "warn"
     truncate_dim: int | None = None
     normalize: bool = False
     output_dtype: str = "float32"
+
+    def resolve(self, embedder: Embedder, prompt: str) -> Settings:
+        """Check them against the model.
+
+        Raises:
+            InputError, InputTypeError: the model cannot do this.
+        """
+        options: EncodeOptions = {
+            "max_length": self.max_length,
+            "batch_size": self.batch_size,
+            "truncation": self.truncation,
+            "truncate_dim": self.truncate_dim,
+            "normalize_embeddings": self.normalize,
+            "output_dtype": self.output_dtype,
+            "prompt": prompt,
+        }
+        return resolve_settings(embedder.loaded, options, embedder.max_seq_length)
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ class Plan:
     text_column: str
     keep: tuple[str, ...]
     output: str
-    settings: Settings
+    settings: EncodeArguments
     model: str
     fingerprint: str
     width: int
@@ -101,6 +104,12 @@ class Plan:
     rows: int
     prompt: str = ""
     limits: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def max_length(self) -> int:
+        """Return how many tokens texts are cut to, which a plan always says."""
+        assert self.settings.max_length is not None
+        return self.settings.max_length
 
     @property
     def digest(self) -> str:
@@ -129,13 +138,13 @@ class Shard:
 
 
 def to_json(plan: Plan, shards: Sequence[Shard]) -> str:
-    """A plan and its shards as text."""
-    rows = [[getattr(shard, field.name) for field in fields(Shard)] for shard in shards]
+    """Write a plan and its shards as text."""
+    rows = [[getattr(shard, each.name) for each in fields(Shard)] for shard in shards]
     return json.dumps({"schema": SCHEMA, "plan": asdict(plan), "shards": rows})
 
 
 def from_json(text: str) -> tuple[Plan, list[Shard]]:
-    """What `to_json` was given.
+    """Read what `to_json` was given.
 
     Raises:
         InputError: it is no such text, or of another version.
@@ -152,12 +161,12 @@ def from_json(text: str) -> tuple[Plan, list[Shard]]:
 
 
 def differences(kept: Plan, asked: Plan) -> list[str]:
-    """What is not the same in two plans, each in words; "" of none."""
+    """Say what is not the same in two plans."""
     found = []
     for name in ("kind", "text_column", "keep", "output", "model", "fingerprint", "prompt", "limits", "shard_rows"):
         found += _difference(name, getattr(kept, name), getattr(asked, name))
-    for field in fields(Settings):
-        found += _difference(field.name, getattr(kept.settings, field.name), getattr(asked.settings, field.name))
+    for each in fields(EncodeArguments):
+        found += _difference(each.name, getattr(kept.settings, each.name), getattr(asked.settings, each.name))
     if kept.sources != asked.sources:
         before = {source.path: source for source in kept.sources}
         changed = [source.path for source in asked.sources if before.pop(source.path, None) != source]
@@ -176,6 +185,6 @@ def _plan_of(record: dict[str, Any]) -> Plan:
             "sources": tuple(Source(**source) for source in record["sources"]),
             "keep": tuple(record["keep"]),
             "limits": tuple((name, limit) for name, limit in record["limits"]),
-            "settings": Settings(**record["settings"]),
+            "settings": EncodeArguments(**record["settings"]),
         }
     )

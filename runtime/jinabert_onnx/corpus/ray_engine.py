@@ -27,7 +27,7 @@ from jinabert_onnx.progress import Progress
 from jinabert_onnx.version import __version__
 
 from . import parts
-from .plan import Loading, Plan, Shard
+from .plan import ModelSource, Plan, Shard
 from .shards import embed_shard, require_model
 
 if TYPE_CHECKING:
@@ -59,9 +59,9 @@ class Worker:
     What goes wrong is returned and not raised: Ray would try a raised error again, and wrap it in pages of traceback.
     """
 
-    def __init__(self, plan: Plan, shards: Sequence[Shard], directory: Path, loading: Loading, version: str) -> None:
+    def __init__(self, plan: Plan, shards: Sequence[Shard], directory: Path, model: ModelSource, version: str) -> None:
         self._plan, self._shards, self._directory = plan, shards, directory
-        self._loading, self._version = loading, version
+        self._model, self._version = model, version
         self._embedder: Embedder | None = None
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
@@ -76,14 +76,14 @@ class Worker:
                 _check_node(self._plan, self._directory, self._version)
             with counted_attempt(self._directory, shard):
                 if self._embedder is None:  # not before: a model that is too large must not end workers for ever
-                    self._embedder = _load(self._plan, self._loading)
+                    self._embedder = _load(self._plan, self._model)
                 embed_shard(self._plan, shard, self._embedder, self._directory)
         except Exception as error:
             return _in_words(error)
         return ""
 
 
-def embed(plan: Plan, shards: Sequence[Shard], directory: Path, loading: Loading, progress: Progress) -> None:
+def embed(plan: Plan, shards: Sequence[Shard], directory: Path, model: ModelSource, progress: Progress) -> None:
     """Embed `shards` into `directory` on the cluster that RAY_ADDRESS names, or on this machine, in any order.
 
     Raises:
@@ -95,25 +95,26 @@ def embed(plan: Plan, shards: Sequence[Shard], directory: Path, loading: Loading
         return
     ray = import_ray()
     with redirect_stdout(sys.stderr), _connected(ray):  # Ray tells of lost nodes on stdout, which is for results
-        pool = choose_pool(_live(ray), loading, len(shards))
+        pool = choose_pool(_live(ray), model, len(shards))
         sys.stderr.write(f"jinabert-onnx: Ray: {_described(pool)}\n")
         with _watched(ray, pool):
-            for rows in _run(ray, plan, shards, directory, loading, pool):
+            for rows in _run(ray, plan, shards, directory, model, pool):
                 progress.advance(rows)
 
 
-def choose_pool(nodes: Sequence[Mapping[str, float]], loading: Loading, shards: int) -> Pool:
+def choose_pool(nodes: Sequence[Mapping[str, float]], model: ModelSource, shards: int) -> Pool:
     """Actors for nodes with these resources ("CPU", "GPU"), no more than there are shards.
 
-    Each has as many CPUs as `loading` has threads, or with "auto" the most, up to 4, that leave over at most a tenth of
+    Each has as many CPUs as `model` has threads, or with "auto" the most, up to 4, that leave over at most a tenth of
     the cluster's: fewer models need less memory, and more than a few threads compute no better than more models.
 
     Raises:
         ClusterError: no node has room for an actor.
     """
-    gpus = 1 if loading.provider == "cuda" else 0
+    gpus = 1 if model.options.provider == "cuda" else 0
     sizes = [int(node.get("CPU", 0)) for node in nodes]
-    cpus = _cpus_of_an_actor(sizes) if isinstance(loading.threads, str) else loading.threads
+    threads = model.options.threads
+    cpus = threads if isinstance(threads, int) else _cpus_of_an_actor(sizes)
     actors = _room(nodes, cpus, gpus)
     if not actors:
         largest = _cpus(max(sizes, default=0))
@@ -141,11 +142,11 @@ def _cpus_of_an_actor(nodes: Sequence[int]) -> int:
 
 
 def _run(
-    ray: ModuleType, plan: Plan, shards: Sequence[Shard], directory: Path, loading: Loading, pool: Pool
+    ray: ModuleType, plan: Plan, shards: Sequence[Shard], directory: Path, model: ModelSource, pool: Pool
 ) -> Iterator[int]:
     """The rows of each shard that is done. Raises ClusterError, whatever Ray Data raises."""
     try:
-        for row in _results(ray, plan, shards, directory, loading, pool).iter_rows():
+        for row in _results(ray, plan, shards, directory, model, pool).iter_rows():
             if row["failure"]:
                 raise ClusterError(row["failure"])
             yield row["rows"]
@@ -156,7 +157,7 @@ def _run(
 
 
 def _results(
-    ray: ModuleType, plan: Plan, shards: Sequence[Shard], directory: Path, loading: Loading, pool: Pool
+    ray: ModuleType, plan: Plan, shards: Sequence[Shard], directory: Path, model: ModelSource, pool: Pool
 ) -> Any:
     """The work as a data set of Ray Data; lost actors and their tasks start anew, which it does for ever."""
     positions = ray.data.from_items(
@@ -169,7 +170,7 @@ def _results(
         batch_size=1,
         # One task at a time: what waits at an actor cannot go to another that is free.
         compute=ray.data.ActorPoolStrategy(size=pool.actors, max_tasks_in_flight_per_actor=1),
-        fn_constructor_args=(plan, tuple(shards), directory.resolve(), _for_actors(plan, loading, pool), __version__),
+        fn_constructor_args=(plan, tuple(shards), directory.resolve(), _for_actors(plan, model, pool), __version__),
         num_cpus=pool.cpus,
         num_gpus=pool.gpus,
     )
@@ -283,19 +284,18 @@ def _check_node(plan: Plan, directory: Path, version: str) -> None:
         raise ClusterError(f"does not see the work in {directory}; {shared}")
 
 
-def _for_actors(plan: Plan, loading: Loading, pool: Pool) -> Loading:
+def _for_actors(plan: Plan, model: ModelSource, pool: Pool) -> ModelSource:
     """What an actor loads: of the precision of the plan, for each node would choose "auto" by its own processor."""
-    place = Path(loading.source)
-    return replace(
-        loading,
-        source=str(place.resolve()) if place.is_dir() else loading.source,
-        precision=Fingerprint.parse(plan.fingerprint).precision,
-        threads=pool.cpus,
+    place = Path(model.source)
+    precision = Fingerprint.parse(plan.fingerprint).precision
+    return ModelSource(
+        str(place.resolve()) if place.is_dir() else model.source,
+        replace(model.options, precision=precision, threads=pool.cpus),
     )
 
 
-def _load(plan: Plan, loading: Loading) -> Embedder:
-    embedder = loading.load()
+def _load(plan: Plan, model: ModelSource) -> Embedder:
+    embedder = model.load()
     require_model(plan, embedder)
     return embedder
 

@@ -19,7 +19,7 @@ from jinabert_onnx.text.inputs import require_range
 
 from . import local_engine, parts, planning
 from .joining import join, rejected_of
-from .plan import Loading, Plan, Settings, Shard, Source
+from .plan import EncodeArguments, ModelSource, Plan, Shard, Source
 from .shards import ShardResult, limits_of, missing, require_unchanged
 
 TEXT_COLUMN = "text"
@@ -30,20 +30,16 @@ Note = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Job:
-    """What a user asks for; `output` ends in .parquet, or is a .npy file.
-
-    `max_length` None is the model's own, `text_column` None is "text".
-    """
+    """What a user asks for; `output` ends in .parquet, or is a .npy file; `text_column` None is "text"."""
 
     input: Path
     output: Path
     kind: str
-    loading: Loading
-    settings: Settings
+    model: ModelSource
+    settings: EncodeArguments
     shard_rows: int
     text_column: str | None = None
     keep: tuple[str, ...] = ()
-    max_length: int | None = None
     engine: str = "local"
     skip_unreadable: bool = False
 
@@ -70,8 +66,8 @@ def run(job: Job, note: Note) -> ShardResult:
         import_module(f"{__package__}.ray_engine").import_ray()  # so does this
     _require_outputs_place(job)
     output = job.output.resolve()  # a link is followed, not replaced
-    with job.loading.load() as embedder, parts.taken(output) as directory:
-        if job.loading.precision == "auto":
+    with job.model.load() as embedder, parts.taken(output) as directory:
+        if job.model.options.precision == "auto":
             note(f"{embedder.precision}: {embedder.precision_reason}")
         asked = _plan(job, sources, kind, keep, embedder)
         plan, shards = _begin(asked, directory, note)
@@ -112,28 +108,20 @@ def _require_outputs_place(job: Job) -> None:
 
 def _plan(job: Job, sources: Sequence[Source], kind: str, keep: tuple[str, ...], embedder: Embedder) -> Plan:
     """The plan, but for the number of rows; what the model cannot do is refused here."""
-    length = embedder.max_seq_length if job.max_length is None else job.max_length
-    settings = replace(job.settings, max_length=length)
-    none = embedder.encode(
-        [],
-        batch_size=settings.batch_size,
-        max_length=length,
-        truncate_dim=settings.truncate_dim,
-        output_dtype=settings.output_dtype,
-    )
+    settings = job.settings.resolve(embedder, embedder.default_prompt)
     return Plan(
         sources=tuple(sources),
         kind=kind,
         text_column=job.text_column or TEXT_COLUMN,
         keep=keep,
         output=job.kind,
-        settings=settings,
+        settings=replace(job.settings, max_length=settings.max_length),
         model=embedder.bundle.manifest.source or embedder.bundle.path.name,
-        fingerprint=str(fingerprint_of(embedder.bundle.manifest, embedder.precision, length)),
-        width=none.shape[1],
+        fingerprint=str(fingerprint_of(embedder.bundle.manifest, embedder.precision, settings.max_length)),
+        width=settings.width,
         shard_rows=job.shard_rows,
         rows=0,
-        prompt=embedder.default_prompt,
+        prompt=settings.prefix,
         limits=limits_of(embedder, settings.output_dtype),
     )
 
@@ -163,7 +151,7 @@ def _embed(job: Job, plan: Plan, shards: Sequence[Shard], directory: Path, embed
         from . import ray_engine
 
         embedder.close()  # the actors load their own
-        ray_engine.embed(plan, left, directory, job.loading, progress)
+        ray_engine.embed(plan, left, directory, job.model, progress)
 
 
 def _tell_how_to_go_on(plan: Plan, shards: Sequence[Shard], directory: Path, error: BaseException, note: Note) -> None:

@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from jinabert_onnx.bundle.fingerprint import fingerprint_of
 from jinabert_onnx.embedder import Embedder
-from jinabert_onnx.encoding import steps
-from jinabert_onnx.encoding.vector_types import AnyVectors
+from jinabert_onnx.encoding.steps import vectors_of
+from jinabert_onnx.encoding.tokenized import tokenize
+from jinabert_onnx.encoding.vector_types import AnyVectors, empty_vectors
 from jinabert_onnx.engine.cancellation import Limits
 from jinabert_onnx.errors import InputError, MemoryLimitError
-from jinabert_onnx.files.atomic import appearing
-from jinabert_onnx.progress import Progress
+from jinabert_onnx.files.atomic import atomic_file
 
 from . import lines
 from .plan import Plan, Shard, Source
@@ -71,18 +70,19 @@ def embed_shard(
     started = time.monotonic()
     source = plan.sources[shard.source]
     require_unchanged(source)
-    blocks = [_embed(plan, [], embedder)]  # the type and width of vectors, whatever follows
+    settings = plan.settings.resolve(embedder, plan.prompt)
+    none = _Block([], empty_vectors(settings.dimensions, settings.output_dtype), [], 0)
+    blocks = [none]  # the type and width of vectors, whatever follows
     for rows in _blocks(read_rows(plan, shard)):
         blocks.append(_embed(plan, rows, embedder))
         if advance is not None:
             advance(len(rows))
     require_unchanged(source)  # nor has it changed meanwhile
-    good = [row for block in blocks for row in block.rows]
-    rejected = sorted((row for block in blocks for row in block.rejected), key=lambda row: row.number)
-    result = ShardResult(len(good), len(rejected), sum(block.cut for block in blocks))
+    done = _joined(blocks)
+    rejected = sorted(done.rejected, key=lambda row: row.number)
+    result = ShardResult(len(done.rows), len(rejected), done.cut)
     if result.rows + result.rejected != shard.rows:
         raise InputError(f"{source.path}: has other rows than when it was planned; start again with another --output")
-    vectors = np.concatenate([block.vectors for block in blocks])  # (rows, width)
     if rejected and plan.output == "npy":
         raise InputError(
             f"row {rejected[0].number} of the input: {rejected[0].reason}; a .npy file cannot leave rows out; "
@@ -90,7 +90,7 @@ def embed_shard(
         )
     if rejected:
         _write(directory / f"{shard.name}{REJECTED}", _rejected_lines(source, rejected))
-    _write(directory / f"{shard.name}.{plan.output}", _part(plan, good, vectors))
+    _write(directory / f"{shard.name}.{plan.output}", _part(plan, done.rows, done.vectors))
     counts = {"plan": plan.digest, "rows": result.rows, "rejected": result.rejected, "cut": result.cut}
     _write(directory / f"{shard.name}{_DONE}", json.dumps(counts).encode("ascii"))
     return ShardResult(result.rows, result.rejected, result.cut, time.monotonic() - started)
@@ -124,7 +124,7 @@ def require_model(plan: Plan, embedder: Embedder) -> None:
     Raises:
         InputError: it does.
     """
-    found = str(fingerprint_of(embedder.bundle.manifest, embedder.precision, plan.settings.max_length))
+    found = str(fingerprint_of(embedder.bundle.manifest, embedder.precision, plan.max_length))
     if found != plan.fingerprint:
         raise InputError(f"its bundle is another: fingerprint {found}, not {plan.fingerprint}; give all nodes the same")
     limits = limits_of(embedder, plan.settings.output_dtype)
@@ -200,10 +200,10 @@ def _embed(plan: Plan, rows: list[Row], embedder: Embedder) -> _Block:
     rejected = [row for row in rows if row.reason is not None]
     good = [row for row in rows if row.reason is None]
     if plan.settings.truncation == "error":
-        good, too_long = _within_length(good, plan.settings.max_length, embedder)
+        good, too_long = _within_length(good, plan.max_length, embedder)
         rejected += too_long
-    kept, vectors, refused, cut = _encode(plan, good, embedder)
-    return _Block(kept, vectors, rejected + refused, cut)
+    block = _encode(plan, good, embedder)
+    return replace(block, rejected=rejected + block.rejected)
 
 
 def _within_length(rows: list[Row], limit: int, embedder: Embedder) -> tuple[list[Row], list[Row]]:
@@ -217,36 +217,30 @@ def _within_length(rows: list[Row], limit: int, embedder: Embedder) -> tuple[lis
     return good, too_long
 
 
-def _encode(plan: Plan, rows: list[Row], embedder: Embedder) -> tuple[list[Row], AnyVectors, list[Row], int]:
-    """Rows, vectors, refused rows and texts cut; where a text is refused, halves find out which."""
-    texts, settings = [row.text for row in rows], _settings(plan, embedder)
+def _encode(plan: Plan, rows: list[Row], embedder: Embedder) -> _Block:
+    """Embed rows; where a text is refused, halves find out which."""
+    model, settings = embedder.loaded, plan.settings.resolve(embedder, plan.prompt)
+    if settings.truncation == "warn":
+        settings = replace(settings, truncation="head")  # told once, at the end
     try:
         # Texts that are too long are cut before they are tokenized, which `encode_with_report` would count whole.
-        reading = steps.read(embedder.loaded, texts, settings, count_dropped=False)
-        vectors = steps.vectors_of(embedder.loaded, reading, settings, Progress(None, "texts", False))
+        texts = tokenize(model.tokenizer, [row.text for row in rows], settings)
+        vectors = vectors_of(model, texts, settings, Limits())
     except (InputError, MemoryLimitError) as error:
-        if not rows:
-            raise
-        if len(rows) == 1:
-            return [], _encode(plan, [], embedder)[1], [bad(rows[0].number, str(error))], 0
-        halves = [_encode(plan, half, embedder) for half in (rows[: len(rows) // 2], rows[len(rows) // 2 :])]
-        joined = np.concatenate([half[1] for half in halves])
-        return halves[0][0] + halves[1][0], joined, halves[0][2] + halves[1][2], halves[0][3] + halves[1][3]
-    return rows, vectors, [], sum(report.cut is not None for report in reading.reports)
+        if len(rows) > 1:
+            middle = len(rows) // 2
+            return _joined([_encode(plan, half, embedder) for half in (rows[:middle], rows[middle:])])
+        vectors = empty_vectors(settings.dimensions, settings.output_dtype)
+        return _Block([], vectors, [bad(row.number, str(error)) for row in rows], 0)
+    return _Block(rows, vectors, [], sum(report.cut is not None for report in texts.reports))
 
 
-def _settings(plan: Plan, embedder: Embedder) -> steps.Settings:
-    """What a call asks for; that the model can do it was checked when the plan was made."""
-    asked = plan.settings
-    return steps.Settings(
-        max_length=asked.max_length,
-        dimensions=asked.truncate_dim or embedder.get_sentence_embedding_dimension(),
-        limits=Limits(None, None),
-        batch_size=asked.batch_size,
-        prefix=plan.prompt,
-        truncation="head" if asked.truncation == "warn" else asked.truncation,  # told once, at the end
-        normalize=asked.normalize,
-        output_dtype=asked.output_dtype,
+def _joined(blocks: Sequence[_Block]) -> _Block:
+    return _Block(
+        [row for block in blocks for row in block.rows],
+        np.concatenate([block.vectors for block in blocks]),  # (rows, width)
+        [row for block in blocks for row in block.rejected],
+        sum(block.cut for block in blocks),
     )
 
 
@@ -267,7 +261,5 @@ def _part(plan: Plan, rows: list[Row], vectors: AnyVectors) -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
-    with appearing(path) as stream:
+    with atomic_file(path, durable=True) as stream:  # a file that is named must be whole, after a power failure too
         stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())  # a file that is named must be whole, after a power failure too

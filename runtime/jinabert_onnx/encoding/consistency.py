@@ -1,4 +1,4 @@
-"""Do the manifest, the tokenizer and the graph of a bundle belong together? Each is whole; knows nothing of texts."""
+"""Whether the manifest, the tokenizer and the graph of a bundle are of one model. Knows nothing of texts."""
 
 from __future__ import annotations
 

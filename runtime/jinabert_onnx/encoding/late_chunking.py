@@ -1,6 +1,6 @@
 """Late chunking: one text read whole, window by window where it is long, and pooled span by span.
 
-Composes `chunks`, the tokenizer and the session; holds one window's token embeddings at a time.
+Composes `spans`, the tokenizer and `steps.run`; holds one window's token embeddings at a time.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from jinabert_onnx.engine.cancellation import Limits
 from jinabert_onnx.errors import InputError, InputTypeError
-from jinabert_onnx.progress import Progress
 from jinabert_onnx.text.tokenizer import PlacedTokens
 
+from .loaded_model import LoadedModel
 from .pooling import Vectors
-from .results import TextReport
+from .settings import Settings
 from .spans import Span, Splitter, Window, add_window, mean_of_spans, plan_windows, resolve_spans, token_ranges
-from .steps import LoadedModel, Reading, Settings, finish, run
+from .steps import finish, run
 from .vector_types import AnyVectors
 
 _OVERLAP = 512  # tokens that neighbouring windows share, unless told otherwise: each has half of it as context
@@ -52,21 +53,28 @@ class ChunkedText:
         add_window(self._sums, self._counts, self._ranges, window, content)
 
     def pooled(self) -> Vectors:
-        """The spans' vectors, float32 (spans, hidden), after every window was added."""
+        """Return the spans' vectors, float32 (spans, hidden), after every window was added."""
         return mean_of_spans(self._sums, self._counts)
 
 
 def encode_chunks(
-    model: LoadedModel, text: str, spans: str | Iterable[Span] | Splitter, overlap: int | None, settings: Settings
+    model: LoadedModel,
+    text: str,
+    spans: str | Iterable[Span] | Splitter,
+    overlap: int | None,
+    settings: Settings,
+    limits: Limits,
 ) -> tuple[AnyVectors, tuple[Span, ...]]:
-    """Vectors (spans, dimensions) and the spans, in the order given; "sentences" leaves out those without a token.
+    """Compute vectors (spans, dimensions) of the spans, which are returned too, in the order given.
+
+    "sentences" leaves out those without a token.
 
     Raises:
-        What `split_into_windows` and `encoding.run` raise.
+        What `split_into_windows` and `run` raise.
     """
     chunked = split_into_windows(model, text, spans, overlap, settings)
-    for index, input_ids in enumerate(chunked.input_ids):
-        chunked.add(index, _run_one(model, input_ids, settings))
+    for (index,), (token_embeddings,), _ in run(model, chunked.input_ids, 1, limits):
+        chunked.add(int(index), token_embeddings)
     return finish(model.bundle, chunked.pooled(), settings), chunked.spans
 
 
@@ -80,14 +88,16 @@ def split_into_windows(
     """
     mode = model.bundle.manifest.pooling.mode
     if mode != "mean":
-        raise InputError(f"this model pools by {mode}, which says nothing of a part of a text; use encode on each part")
+        raise InputError(
+            f"this model uses {mode} pooling, which says nothing about a part of a text; use encode on each part"
+        )
     if not isinstance(text, str):
         raise InputTypeError(f"text is {type(text).__name__}, not str; give one text")
     tokens = model.tokenizer.with_offsets(text)
-    found = resolve_spans(text, spans)
+    resolved = resolve_spans(text, spans)
     if isinstance(spans, str):  # "sentences", by now
-        found = [span for span in found if _holds_token(span, tokens)]
-    ranges = token_ranges(found, tokens.starts, tokens.ends)  # (spans, 2)
+        resolved = [span for span in resolved if _holds_token(span, tokens)]
+    ranges = token_ranges(resolved, tokens.starts, tokens.ends)  # (spans, 2)
     prompt = model.tokenizer.with_offsets(settings.prefix).ids
     before, after = np.concatenate((model.tokenizer.before, prompt)), model.tokenizer.after
     room = settings.max_length - len(before) - len(after)
@@ -95,19 +105,10 @@ def split_into_windows(
         raise InputError(f"the prompt's {len(prompt)} tokens leave no room for text; raise max_seq_length")
     windows = list(plan_windows(len(tokens.ids), room, min(_OVERLAP, room // 4) if overlap is None else overlap))
     input_ids = [np.concatenate((before, tokens.ids[window.start : window.end], after)) for window in windows]
-    sums = np.zeros((len(found), model.bundle.manifest.model.hidden_size))
-    return ChunkedText(input_ids, tuple(found), windows, ranges, sums, len(before))
+    sums = np.zeros((len(resolved), model.bundle.manifest.model.hidden_size))
+    return ChunkedText(input_ids, tuple(resolved), windows, ranges, sums, len(before))
 
 
 def _holds_token(span: Span, tokens: PlacedTokens) -> bool:
     start, end = span
     return bool(((tokens.ends > start) & (tokens.starts < end)).any())
-
-
-def _run_one(model: LoadedModel, input_ids: NDArray[np.int64], settings: Settings) -> Vectors:
-    """Token embeddings, float32 (tokens, hidden), of one window."""
-    reading = Reading([input_ids], np.zeros(1, dtype=np.intp), (TextReport(len(input_ids), 0, None),))
-    with Progress(1, "texts", enabled=False) as progress:
-        ((_, embeddings, _),) = run(model, reading, settings, progress)
-    (tokens,) = embeddings
-    return np.asarray(tokens, dtype=np.float32)

@@ -34,7 +34,7 @@ class Window:
 
 
 def resolve_spans(text: str, spans: str | Iterable[Span] | Splitter) -> list[Span]:
-    """The (start, end) character pairs that are meant, each checked; in any order, and they may overlap.
+    """Return the (start, end) character pairs that are meant, each checked; in any order, and they may overlap.
 
     Args:
         text: the text that they are of.
@@ -55,7 +55,7 @@ def resolve_spans(text: str, spans: str | Iterable[Span] | Splitter) -> list[Spa
 
 
 def token_ranges(spans: Sequence[Span], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The content tokens [first, last) that each span pools: those that share a character with it, and between them.
+    """Find the content tokens [first, last) of each span: those that share a character with it, and between them.
 
     A token that straddles two spans is pooled in both: its embedding speaks for the characters of either, and a
     span must not lose the one word that it may hold.
@@ -76,12 +76,12 @@ def token_ranges(spans: Sequence[Span], starts: NDArray[np.int64], ends: NDArray
     last = np.searchsorted(starts, pairs[:, 1], side="left")
     empty = np.flatnonzero(first >= last)
     if empty.size:
-        raise InputError(f"span {empty[0]} {spans[empty[0]]} holds no token; leave it out")
+        raise InputError(f"span {empty[0]} {spans[empty[0]]} holds no token; leave it out", index=int(empty[0]))
     return np.stack([first, last], axis=1).astype(np.int64)
 
 
 def plan_windows(count: int, room: int, overlap: int) -> list[Window]:
-    """As few windows over `count` content tokens as there can be, of sizes that differ by at most one.
+    """Lay as few windows over `count` content tokens as there can be, of sizes that differ by at most one.
 
     Every window has at most `room` tokens and shares `overlap` with the next. Each token is taken once, and where
     two windows hold it from the one in which it lies farther from the cut: they change in the middle of the overlap.
@@ -129,19 +129,23 @@ def add_window(
 
 
 def mean_of_spans(sums: NDArray[np.float64], counts: NDArray[np.int64]) -> Vectors:
-    """The spans' vectors, float32 (spans, hidden), after the last window."""
+    """Return the spans' vectors, float32 (spans, hidden), after the last window."""
     vectors: Vectors = (sums / counts[:, None]).astype(np.float32)
     return vectors
 
 
 def _checked(index: int, pair: object, length: int) -> Span:
     if isinstance(pair, str | bytes) or not isinstance(pair, Iterable):
-        raise InputTypeError(f"span {index} is {type(pair).__name__}, not a pair (start, end) of characters")
+        raise InputTypeError(
+            f"span {index} is {type(pair).__name__}, not a pair (start, end) of characters", index=index
+        )
     limits = list(pair)
     if len(limits) != 2:
-        raise InputTypeError(f"span {index} has {len(limits)} elements, not two: (start, end) in characters")
+        raise InputTypeError(
+            f"span {index} has {len(limits)} elements, not two: (start, end) in characters", index=index
+        )
     start, end = (require_range(f"the {name} of span {index}", limit, 0, length) for name, limit in
                   zip(("start", "end"), limits, strict=True))  # fmt: skip
     if end <= start:
-        raise InputError(f"span {index} ({start}, {end}) is empty; its end must lie after its start")
+        raise InputError(f"span {index} ({start}, {end}) is empty; its end must lie after its start", index=index)
     return start, end

@@ -6,27 +6,31 @@ Texts are taken a few ahead and sorted by length among those, so that batches pa
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
+from jinabert_onnx.engine.cancellation import Limits
 from jinabert_onnx.errors import InputError, InputTypeError, MemoryLimitError, TruncationError
 from jinabert_onnx.progress import Progress
 
-from .steps import LoadedModel, Settings, read, vectors_of
+from .loaded_model import LoadedModel
+from .settings import Settings
+from .steps import vectors_of
+from .tokenized import tokenize
 from .vector_types import AnyVectors
 
 _CHARACTERS_AHEAD = 4_000_000  # of texts that are taken together, whatever their number
 
 
 def stream(
-    model: LoadedModel, texts: Iterable[str], settings: Settings, look_ahead: int, progress: Progress
+    model: LoadedModel, texts: Iterable[str], settings: Settings, limits: Limits, look_ahead: int, progress: Progress
 ) -> Iterator[AnyVectors]:
-    """One vector (dimensions,) a text, in order; a vector comes once the texts taken with its text are done."""
+    """Yield one vector (dimensions,) a text, in order; a vector comes once the texts taken with its text are done."""
     with progress:
         first = 0
         for taken in _take(texts, look_ahead):
             try:
-                reading = read(model, taken, replace(settings, first=first), count_dropped=False)
-                vectors = vectors_of(model, reading, settings, progress)
+                limits.check()
+                tokenized = tokenize(model.tokenizer, taken, settings, first=first)
+                vectors = vectors_of(model, tokenized, settings, limits, progress.advance)
             except TruncationError:
                 raise
             except (InputError, MemoryLimitError) as error:
@@ -37,12 +41,12 @@ def stream(
 
 
 def _take(texts: Iterable[str], look_ahead: int) -> Iterator[list[str]]:
-    """Lists of up to `look_ahead` texts, fewer where they are long."""
+    """Yield lists of up to `look_ahead` texts, fewer where they are long."""
     taken: list[str] = []
     characters = 0
     for index, text in enumerate(texts):
         if not isinstance(text, str):
-            raise InputTypeError(f"text {index} is {type(text).__name__}, not str")
+            raise InputTypeError(f"text {index} is {type(text).__name__}, not str", index=index)
         taken.append(text)
         characters += len(text)
         if len(taken) == look_ahead or characters >= _CHARACTERS_AHEAD:

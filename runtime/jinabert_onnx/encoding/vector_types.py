@@ -34,7 +34,7 @@ _ROWS = 4096  # of the second operand that are float32 at a time: an index keeps
 
 
 def limit_for(limits: Mapping[str, float], normalized: bool, dimensions: int, hidden: int) -> float:
-    """The largest value that int8 and uint8 tell apart, of vectors cut to `dimensions` of `hidden` channels.
+    """Return the largest value that int8 and uint8 tell apart, of vectors cut to `dimensions` of `hidden` channels.
 
     `limits` are the manifest's `vector_limits`; `normalized` says whether the caller scales to length 1 after the
     cut. Cutting leaves raw values as they are. Scaled to length 1 again, fewer channels hold larger values: by
@@ -43,6 +43,16 @@ def limit_for(limits: Mapping[str, float], normalized: bool, dimensions: int, hi
     if not normalized:
         return limits["raw"]
     return min(1.0, limits["normalized"] * math.sqrt(hidden / dimensions))
+
+
+def stored_width(dimensions: int, output_dtype: str) -> int:
+    """Return how many numbers `convert` makes of so many channels."""
+    return dimensions // 8 if _is_packed(output_dtype) else dimensions
+
+
+def empty_vectors(dimensions: int, output_dtype: str) -> AnyVectors:
+    """Return no vectors, (0, width), of the type and width that `convert` makes."""
+    return np.empty((0, stored_width(dimensions, output_dtype)), dtype=_STORED[output_dtype])
 
 
 def require_convertible(output_dtype: str, dimensions: int) -> None:
@@ -54,13 +64,14 @@ def require_convertible(output_dtype: str, dimensions: int) -> None:
     _require_known(output_dtype)
     if _is_packed(output_dtype) and dimensions % 8:
         raise InputError(
-            f"{output_dtype} vectors hold 8 dimensions a byte, and {dimensions} is not a multiple of 8; "
-            "choose a truncate_dim that is"
+            f"{output_dtype} vectors hold 8 dimensions per byte, and {dimensions} is not a multiple of 8; "
+            "choose a truncate_dim that is",
+            argument="truncate_dim",
         )
 
 
 def convert(vectors: Vectors, output_dtype: str, limit: float) -> AnyVectors:
-    """Vectors of another type, each value by itself: neither other rows nor other channels change it.
+    """Convert vectors to another type, each value by itself: neither other rows nor other channels change it.
 
     Args:
         vectors: float32 (d,) or (n, d).
@@ -93,7 +104,7 @@ def convert(vectors: Vectors, output_dtype: str, limit: float) -> AnyVectors:
 
 
 def similarity(first: AnyVectors, second: AnyVectors, output_dtype: str) -> Vectors:
-    """How similar each vector of `first` is to each of `second`, float32 (n, m), from -1 to 1.
+    """Compute how similar each vector of `first` is to each of `second`, float32 (n, m), from -1 to 1.
 
     Cosines, for binary types too: of vectors of -1 and 1 in place of the bits, which is 1 - 2 * (bits that differ) / d,
     where d is 8 times the width of an array. A vector of zeros has similarity 0, but its bits are all -1.
@@ -113,18 +124,20 @@ def similarity(first: AnyVectors, second: AnyVectors, output_dtype: str) -> Vect
             f"vectors of width {rows.shape[1]} and {columns.shape[1]} cannot be compared; use one truncate_dim for both"
         )
     directions = _directions(rows, output_dtype)  # (n, d)
-    found = np.empty((len(rows), len(columns)), dtype=np.float32)
+    similarities = np.empty((len(rows), len(columns)), dtype=np.float32)
     for start in range(0, len(columns), _ROWS):
         block = slice(start, start + _ROWS)
-        found[:, block] = directions @ _directions(columns[block], output_dtype).T
+        similarities[:, block] = directions @ _directions(columns[block], output_dtype).T
     if _is_packed(output_dtype):
-        found /= directions.shape[1]  # last: sums of -1 and 1 are exact
-    return found
+        similarities /= directions.shape[1]  # last: sums of -1 and 1 are exact
+    return similarities
 
 
 def _require_known(output_dtype: str) -> None:
     if output_dtype not in OUTPUT_DTYPES:
-        raise InputError(f"output_dtype {output_dtype!r} is unknown; use one of {', '.join(OUTPUT_DTYPES)}")
+        raise InputError(
+            f"output_dtype {output_dtype!r} is unknown; use one of {', '.join(OUTPUT_DTYPES)}", argument="output_dtype"
+        )
 
 
 def _is_packed(output_dtype: str) -> bool:
@@ -145,7 +158,7 @@ def _halve(vectors: Vectors) -> NDArray[np.float16]:
 
 
 def _steps(vectors: Vectors, limit: float) -> Vectors:
-    """Whole numbers from -127 to 127."""
+    """Round to whole numbers from -127 to 127."""
     bounds = np.finfo(np.float32)
     if not float(bounds.tiny) <= limit <= float(bounds.max):
         raise InputError(f"limit is {limit}; it must be a positive float32, see limit_for")
@@ -155,7 +168,7 @@ def _steps(vectors: Vectors, limit: float) -> Vectors:
 
 
 def _as_rows(vectors: AnyVectors, output_dtype: str) -> AnyVectors:
-    """(n, width), checked to be of the type."""
+    """Return (n, width), checked to be of the type."""
     _require_known(output_dtype)
     rows = np.atleast_2d(np.asarray(vectors))
     stored = np.floating if output_dtype == "float32" else _STORED[output_dtype]
@@ -170,7 +183,7 @@ def _as_rows(vectors: AnyVectors, output_dtype: str) -> AnyVectors:
 
 
 def _directions(rows: AnyVectors, output_dtype: str) -> Vectors:
-    """(n, d) float32, whose dot products are similarities; for binary types d times as much."""
+    """Return (n, d) float32, whose dot products are similarities; for binary types d times as much."""
     if _is_packed(output_dtype):
         # Binary differs from ubinary by the highest bit, in both operands: the products are the same.
         return np.unpackbits(rows.view(np.uint8), axis=1).astype(np.float32) * 2 - 1

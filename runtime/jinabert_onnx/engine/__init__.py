@@ -1,1 +1,1 @@
-"""What runs a batch: the onnxruntime session, its threads, memory and limits."""
+"""Running batches: the onnxruntime session, its threads, memory and limits."""

@@ -1,6 +1,6 @@
 """Ragged token ids to batches: which texts run together, and their padded arrays.
 
-Knows lengths only; nothing of tokenizers or models. How much memory a batch takes is a function that is given to it.
+Knows lengths only; nothing of tokenizers or models. The memory that a batch takes is a function passed in.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from jinabert_onnx.errors import MemoryLimitError
 from .memory_model import in_megabytes
 
 # Rows times longest row of one batch. On a CPU small batches are fastest, because their activations stay in
-# the cache (benchmarks/batching.py); a GPU needs large ones to be busy (not measured yet).
+# the cache (benchmarks/README.md); a GPU needs large ones to be busy (not measured yet).
 TOKEN_BUDGETS = {"cpu": 512, "cuda": 16384}
 
 

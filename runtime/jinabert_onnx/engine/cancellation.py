@@ -16,7 +16,7 @@ from jinabert_onnx.errors import CancelledError, DeadlineError, InputError, Inpu
 
 
 class RunOptions(Protocol):
-    """What onnxruntime looks at while it runs: it stops once `terminate` is set."""
+    """The part of onnxruntime's RunOptions that ends a run: it stops once `terminate` is set."""
 
     terminate: bool
 
@@ -36,7 +36,7 @@ class Cancellation:
 
     @property
     def cancelled(self) -> bool:
-        """Whether `cancel` was called."""
+        """Return whether `cancel` was called."""
         return self._cancelled
 
     def cancel(self) -> None:
@@ -60,7 +60,7 @@ class Cancellation:
 
 
 class Limits:
-    """How one call may end early: after `timeout` seconds (None: never), or by its Cancellation (None: never)."""
+    """Limits of one call: ended after `timeout` seconds (None: never), or by its Cancellation (None: never)."""
 
     def __init__(self, timeout: float | None = None, cancellation: Cancellation | None = None) -> None:
         """Start the clock.
@@ -84,7 +84,7 @@ class Limits:
 
     @property
     def seconds_left(self) -> float | None:
-        """Until the deadline, at least 0; None without one."""
+        """Return the seconds until the deadline, at least 0; None without one."""
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
     def check(self) -> None:
@@ -98,7 +98,7 @@ class Limits:
             raise self.error()
 
     def error(self) -> CancelledError | DeadlineError:
-        """Why a call that was ended did end."""
+        """Return the error for a call that was ended: cancelled, or out of time."""
         if self._cancellation is not None and self._cancellation.cancelled:
             return CancelledError("the call was cancelled")
         return DeadlineError(f"not done within {self._timeout:g} seconds; give fewer or shorter texts, or more time")

@@ -1,7 +1,7 @@
-"""How many CPU threads this process may really use, and whether its CPU is fast at int8.
+"""The CPU threads that this process may really use, and whether its CPU is fast at int8.
 
 Containers get a share of a machine and still see all of it: the limits stand in files of the operating system.
-Knows nothing of models or onnxruntime. Files that are missing, unreadable or odd limit nothing and raise nothing.
+Knows nothing of models or onnxruntime. Files that are missing, unreadable or malformed set no limit and raise nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}  # names of other systems, i
 
 @dataclass(frozen=True)
 class ThreadCount:
-    """A number of threads, and in words what set it."""
+    """A number of threads, and in words where it comes from."""
 
     threads: int
     reason: str
@@ -37,7 +37,7 @@ class ThreadCount:
 
 @dataclass(frozen=True)
 class CpuFeatures:
-    """What this CPU can do.
+    """Features of this CPU.
 
     `int8` is the instruction set that makes int8 products faster than float32 ones, as Linux names it; None where
     there is none or it is not known. `description` says the same in words.
@@ -49,23 +49,23 @@ class CpuFeatures:
 
 
 def available_threads(environment: Mapping[str, str] = os.environ, root: Path = Path("/")) -> ThreadCount:
-    """The threads to compute with: the least of CPU affinity, cgroup quota and `OMP_NUM_THREADS`.
+    """Compute the number of threads to use: the least of CPU affinity, cgroup quota and `OMP_NUM_THREADS`.
 
     `JINABERT_ONNX_THREADS`, where set, is taken instead. `root` is where `/proc` and the cgroup mounts are looked for.
-    cpusets need no look of their own: the affinity that Linux reports lies within them.
+    cpusets are not read: the affinity that Linux reports lies within them.
 
     Raises:
         InputError: `JINABERT_ONNX_THREADS` is not a whole number from 1 to 1024.
     """
-    own = environment.get(THREADS_VARIABLE, "").strip()
-    if own:
-        return ThreadCount(_required_number(own), THREADS_VARIABLE)
+    configured = environment.get(THREADS_VARIABLE, "").strip()
+    if configured:
+        return ThreadCount(_parse_threads(configured), THREADS_VARIABLE)
     limits = [_affinity(), *map(_within_quota, _quotas(root)), *_openmp_limit(environment)]
     return min(limits, key=lambda limit: limit.threads)
 
 
 def cpu_features(root: Path = Path("/"), system: str = sys.platform, machine: str | None = None) -> CpuFeatures:
-    """What the CPU can do, from `/proc/cpuinfo` under `root` on Linux.
+    """Read what the CPU can do, from `/proc/cpuinfo` under `root` on Linux.
 
     `system` and `machine` default to this one's `sys.platform` and `platform.machine()`. On macOS every 64-bit ARM CPU
     has the dot product; on other systems nothing is known.
@@ -73,22 +73,22 @@ def cpu_features(root: Path = Path("/"), system: str = sys.platform, machine: st
     name = (machine or platform.machine()).lower()
     architecture = _MACHINES.get(name, name)
     if system == "darwin" and architecture == "aarch64":
-        return _described(architecture, _ARM_INT8, {"asimddp"})
+        return _describe(architecture, _ARM_INT8, {"asimddp"})
     key, fast = ("Features", _ARM_INT8) if architecture == "aarch64" else ("flags", _X86_INT8)
-    return _described(architecture, fast, _cpuinfo_flags(_read(root / "proc/cpuinfo"), key))
+    return _describe(architecture, fast, _cpuinfo_flags(_read(root / "proc/cpuinfo"), key))
 
 
-def _described(architecture: str, fast: Sequence[str], held: set[str]) -> CpuFeatures:
-    if not held:
+def _describe(architecture: str, fast: Sequence[str], flags: set[str]) -> CpuFeatures:
+    if not flags:
         return CpuFeatures(architecture, None, f"{architecture or 'a CPU'} with unknown instruction sets")
-    int8 = next((name for name in fast if name in held), None)
+    int8 = next((name for name in fast if name in flags), None)
     return CpuFeatures(
         architecture, int8, f"{architecture} with {int8}" if int8 else f"{architecture} without {fast[-1]}"
     )
 
 
 def _cpuinfo_flags(text: str, key: str) -> set[str]:
-    """What every processor in `/proc/cpuinfo` has: on a CPU of unlike cores a thread may run on any."""
+    """Return the flags that every processor in `/proc/cpuinfo` has: cores may differ, and a thread runs on any."""
     fields = (line.partition(":") for line in text.splitlines())
     flags = [set(value.split()) for name, _, value in fields if name.strip() == key]
     return set.intersection(*flags) if flags else set()
@@ -103,12 +103,12 @@ def _affinity() -> ThreadCount:
 
 
 def _openmp_limit(environment: Mapping[str, str]) -> list[ThreadCount]:
-    """OMP_NUM_THREADS, of which a list gives one number for each level of nesting."""
+    """Read OMP_NUM_THREADS, which may list one number for each level of nesting."""
     threads = _number(environment.get(_OPENMP_VARIABLE, "").partition(",")[0])
     return [ThreadCount(threads, _OPENMP_VARIABLE)] if threads else []
 
 
-def _required_number(text: str) -> int:
+def _parse_threads(text: str) -> int:
     threads = _number(text)
     if threads is None or not 1 <= threads <= MAX_THREADS:
         raise InputError(
@@ -118,7 +118,7 @@ def _required_number(text: str) -> int:
 
 
 def _number(text: str) -> int | None:
-    """The whole number that `text` is; None for anything else, also for more digits than any limit has."""
+    """Parse a whole number; None for anything else, also for more digits than any limit has."""
     return int(text) if re.fullmatch(r"\s*[0-9]{1,18}\s*", text) else None
 
 
@@ -131,7 +131,7 @@ def _within_quota(cpus: float) -> ThreadCount:
 
 
 def _quotas(root: Path) -> Iterator[float]:
-    """CPUs that each cgroup of this process allows, the parents' included, in either version of cgroups."""
+    """Yield the CPUs that each cgroup of this process allows, the parents' included, in either version of cgroups."""
     paths = _cgroup_paths(_read(root / "proc/self/cgroup"))
     for controller, mounted, place in _cgroup_mounts(_read(root / "proc/self/mountinfo")):
         top = root / place.lstrip("/")
@@ -142,7 +142,7 @@ def _quotas(root: Path) -> Iterator[float]:
 
 
 def _cgroup_paths(text: str) -> dict[str, str]:
-    """The path of this process by controller, from `/proc/self/cgroup`; version 2's has the name ""."""
+    """Parse `/proc/self/cgroup`: the path of this process by controller; version 2's has the name ""."""
     paths: dict[str, str] = {}
     for line in text.split("\n"):
         fields = line.split(":", 2)
@@ -152,7 +152,7 @@ def _cgroup_paths(text: str) -> dict[str, str]:
 
 
 def _cgroup_mounts(text: str) -> Iterator[tuple[str, str, str]]:
-    """(controller, the cgroup that is mounted, where) from `/proc/self/mountinfo`; version 2's controller is ""."""
+    """Parse `/proc/self/mountinfo`: (controller, mounted cgroup, mount point); version 2's controller is ""."""
     for line in text.split("\n"):
         mount, _, filesystem = line.partition(" - ")
         kind, _, options = [*filesystem.split(" "), "", "", ""][:3]
@@ -166,7 +166,7 @@ def _cgroup_mounts(text: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _ancestors(path: str, mounted: str) -> list[PurePosixPath]:
-    """`path` and its parents as seen from the mount of `mounted`; inside a container often only that mount itself."""
+    """List `path` and its parents relative to the mount of `mounted`; in a container often only that mount."""
     whole, top = PurePosixPath(path), PurePosixPath(mounted)
     if ".." in whole.parts or not whole.is_absolute():  # outside of this process's cgroup namespace
         return [PurePosixPath()]
@@ -185,7 +185,7 @@ def _quota_v1(folder: Path) -> float | None:
 
 
 def _cpus(quota_and_period: str) -> float | None:
-    """CPUs from the two numbers; None where there is no limit ("max", or -1)."""
+    """Compute CPUs from the two numbers; None where there is no limit ("max", or -1)."""
     numbers = [_number(word) for word in quota_and_period.split()]
     quota, period = numbers if len(numbers) == 2 else (None, None)
     return quota / period if quota and period else None
@@ -194,5 +194,5 @@ def _cpus(quota_and_period: str) -> float | None:
 def _read(path: Path) -> str:
     try:
         return path.read_text("utf-8", errors="replace")
-    except (OSError, ValueError):  # ValueError: a path with a zero byte, from an odd file
+    except (OSError, ValueError):  # ValueError: a path with a zero byte, from a malformed file
         return ""

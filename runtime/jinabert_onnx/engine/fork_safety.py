@@ -1,7 +1,7 @@
-"""What becomes of a loaded model in a forked child: it must neither run there nor be taken apart.
+"""Keeps sessions alive in forked children, where they must neither run nor be destroyed.
 
-onnxruntime's threads do not come along into the child. Ending a session waits for them, so a child that ended one,
-at the latest when Python exits, would hang. Knows nothing of models.
+A fork does not copy onnxruntime's threads. Destroying a session waits for them, so a child that destroyed one, at the
+latest when Python exits, would hang. Knows nothing of models.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _sessions: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def keep_in_children(session: Any) -> None:
-    """Never end `session` in a child that is forked from here on; its memory stays, shared with the parent."""
+    """Keep `session` from being destroyed in children forked from now on; its memory stays shared with the parent."""
     _sessions.add(session)
 
 

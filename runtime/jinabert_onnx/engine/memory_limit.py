@@ -1,4 +1,4 @@
-"""How much memory a process may take with a model. Knows the model of `memory` and what the system says it holds."""
+"""A limit for the memory of a process with a model. Knows `memory_model` and what the system reports, no sessions."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ _STATUS = Path("/proc/self/statm")  # sizes in pages, the resident one second; L
 class MemoryLimit:
     """`limit` bytes for a process that runs one model: batches run one after the other, whoever called.
 
-    Several at a time would need as much again, and leave onnxruntime's memory in pieces that others cannot use. One of
-    short texts runs beside others where there is room for it twice: its pieces are small, and it need not wait for a
+    Several at a time would need as much again, and fragment onnxruntime's memory so that others cannot use it. A batch
+    of short texts runs beside others where there is room for it twice: it fragments little, and need not wait for a
     long text.
     """
 
     def __init__(self, model: MemoryModel, limit: int) -> None:
+        """Limit the process that has loaded what `model` describes to `limit` bytes."""
         return_large_blocks()  # of the whole process, which is what the limit is for
         self.limit = limit
-        self._model = replace(model, opening=0)  # loaded by now
+        self._model = replace(model, loading=0)  # loaded by now
         self._queue = Queue()
 
     @property
@@ -39,10 +40,10 @@ class MemoryLimit:
 
     def reserve(self, size: int) -> None:
         """Count `size` bytes more as held by the process: those of the program around the model."""
-        self._model = replace(self._model, held=self._model.held + size)
+        self._model = replace(self._model, permanent=self._model.permanent + size)
 
     def peak(self, lengths: Sequence[int]) -> int:
-        """Bytes of the process while one batch of texts of these lengths (tokens) runs."""
+        """Compute the bytes of the process while one batch of texts of these lengths (tokens) runs."""
         return self._model.peak(lengths)
 
     def room(self, wanted: int, limits: Limits) -> AbstractContextManager[None]:
@@ -72,20 +73,20 @@ class MemoryLimit:
             CancelledError, DeadlineError: the call was ended while it waited.
         """
         resident = self._model.resident()
-        wanted = self.peak(lengths) - resident
+        needed = self.peak(lengths) - resident
         small = max(lengths) * len(lengths) <= TOKEN_BUDGETS["cpu"]
         return self._queue.place(
-            wanted, lambda taken: taken == 0 or (small and resident + taken + 2 * wanted <= self.limit), limits
+            needed, lambda taken: taken == 0 or (small and resident + taken + 2 * needed <= self.limit), limits
         )
 
-    def is_short(self, lengths: Sequence[int]) -> bool:
-        """Whether a batch of texts of these lengths might not fit beside what earlier ones left behind."""
-        held = resident_memory()
-        return held is not None and held + self.peak(lengths) - self._model.resident() > self.limit
+    def may_exceed(self, lengths: Sequence[int]) -> bool:
+        """Return whether a batch of texts of these lengths might not fit beside memory that earlier ones still hold."""
+        resident = resident_memory()
+        return resident is not None and resident + self.peak(lengths) - self._model.resident() > self.limit
 
 
 def resident_memory() -> int | None:
-    """Bytes of this process that are in memory; None where the system does not tell."""
+    """Read the bytes of this process that are in memory; None where the system does not report them."""
     try:
         return int(_STATUS.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, AttributeError):

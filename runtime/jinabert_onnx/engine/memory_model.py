@@ -1,9 +1,9 @@
-"""How much memory a process takes that runs a bundle on the CPU: a model of it from shapes, sizes and lengths.
+"""A model of the memory of a process that runs a bundle on the CPU, from shapes, sizes and lengths.
 
-What is modelled is the resident memory of the whole process at its peak: interpreter, numpy, tokenizer, onnxruntime,
-weights, and what one batch needs while it runs. `benchmarks/memory_model.py` compares it with processes. Not in it:
-the caller's texts, their token ids, the vectors that come out (4 bytes a channel), a GPU's memory, other batches that
-run at the same time. Runs nothing; knows nothing of sessions.
+It covers the resident memory of the whole process at its peak: interpreter, numpy, tokenizer, onnxruntime, weights,
+and what one batch needs while it runs. `benchmarks/experiments/memory_model.py` compares it with processes. Left out
+are the caller's texts, their token ids, the resulting vectors (4 bytes a channel), a GPU's memory, and other batches
+that run at the same time. Knows nothing of sessions.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ class MemoryModel:
     Attributes:
         hidden_size, inner_size, heads: channels, inner width of the feed-forward, heads of attention.
         padded: whether the graph works on padded batches, as that of fp16 does.
-        held: bytes for good, once loaded.
-        opening: bytes beyond these while loading, given back afterwards.
-        mapped: bytes of the embedding table that are read as tokens come up.
+        permanent: bytes that stay from loading on.
+        loading: bytes beyond these while loading, released afterwards.
+        mapped: bytes of the embedding table, of which each token reads a part when it first occurs.
         casts: bytes of weights in float32 that each run makes, of fp16.
     """
 
@@ -73,37 +73,37 @@ class MemoryModel:
     inner_size: int
     heads: int
     padded: bool
-    held: int
-    opening: int
+    permanent: int
+    loading: int
     mapped: int
     casts: int
 
     def resident(self) -> int:
-        """Bytes that the process holds when the model is loaded and nothing but the self-test has run."""
-        return self.held + self._touched(_SELF_TEST)
+        """Compute the bytes that the process holds once the model is loaded and only the self-test has run."""
+        return self.permanent + self._touched(_SELF_TEST)
 
     def peak(self, lengths: Sequence[int]) -> int:
-        """The most bytes of a process that loads the model and runs one batch of texts of these lengths (tokens).
+        """Compute the most bytes of a process that loads the model and runs a batch of texts of these lengths (tokens).
 
-        Earlier batches do not add to it: what they leave behind is used again.
+        Earlier batches do not add to it: their memory is used again.
         """
         run = self._run_padded(lengths) if self.padded else self._run_packed(lengths)
-        return self.held + max(self.opening, self._touched(_SELF_TEST + sum(lengths)) + int(run * _FLOAT))
+        return self.permanent + max(self.loading, self._touched(_SELF_TEST + sum(lengths)) + int(run * _FLOAT))
 
     def settled(self) -> MemoryModel:
-        """The same after every token of the vocabulary has come up: what a process that lives long can come to.
+        """Return the model after every token of the vocabulary has been used, as in a process that runs for long.
 
-        The pages of the table are those of a file that did not change: the system takes them back before it calls
-        memory short, but they count as resident until then.
+        The table's pages are those of an unchanged file: the system reclaims them before memory runs out, but they
+        count as resident until then.
         """
-        return replace(self, held=self.held + self.mapped, mapped=0)
+        return replace(self, permanent=self.permanent + self.mapped, mapped=0)
 
     def _touched(self, tokens: int) -> int:
-        """Bytes of the mapped table that a text of `tokens` tokens reads, its words spread over all of it."""
+        """Estimate the bytes of the mapped table that `tokens` tokens read, their words spread over all of it."""
         return int(self.mapped * -math.expm1(-(tokens**_DIFFERENT) * _MAPPED / self.mapped)) if self.mapped else 0
 
     def _run_packed(self, lengths: Sequence[int]) -> float:
-        """Floats while a batch runs without padding: inside the layers, or at the end when padding is put back."""
+        """Count the floats of a batch without padding: inside the layers, or at the end when padding is put back."""
         longest, tokens = max(lengths), sum(lengths)
         places = len(lengths) * longest
         dense = places * longest <= _DENSE**2  # texts side by side, else one after the other
@@ -117,7 +117,7 @@ class MemoryModel:
         return max(inside, (_PADDED * places + _LAST * tokens) * self.hidden_size)
 
     def _run_padded(self, lengths: Sequence[int]) -> float:
-        """Floats while a padded batch of fp16 runs: the weights of all layers, made first, or inside the layers."""
+        """Count the floats of a padded batch of fp16: the weights of all layers, made first, or inside the layers."""
         longest = max(lengths)
         channels = _HALF_CHANNEL * self.hidden_size + _HALF_WIDE * self.inner_size
         scores = _HALF_SCORE * self.heads * min(longest, _HALF_BLOCK)
@@ -125,7 +125,7 @@ class MemoryModel:
 
 
 def memory_model(manifest: Manifest, precision: str) -> MemoryModel:
-    """The model of memory of one precision of a bundle.
+    """Make the model of memory of one precision of a bundle.
 
     The feed-forward's inner width, which the manifest does not name, is what the sizes of the files leave for it.
     """
@@ -144,9 +144,9 @@ def memory_model(manifest: Manifest, precision: str) -> MemoryModel:
         inner_size=inner,
         heads=model.num_attention_heads,
         padded=precision == "fp16",
-        held=_PROCESS + tokenizer + layers * nodes + weights - (table if apart else 0) + casts,
+        permanent=_PROCESS + tokenizer + layers * nodes + weights - (table if apart else 0) + casts,
         # The matrices of a feed-forward are mapped until their packed copies are made; a table read is held twice.
-        opening=3 * hidden * inner * width if apart else table,
+        loading=3 * hidden * inner * width if apart else table,
         mapped=table if apart else 0,
         casts=casts,
     )
@@ -156,7 +156,7 @@ def require_room(model: MemoryModel, max_memory: int) -> None:
     """Return if a process of at most `max_memory` bytes can load the model and run a short text.
 
     Raises:
-        MemoryLimitError: it cannot; says what it takes.
+        MemoryLimitError: it cannot; the message gives the bytes it takes.
     """
     needed = model.peak([_SELF_TEST])
     if needed > max_memory:
@@ -176,7 +176,7 @@ _UNITS = {"": 1, "b": 1} | {
 
 
 def parse_memory(value: int | str, name: str = "max_memory") -> int:
-    """Bytes of a number, or of a text such as "800MB", "1.5 GB" or "512MiB": powers of 1000, with an i of 1024.
+    """Parse bytes from a number, or a text such as "800MB", "1.5 GB" or "512MiB": powers of 1000, with an i of 1024.
 
     `name` is what errors call it.
 
@@ -194,14 +194,14 @@ def parse_memory(value: int | str, name: str = "max_memory") -> int:
 
 
 def in_megabytes(size: int) -> str:
-    """Bytes in words, rounded up to a megabyte (a million bytes), as `parse_memory` reads it."""
+    """Format bytes, rounded up to a megabyte (a million bytes), as `parse_memory` reads it."""
     return f"{math.ceil(size / 1_000_000)}MB"
 
 
 def give_back_freed() -> None:
-    """Give the system what the C library holds of memory that was freed; a few milliseconds at most, glibc only.
+    """Return freed memory that the C library still holds to the system; a few milliseconds at most, glibc only.
 
-    onnxruntime frees what it read when it has loaded, and what a large batch took after it; glibc keeps what lies
+    onnxruntime frees what it read once it has loaded, and what a large batch took after it; glibc keeps whatever lies
     below anything still in use.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
@@ -210,9 +210,9 @@ def give_back_freed() -> None:
 
 
 def return_large_blocks() -> None:
-    """Make the C library give every block of a megabyte or more back as soon as it is freed; glibc only.
+    """Make the C library return every block of a megabyte or more to the system as soon as it is freed; glibc only.
 
-    Otherwise blocks of up to 32 MB come to lie in heaps, one a thread, of which it keeps what is free at their ends.
+    Otherwise blocks of up to 32 MB lie in heaps, one a thread, whose free space it keeps.
     """
     adjust = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if adjust is not None:

@@ -1,4 +1,4 @@
-"""Which onnxruntime execution provider runs the model, and what to do when it cannot be had.
+"""The onnxruntime execution provider that runs a model, and the errors where it is not available.
 
 An explicit request is met or refused, never replaced. Knows nothing of models or texts.
 """
@@ -40,14 +40,14 @@ def import_onnxruntime() -> Any:
 
 
 def choose(provider: str, precision: str, available: list[str]) -> list[str]:
-    """The providers to try, best first, each "cpu" or "cuda".
+    """List the execution providers to try, best first, each "cpu" or "cuda".
 
     `available` are onnxruntime's names of the providers built into the installed wheel. "auto" prefers
     CUDA where the wheel has it, except for int8, which has no CUDA kernels.
 
     Raises:
         InputError: `provider` is not one of `PROVIDERS`.
-        ProviderError: CUDA is asked for and the wheel lacks it, or for int8.
+        ProviderError: CUDA is requested and the wheel lacks it, or for int8.
     """
     if provider not in PROVIDERS:
         raise InputError(f"provider {provider!r} is unknown; use one of {', '.join(PROVIDERS)}")
@@ -67,7 +67,7 @@ def choose(provider: str, precision: str, available: list[str]) -> list[str]:
 
 
 def provider_arguments(name: str) -> list[tuple[str, dict[str, Any]]]:
-    """The `providers` argument of `InferenceSession` for "cpu" or "cuda".
+    """Return the `providers` argument of `InferenceSession` for "cpu" or "cuda".
 
     Behind CUDA the CPU provider stays for the shape arithmetic that onnxruntime keeps there.
     """
@@ -80,15 +80,15 @@ def provider_arguments(name: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 def provider_of(onnxruntime_providers: list[str]) -> str:
-    """The provider that a session reports it got, as "cpu" or "cuda"."""
+    """Return "cpu" or "cuda" of the providers that a session reports, the one in use first."""
     return "cuda" if onnxruntime_providers[0] == _NAMES["cuda"] else "cpu"
 
 
-def reason_of(asked: str, precision: str, available: list[str], got: str) -> str:
-    """Why a session that was asked for on `asked` runs on `got`, in words."""
-    if asked != "auto":
+def reason_of(requested: str, precision: str, available: list[str], actual: str) -> str:
+    """Return in words why a session that was requested on `requested` runs on `actual`."""
+    if requested != "auto":
         return "as asked"
-    if got == "cuda":
+    if actual == "cuda":
         return "the installed onnxruntime has CUDA, and it started"
     if precision == "int8":
         return "int8 has no CUDA kernels"

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -18,32 +20,29 @@ from jinabert_onnx.errors import BundleError, RunError, StateError, first_line
 from jinabert_onnx.foreign_errors import is_from
 
 from . import providers
+from .background import BackgroundCall
 from .cancellation import Limits
 from .fork_safety import keep_in_children
 from .memory_model import give_back_freed
-from .session_options import nodes_by_provider, open_session
+from .session_options import create_session, nodes_by_provider
 from .threads import SharedThreads, count_threads
 from .watching import WatchedFiles
 
 _INPUTS = {"input_ids", "attention_mask"}
 _OUTPUT = "last_hidden_state"
-_FATAL = 4  # the severity below which a run is silent: what it has to say is in the error that it raises
+_FATAL = 4  # the severity below which a run logs nothing: its message is in the error that it raises
 
-# Padded tokens that run at a time, in one batch or several, after which memory is given back. Doing so costs 0.1 s of
-# the next such batch: a twentieth of 2048 tokens, for 120 MB (benchmarks/memory.py, base size); next to nothing of
-# 8192, for 450 MB.
+# Padded tokens that run at a time, in one batch or several, after which memory is released. That adds 0.1 s to the next
+# such batch: 5 % of one of 2048 tokens, for 120 MB (base size); next to nothing of one of 8192, for 450 MB.
 LARGE_BATCH = 4096
 
 
-class Session:
-    """One ONNX file on one execution provider. Several threads may run it at once.
+class SessionLoading:
+    """A session that onnxruntime opens in a thread, while the caller does something else (onnxruntime 1.23: then).
 
-    Attributes:
-        provider: "cpu" or "cuda", what the session really got.
-        provider_reason: why, in words.
-        threads: threads of one operator on the CPU.
-        threads_reason: where their number comes from, in words.
-        nodes: how many nodes of the graph run on "cpu" and on "cuda"; None where onnxruntime's release does not tell.
+    with SessionLoading(path, "fp32") as loading:
+        tokenizer = Tokenizer(...)
+        session = Session(loading)
     """
 
     def __init__(
@@ -52,44 +51,98 @@ class Session:
         precision: str,
         provider: str = "auto",
         threads: int | str | SharedThreads = "auto",
-        meanwhile: Callable[[], None] = lambda: None,
         weights: Sequence[Path] = (),
     ) -> None:
-        """Load the file at `path`; `threads` is a number up to 1024, "auto", or a pool shared with other sessions.
+        """Decide how to load the file at `path`; entering the block begins.
 
-        `meanwhile` is called once, while onnxruntime loads in another thread; what it raises is raised. `weights` are
-        the files beside `path` that hold its weights; they are watched as it is.
+        `threads` is a number up to 1024, "auto", or a pool shared with other sessions. `weights` are the files beside
+        `path` that hold its weights; they are watched as it is.
 
         Raises:
             InputError: `threads` is out of range or `provider` unknown.
             ProviderError: the requested provider cannot be had.
-            BundleError: onnxruntime cannot read the file, or it is not one of our graphs.
             MissingDependencyError: onnxruntime is not installed.
         """
-        self._shared = threads if isinstance(threads, SharedThreads) else None
-        if isinstance(threads, SharedThreads):
-            self.threads, self.threads_reason = threads.threads, f"shared, {threads.reason}"
-        else:
-            self.threads, self.threads_reason = count_threads(threads)
-        self._onnxruntime = providers.import_onnxruntime()
-        available = self._onnxruntime.get_available_providers()
-        candidates = providers.choose(provider, precision, available)
-        self._files: WatchedFiles | None = WatchedFiles([path, *weights])  # as they are before onnxruntime maps them
-        self._session: Any = open_session(self._onnxruntime, path, precision, self.threads, candidates, meanwhile)
+        self.path, self.precision, self.asked_provider = path, precision, provider
+        self.shared = threads if isinstance(threads, SharedThreads) else None
+        self.threads, self.threads_reason = _thread_count(threads)
+        self.onnxruntime = onnxruntime = providers.import_onnxruntime()
+        self.available: list[str] = onnxruntime.get_available_providers()
+        candidates = providers.choose(provider, precision, self.available)
+        self.files = WatchedFiles([path, *weights])  # as they are before onnxruntime maps them
+        self._call = BackgroundCall[Any](
+            partial(create_session, onnxruntime, path, precision, self.threads, candidates)
+        )
+
+    def __enter__(self) -> SessionLoading:
+        self._call.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._call.__exit__(kind, error, trace)
+
+    def result(self) -> Any:
+        """Wait for onnxruntime's `InferenceSession`.
+
+        Raises:
+            ProviderError: the requested provider cannot be had.
+            BundleError: onnxruntime cannot read the file.
+        """
+        return self._call.result()
+
+
+def open_session(
+    path: Path, precision: str, provider: str = "auto", threads: int | str | SharedThreads = "auto"
+) -> Session:
+    """Load the ONNX file at `path`, and wait for it.
+
+    Raises:
+        What `SessionLoading` and `Session` raise.
+    """
+    with SessionLoading(path, precision, provider, threads) as loading:
+        return Session(loading)
+
+
+class Session:
+    """One ONNX file on one execution provider. Several threads may run it at once.
+
+    Attributes:
+        provider: "cpu" or "cuda", the one that the session really uses.
+        provider_reason: why, in words.
+        threads: threads of one operator on the CPU.
+        threads_reason: where their number comes from, in words.
+        nodes: how many nodes of the graph run on "cpu" and on "cuda"; None where onnxruntime is too old to report it.
+    """
+
+    def __init__(self, loading: SessionLoading) -> None:
+        """Wait for the end of `loading`.
+
+        Raises:
+            ProviderError: the requested provider cannot be had.
+            BundleError: onnxruntime cannot read the file, or it is not one of our graphs.
+        """
+        self._shared, self._onnxruntime = loading.shared, loading.onnxruntime
+        self.threads, self.threads_reason = loading.threads, loading.threads_reason
+        self._files: WatchedFiles | None = loading.files
+        self._session: Any = loading.result()
         keep_in_children(self._session)
         self._process = os.getpid()
         self._running: dict[object, int] = {}  # padded tokens of each batch that runs
-        self._grown = False  # whether more ran at a time than memory should be kept for
+        self._large = False  # whether `LARGE_BATCH` ran at a time, so that memory is to be released
         self.provider = providers.provider_of(self._session.get_providers())
-        self.provider_reason = providers.reason_of(provider, precision, available, self.provider)
+        self.provider_reason = providers.reason_of(
+            loading.asked_provider, loading.precision, loading.available, self.provider
+        )
         self.nodes = nodes_by_provider(self._session)
-        _require_our_graph(self._session, path)
+        _require_our_graph(self._session, loading.path)
         self._width = self.hidden_size
         give_back_freed()  # what reading the file took
 
     @property
     def hidden_size(self) -> object:
-        """Channels of a token embedding, as the graph declares them."""
+        """Return the channels of a token embedding, as the graph declares them."""
         return next(value.shape[-1] for value in self._usable().get_outputs() if value.name == _OUTPUT)
 
     def require_usable(self) -> None:
@@ -103,7 +156,7 @@ class Session:
     def run(
         self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], limits: Limits | None = None
     ) -> NDArray[np.float32]:
-        """Token embeddings, float32 (batch, sequence, hidden), of int64 (batch, sequence) inputs.
+        """Compute token embeddings, float32 (batch, sequence, hidden), of int64 (batch, sequence) inputs.
 
         Raises:
             RunError: onnxruntime failed, most likely for want of memory.
@@ -131,24 +184,24 @@ class Session:
                 ) from error
 
     def give_back(self) -> None:
-        """Let go of memory that earlier runs took. All of it goes only if nothing runs meanwhile.
+        """Release memory that earlier runs took; all of it only if nothing else is running.
 
         Raises:
             StateError: the session is closed, or was loaded before the process forked.
         """
         session, options = self._usable(), self._run_options()
-        # onnxruntime's arena lets go at the end of a run: so run one token.
+        # onnxruntime's arena shrinks at the end of a run: so run one token.
         options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         one = np.ones((1, 1), dtype=np.int64)
         try:
             self._run(session, one - 1, one, options)
-        except Exception as error:  # where one token fails there is no memory
+        except Exception as error:  # where one token fails, memory has run out
             if not is_from("onnxruntime", error):
                 raise
         give_back_freed()
 
     def close(self) -> None:
-        """Give the memory back once no call is running any more; `run` raises a StateError from now on."""
+        """Release the memory once no call is running any more; `run` raises a StateError from now on."""
         self._session = self._files = None
         give_back_freed()
 
@@ -167,7 +220,7 @@ class Session:
     def _run(
         self, session: Any, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], options: Any
     ) -> NDArray[np.float32]:
-        # Into an array of ours: one of onnxruntime's would keep a piece of its arena from being given back.
+        # Into an array of ours: one of onnxruntime's would keep a piece of its arena from being released.
         output = np.empty((*input_ids.shape, self._width), dtype=np.float32)  # (batch, sequence, hidden)
         binding = session.io_binding()
         binding.bind_cpu_input("input_ids", np.ascontiguousarray(input_ids))
@@ -183,18 +236,25 @@ class Session:
 
     @contextlib.contextmanager
     def _counted(self, tokens: int) -> Iterator[None]:
-        """Note that a batch runs while the block lasts, and give memory back after the last of many tokens."""
+        """Count a batch as running while the block lasts, and release memory once a large amount has run."""
         batch = object()
         try:
             self._running[batch] = tokens
-            self._grown = self._grown or sum(list(self._running.values())) >= LARGE_BATCH
+            self._large = self._large or sum(list(self._running.values())) >= LARGE_BATCH
             yield
         finally:
             self._running.pop(batch, None)  # one step, which no signal's handler comes between
-            idle = self._grown and not self._running
-            self._grown = self._grown and not idle
+            idle = self._large and not self._running
+            self._large = self._large and not idle
             if idle and self.provider == "cpu" and self._session is not None:
                 self.give_back()
+
+
+def _thread_count(threads: int | str | SharedThreads) -> tuple[int, str]:
+    """Return the threads of one operator, and where their number comes from."""
+    if isinstance(threads, SharedThreads):
+        return threads.threads, f"shared, {threads.reason}"
+    return count_threads(threads)
 
 
 def _require_our_graph(session: Any, path: Path) -> None:

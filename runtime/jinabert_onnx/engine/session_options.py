@@ -5,13 +5,10 @@ Knows nothing of texts, batches or bundles.
 
 from __future__ import annotations
 
-import _thread
 import contextlib
 import logging
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any
 
 from jinabert_onnx.errors import BundleError, ProviderError, first_line
@@ -19,46 +16,25 @@ from jinabert_onnx.foreign_errors import is_from
 
 from . import providers
 
-# Microseconds that an idle thread waits busily for more work. By default it does so for tens of milliseconds after
-# every run, which burns CPU and slows other processes; not at all costs a tenth of a short text's time.
-_SPIN = 50
-
-_LOOK = 0.1  # seconds between two looks at whether a thread has ended that could not say so
+# Microseconds that an idle thread spins, waiting for more work. By default it does so for tens of milliseconds after
+# every run, which burns CPU and slows other processes; without any, a short text takes a tenth longer.
+_SPIN_DURATION = 50
 
 logger = logging.getLogger("jinabert_onnx")
 
 
-def open_session(
-    onnxruntime: Any, path: Path, precision: str, threads: int, candidates: list[str], meanwhile: Callable[[], None]
-) -> Any:
-    """An `InferenceSession` on the first of `candidates`, as `providers.choose` gives them, that can be had.
+def create_session(onnxruntime: Any, path: Path, precision: str, threads: int, candidates: list[str]) -> Any:
+    """Create an `InferenceSession` on the first of `candidates`, as `providers.choose` gives them, that can be had.
 
-    `meanwhile` is called once in this thread, which onnxruntime leaves free while it loads (1.23 does not: it waits).
+    The first session of a process leaves denormal floats off in the thread that calls this, for good, in numpy too: so
+    call it in a thread that ends.
 
     Raises:
-        ProviderError: the only candidate is CUDA, and it cannot be had or cannot run the file.
+        ProviderError: the only candidate is CUDA, and it cannot be started or cannot run the file.
         BundleError: onnxruntime cannot read the file.
-        What `meanwhile` raises.
     """
-    # The first session of a process leaves denormal floats off in the thread that makes it, for good: in numpy too.
-    return _in_other_thread(lambda: _open_first(onnxruntime, path, precision, threads, candidates), meanwhile)
-
-
-def nodes_by_provider(session: Any) -> dict[str, int] | None:
-    """How many nodes of the graph onnxruntime gave to "cpu" and "cuda"; None where its release does not tell."""
-    names = session.get_providers()
-    if not hasattr(session, "get_provider_graph_assignment_info"):
-        return None
-    counts: dict[str, int] = {}
-    for group in session.get_provider_graph_assignment_info():
-        name = providers.provider_of([group.ep_name, *names])
-        counts[name] = counts.get(name, 0) + len(group.get_nodes())
-    return counts
-
-
-def _open_first(onnxruntime: Any, path: Path, precision: str, threads: int, candidates: list[str]) -> Any:
     if "cuda" in candidates and hasattr(onnxruntime, "preload_dlls"):
-        with contextlib.redirect_stdout(sys.stderr):  # it prints what it misses, where results go
+        with contextlib.redirect_stdout(sys.stderr):  # it prints missing libraries to stdout, where results go
             onnxruntime.preload_dlls()  # finds the CUDA libraries that pip installed
     for name in candidates:
         try:
@@ -66,11 +42,10 @@ def _open_first(onnxruntime: Any, path: Path, precision: str, threads: int, cand
         except Exception as error:  # onnxruntime's exceptions share no public base
             if not is_from("onnxruntime", error):
                 raise
-            reason = first_line(error)
             if name == "cuda" and len(candidates) > 1:
-                logger.warning("CUDA could not be used (%s); running on the CPU", reason)
+                logger.warning("CUDA could not be used (%s); running on the CPU", first_line(error))
                 continue
-            raise _load_error(path, name, reason) from error
+            raise _load_error(path, name, first_line(error)) from error
         if providers.provider_of(session.get_providers()) == name:
             return session
         if len(candidates) == 1:
@@ -82,19 +57,30 @@ def _open_first(onnxruntime: Any, path: Path, precision: str, threads: int, cand
     raise AssertionError("the CPU is always the last candidate")
 
 
+def nodes_by_provider(session: Any) -> dict[str, int] | None:
+    """Count the nodes of the graph that onnxruntime gave to "cpu" and "cuda"; None where its release does not tell."""
+    names = session.get_providers()
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        return None
+    counts: dict[str, int] = {}
+    for group in session.get_provider_graph_assignment_info():
+        name = providers.provider_of([group.ep_name, *names])
+        counts[name] = counts.get(name, 0) + len(group.get_nodes())
+    return counts
+
+
 def _create(onnxruntime: Any, path: Path, provider: str, precision: str, threads: int) -> Any:
     options = _session_options(onnxruntime, threads)
-    options.graph_optimization_level, left_out = _optimisation(onnxruntime, provider, precision)
+    options.graph_optimization_level, disabled = _optimization(onnxruntime, provider, precision)
     if options.graph_optimization_level == onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL:
-        # Functions are to be seen through before optimisation, and else only when nodes are given to providers.
+        # Inlining functions early serves optimisation alone; without it they are inlined as providers get their nodes.
         options.add_session_config_entry("session.disable_aot_function_inlining", "1")
-    arguments = providers.provider_arguments(provider)
     return onnxruntime.InferenceSession(
         path,
         options,
-        providers=arguments,
-        disabled_optimizers=left_out,
-        enable_fallback=0,  # its own way of moving to the CPU, at load or in the middle of a run
+        providers=providers.provider_arguments(provider),
+        disabled_optimizers=disabled,
+        enable_fallback=0,  # else it moves to the CPU by itself, at load or in the middle of a run
     )
 
 
@@ -108,8 +94,8 @@ def _session_options(onnxruntime: Any, threads: int) -> Any:
         # Weights that softmax gives to far tokens are denormal floats, which a CPU multiplies
         # up to a hundred times slower than zero.
         "session.set_denormal_as_zero": "1",
-        "session.intra_op.spin_duration_us": str(_SPIN),
-        "session.force_spinning_stop": "1",  # the same for releases that do not know how to spin for a while
+        "session.intra_op.spin_duration_us": str(_SPIN_DURATION),
+        "session.force_spinning_stop": "1",  # the same for releases without a spin duration
         "session.record_ep_graph_assignment_info": "1",
     }
     for key, value in entries.items():
@@ -117,8 +103,8 @@ def _session_options(onnxruntime: Any, threads: int) -> Any:
     return options
 
 
-def _optimisation(onnxruntime: Any, provider: str, precision: str) -> tuple[Any, list[str]]:
-    """The level of onnxruntime's graph optimisation and the passes to leave out (benchmarks/session_options.py).
+def _optimization(onnxruntime: Any, provider: str, precision: str) -> tuple[Any, list[str]]:
+    """Return the level of onnxruntime's graph optimisation and the passes to disable (benchmarks/README.md).
 
     The CPU's fp32 and int8 graphs were optimised at export: doing it again costs most of the time of loading and
     gains nothing. The fp16 graph is made for GPUs; on a CPU it is run as plain BERT graphs are.
@@ -129,67 +115,6 @@ def _optimisation(onnxruntime: Any, provider: str, precision: str) -> tuple[Any,
     if precision == "fp16":
         return levels.ORT_ENABLE_EXTENDED, ["SkipLayerNormFusion"]
     return levels.ORT_DISABLE_ALL, []
-
-
-def _in_other_thread(make: Callable[[], Any], meanwhile: Callable[[], None]) -> Any:
-    """What `make` returns or raises, called in a thread that ends with it, while `meanwhile` is called in this one.
-
-    What a signal's handler raises waits for that end too, and a second one: a process that ends while onnxruntime
-    loads is aborted by it.
-    """
-    results: list[Any] = []
-    errors: list[BaseException] = []
-    ended: list[bool] = []
-    bell: SimpleQueue[None] = SimpleQueue()  # a handler that raises inside an Event would leave its lock behind
-
-    def call() -> None:
-        try:
-            results.append(make())
-        except BaseException as error:
-            errors.append(error)
-        finally:
-            ended.append(True)
-            bell.put(None)
-
-    try:
-        _start(call, ended)
-        meanwhile()
-        _wait(ended, bell)
-    except BaseException:
-        try:
-            _wait_in_any_case(ended, bell)
-        finally:
-            results.clear()  # else the session lives as long as the error does
-        raise
-    if errors:
-        raise errors[0]
-    return results[0]
-
-
-def _start(call: Callable[[], None], ended: list[bool]) -> None:
-    try:
-        _thread.start_new_thread(call, ())  # one step; a handler that raises inside Thread.start may lose the thread
-    except RuntimeError as error:
-        if is_from("_thread", error):  # the system has no thread to give
-            ended.append(True)
-        raise
-
-
-def _wait(ended: list[bool], bell: SimpleQueue[None]) -> None:
-    while not ended:
-        with contextlib.suppress(Empty):
-            bell.get(timeout=_LOOK)
-
-
-def _wait_in_any_case(ended: list[bool], bell: SimpleQueue[None]) -> None:
-    later: BaseException | None = None
-    while not ended:
-        try:
-            _wait(ended, bell)
-        except BaseException as error:  # only a signal's handler raises here
-            later = error
-    if later is not None:
-        raise later
 
 
 def _load_error(path: Path, name: str, reason: str) -> Exception:

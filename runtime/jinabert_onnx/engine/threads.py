@@ -1,4 +1,4 @@
-"""How many CPU threads a model computes with: a number, what this process may use, or a pool shared with others.
+"""The CPU threads that a model computes with: a number, as many as this process may use, or a pool shared with others.
 
 Knows nothing of onnxruntime or models.
 """
@@ -47,14 +47,15 @@ class SharedThreads:
 
 
 def count_threads(threads: int | str) -> tuple[int, str]:
-    """A number of threads and where it comes from, of a number or "auto".
+    """Return a number of threads and in words where it comes from, of a number or "auto".
 
     Raises:
+        InputTypeError: neither an integer nor a word.
         InputError: out of range, or another word than "auto".
     """
     if isinstance(threads, str):
         if threads != "auto":
             raise InputError(f"threads {threads!r} is unknown; give a number or 'auto'")
-        found = available_threads()
-        return found.threads, found.reason
+        available = available_threads()
+        return available.threads, available.reason
     return require_range("threads", threads, 1, MAX_THREADS), "as asked"

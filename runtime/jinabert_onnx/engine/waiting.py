@@ -1,7 +1,7 @@
-"""Calls that wait their turn: first come, first served. Knows nothing of what they wait for.
+"""A queue of calls: first come, first served. Knows nothing of what they wait for.
 
-A signal's handler may raise between any two steps of a call, and inside `threading`'s conditions would leave a lock
-behind. So there is no lock: each step is one of dict's own, which nothing interrupts, and leaving needs one only.
+A signal handler may raise between any two steps of a call; inside `threading`'s conditions it would leave a lock held.
+So there is no lock: each step is one operation of a dict, which nothing interrupts, and leaving takes only one.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from queue import Empty, SimpleQueue
 
 from .cancellation import Limits
 
-_WAIT = 0.05  # seconds between two looks at whether a waiting call was ended
+_POLL_INTERVAL = 0.05  # seconds between two looks at whether a waiting call was ended
 
-Bell = SimpleQueue[None]  # wakes the call that waits for it
+_Wakeup = SimpleQueue[None]  # wakes the call that waits for it
 
 
 class Queue:
-    """Holds what calls have taken, and lets the next in once it fits; nobody overtakes, so nobody waits for ever.
+    """Lets calls take parts of something, in their order: the next one waits until it fits, and none is overtaken.
 
-    A child of a fork begins with an empty one: the calls that held something go on in the parent only.
+    A forked child begins with an empty queue: the calls that took something go on in the parent only.
     """
 
     def __init__(self) -> None:
         self._begin()
 
     @contextmanager
-    def place(self, wanted: int, fits: Callable[[int], bool], limits: Limits) -> Iterator[None]:
-        """Take `wanted` while the block lasts, once nobody waits before and `fits` of the sum that is taken already.
+    def place(self, amount: int, fits: Callable[[int], bool], limits: Limits) -> Iterator[None]:
+        """Take `amount` while the block lasts, once this call is the first in line and `fits(sum taken already)`.
 
         Raises:
             CancelledError, DeadlineError: the call was ended while it waited.
@@ -38,32 +38,32 @@ class Queue:
         if os.getpid() != self._process:
             self._begin()
         waiting, taken = self._waiting, self._taken
-        bell: Bell = SimpleQueue()
+        wakeup: _Wakeup = SimpleQueue()
         try:
-            waiting[bell] = None
-            while not (_first(waiting) is bell and fits(sum(list(taken.values())))):
+            waiting[wakeup] = None
+            while not (_first(waiting) is wakeup and fits(sum(list(taken.values())))):
                 with contextlib.suppress(Empty):
-                    bell.get(timeout=_WAIT)
+                    wakeup.get(timeout=_POLL_INTERVAL)
                 limits.check()
-            taken[bell] = wanted
-            del waiting[bell]
-            _ring_first(waiting)
+            taken[wakeup] = amount
+            del waiting[wakeup]
+            _wake_first(waiting)
             yield
         finally:
-            taken.pop(bell, None)
-            waiting.pop(bell, None)
-            _ring_first(waiting)
+            taken.pop(wakeup, None)
+            waiting.pop(wakeup, None)
+            _wake_first(waiting)
 
     def _begin(self) -> None:
         self._process = os.getpid()
-        self._waiting: dict[Bell, None] = {}
-        self._taken: dict[Bell, int] = {}
+        self._waiting: dict[_Wakeup, None] = {}
+        self._taken: dict[_Wakeup, int] = {}
 
 
-def _first(waiting: dict[Bell, None]) -> Bell:
+def _first(waiting: dict[_Wakeup, None]) -> _Wakeup:
     return list(waiting)[0]  # noqa: RUF015 - another thread may change it between the two steps of an iterator
 
 
-def _ring_first(waiting: dict[Bell, None]) -> None:
-    for bell in list(waiting)[:1]:
-        bell.put(None)
+def _wake_first(waiting: dict[_Wakeup, None]) -> None:
+    for wakeup in list(waiting)[:1]:
+        wakeup.put(None)

@@ -1,4 +1,4 @@
-"""Whether the files that a loaded model reads still hold the bytes that it was loaded with. Knows nothing of models.
+"""Notices when the files that a loaded model reads are changed. Knows nothing of models.
 
 onnxruntime maps large weights, so what is written into such a file is what it computes with from then on.
 """
@@ -16,16 +16,16 @@ from pathlib import Path
 
 from jinabert_onnx.errors import BundleChangedError, BundleError
 
-_PAUSE = 1.0  # seconds between two looks
+_CHECK_INTERVAL = 1.0  # seconds between two checks
 
 logger = logging.getLogger("jinabert_onnx")
 
 
 class WatchedFiles:
-    """Files that are held open, so that it is their bytes that are watched and not whatever has their name later.
+    """Files that are held open, so that their bytes are watched and not those of a file that gets their name later.
 
-    They are let go of with the last reference: a look in another thread never meets another file's number. On Windows
-    nothing is watched: an open file could not be replaced, and a mapped one cannot be cut short.
+    They are closed with the last reference to this object, so no thread ever checks a descriptor that is another file's
+    by then. On Windows nothing is watched: an open file could not be replaced, and a mapped one cannot be cut short.
     """
 
     def __init__(self, paths: Iterable[Path]) -> None:
@@ -35,37 +35,37 @@ class WatchedFiles:
             BundleError: one cannot be read.
         """
         self._descriptors: dict[Path, int] = {}
-        self._next = time.monotonic() + _PAUSE
+        self._next_check = time.monotonic() + _CHECK_INTERVAL
         self._changed: Path | None = None
-        self._times_noticed = itertools.count()  # threads may look side by side
+        self._times_noticed = itertools.count()  # threads may check at the same time
         for path in paths if sys.platform != "win32" else ():
             try:
                 self._descriptors[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             except OSError as error:
                 raise BundleError(f"{path}: cannot be read ({error.strerror}); export the bundle again") from error
-        self._seen = {path: _state_of(number) for path, number in self._descriptors.items()}
+        self._states = {path: _state_of(descriptor) for path, descriptor in self._descriptors.items()}
 
     def __del__(self) -> None:
-        for number in self._descriptors.values():
+        for descriptor in self._descriptors.values():
             with contextlib.suppress(OSError):
-                os.close(number)
+                os.close(descriptor)
 
     def require_unchanged(self) -> None:
-        """Return if no file was written to; looks at most once a second, and logs the first time.
+        """Return if no file was written to; checks at most once a second.
 
         Raises:
-            BundleChangedError: one was.
+            BundleChangedError: one was; logged the first time.
         """
-        if self._changed is None and time.monotonic() >= self._next:
-            self._next = time.monotonic() + _PAUSE
-            self._changed = next((path for path in self._seen if self._is_other(path)), None)
+        if self._changed is None and time.monotonic() >= self._next_check:
+            self._next_check = time.monotonic() + _CHECK_INTERVAL
+            self._changed = next((path for path in self._states if self._has_changed(path)), None)
             if self._changed is not None and next(self._times_noticed) == 0:
                 logger.error("%s", self._error(self._changed))
         if self._changed is not None:
             raise self._error(self._changed)
 
-    def _is_other(self, path: Path) -> bool:
-        return _state_of(self._descriptors[path]) != self._seen[path]
+    def _has_changed(self, path: Path) -> bool:
+        return _state_of(self._descriptors[path]) != self._states[path]
 
     @staticmethod
     def _error(path: Path) -> BundleChangedError:
@@ -76,6 +76,6 @@ class WatchedFiles:
 
 
 def _state_of(descriptor: int) -> tuple[int, int]:
-    """Bytes and time of modification; links, owners and permissions change neither."""
-    found = os.fstat(descriptor)
-    return found.st_size, found.st_mtime_ns
+    """Return size and time of modification; changes of links, owners and permissions leave both."""
+    status = os.fstat(descriptor)
+    return status.st_size, status.st_mtime_ns

@@ -6,7 +6,6 @@ Knows nothing of who runs the rows: a queue that many requests share, or a loop.
 from __future__ import annotations
 
 import base64
-import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,10 +15,11 @@ import orjson
 from numpy.typing import NDArray
 
 from jinabert_onnx.encoding import late_chunking, pooling, steps
+from jinabert_onnx.encoding.loaded_model import LoadedModel
+from jinabert_onnx.encoding.options import EncodeOptions
 from jinabert_onnx.encoding.pooling import Vectors
-from jinabert_onnx.encoding.steps import LoadedModel, Settings
-from jinabert_onnx.encoding.vector_types import AnyVectors, require_convertible
-from jinabert_onnx.engine.cancellation import Limits
+from jinabert_onnx.encoding.settings import Settings, resolve_settings
+from jinabert_onnx.encoding.vector_types import AnyVectors
 from jinabert_onnx.errors import InputError
 
 from .problems import refuse
@@ -89,7 +89,7 @@ def plan(model: LoadedModel, request: EmbeddingsRequest, policy: Policy) -> Work
 
 
 def response_body(work: Work, request: EmbeddingsRequest, policy: Policy) -> bytes:
-    """The JSON of a response, after every row of `work` was taken.
+    """Write the JSON of a response, after every row of `work` was taken.
 
     Raises:
         RunError: the model gave NaN or infinity.
@@ -140,23 +140,26 @@ def _require_count(request: EmbeddingsRequest, policy: Policy) -> None:
 
 def _settings(model: LoadedModel, request: EmbeddingsRequest, policy: Policy) -> Settings:
     hidden = model.bundle.manifest.model.hidden_size
-    dimensions = request.dimensions or hidden
-    if dimensions > hidden:
-        raise refuse(f"dimensions is {dimensions}, and vectors have {hidden}", "invalid_value", "dimensions")
-    output_dtype = _DTYPES[request.encoding]
+    if request.dimensions is not None and request.dimensions > hidden:
+        raise refuse(f"dimensions is {request.dimensions}, and vectors have {hidden}", "invalid_value", "dimensions")
+    options: EncodeOptions = {
+        "truncate_dim": request.dimensions,
+        "output_dtype": _DTYPES[request.encoding],
+        "normalize_embeddings": request.normalized,
+        "prompt": policy.prefix,
+        "truncation": "head",
+    }
     try:
-        require_convertible(output_dtype, dimensions)
+        return resolve_settings(model, options, policy.max_length)
     except InputError as error:
-        raise refuse(str(error).replace("truncate_dim", "dimensions"), "invalid_value", "dimensions") from None
-    return Settings(
-        max_length=policy.max_length,
-        dimensions=dimensions,
-        limits=Limits(),
-        prefix=policy.prefix,
-        truncation="head",
-        normalize=request.normalized,
-        output_dtype=output_dtype,
-    )
+        if error.argument != "truncate_dim":
+            raise
+        raise refuse(
+            f"{request.encoding} vectors hold 8 dimensions a byte, and {request.dimensions or hidden} is not a "
+            "multiple of 8; give dimensions that are",
+            "invalid_value",
+            "dimensions",
+        ) from None
 
 
 def _texts(request: EmbeddingsRequest) -> list[str]:
@@ -164,7 +167,7 @@ def _texts(request: EmbeddingsRequest) -> list[str]:
 
 
 def _frame(model: LoadedModel, request: EmbeddingsRequest, policy: Policy) -> list[NDArray[np.int64]]:
-    """Rows of token ids that a client made, which have no special tokens."""
+    """Return rows of token ids that a client made, which have no special tokens."""
     tokenizer, rows = model.tokenizer, []
     largest = model.bundle.manifest.model.vocab_size - 1
     room = policy.max_length - tokenizer.special_tokens
@@ -192,7 +195,7 @@ def _pooled(model: LoadedModel, input_ids: list[NDArray[np.int64]], settings: Se
 
 
 def _plan_chunks(model: LoadedModel, texts: list[str], settings: Settings, bounds: Bounds) -> Work:
-    """All texts as one, and a vector for each (late chunking)."""
+    """Read all texts as one, and give a vector for each (late chunking)."""
     ends = np.cumsum([len(text) + len(_BETWEEN) for text in texts]) - len(_BETWEEN)
     spans = [(int(end) - len(text), int(end)) for text, end in zip(texts, ends, strict=True)]
     for index, text in enumerate(texts):
@@ -202,8 +205,9 @@ def _plan_chunks(model: LoadedModel, texts: list[str], settings: Settings, bound
     require_whole(model.tokenizer, joined, bounds)
     try:
         chunked = late_chunking.split_into_windows(model, joined, spans, None, settings)
-    except InputError as error:  # of a text that becomes no token
-        raise refuse(re.sub(r"^span (\d+)", r"input[\1]", str(error)), "invalid_value", "input") from None
+    except InputError as error:
+        told = str(error) if error.index is None else f"input[{error.index}] holds no token; leave it out"
+        raise refuse(told, "invalid_value", "input") from None
     lock = threading.Lock()  # windows of one text may run at the same time, and add to the same sums
 
     def take(index: int, embeddings: Vectors) -> None:

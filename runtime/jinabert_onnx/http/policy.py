@@ -20,7 +20,7 @@ def policy_for(
     max_tokens: int | None = None,
     accept_token_ids: bool = False,
 ) -> Policy:
-    """The policy of a bundle that was loaded from `source`; `names` are what clients may call it, its own name first.
+    """Return the policy of a bundle loaded from `source`; `names` are what clients may call it, its own name first.
 
     Without `names` it has that of the checkpoint it was exported from, and that of the directory or hub id it was
     loaded from; of hub ids both whole and without the owner.
@@ -38,5 +38,5 @@ def policy_for(
 def _names_of(embedder: Embedder, source: str) -> tuple[str, ...]:
     loaded = Path(source).resolve().name if Path(source).exists() else source
     checkpoint = embedder.bundle.manifest.source
-    found = [name for known in (checkpoint, loaded) if known for name in (known.rpartition("/")[2], known)]
-    return tuple(dict.fromkeys(name for name in found if name))
+    names = [name for known in (checkpoint, loaded) if known for name in (known.rpartition("/")[2], known)]
+    return tuple(dict.fromkeys(name for name in names if name))

@@ -45,7 +45,7 @@ class Problem:
         return "server_error" if self.status >= 500 else "invalid_request_error"
 
     def body(self) -> bytes:
-        """The JSON of the response."""
+        """Return the JSON of the response."""
         error = {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
         return orjson.dumps({"error": error})
 
@@ -59,7 +59,7 @@ class RequestError(JinaBertError, ValueError):
 
 
 def refuse(message: str, code: str, param: str | None = None, status: int = 400) -> RequestError:
-    """The error to raise for a request that is wrong."""
+    """Return the error to raise for a request that is wrong."""
     return RequestError(Problem(status, message, code, param))
 
 
@@ -75,7 +75,7 @@ def require_uncompressed(content_encoding: str) -> None:
 
 
 def problem_of(error: BaseException) -> Problem:
-    """The answer for an error of this package, or of anything else: without a stack trace or internals."""
+    """Return the answer for an error of this package, or of anything else: without a stack trace or internals."""
     if isinstance(error, RequestError):
         return error.problem
     if isinstance(error, DeadlineError):
@@ -96,6 +96,6 @@ def problem_of(error: BaseException) -> Problem:
 
 
 def trace_of(error: BaseException) -> str:
-    """What failed and where, for a log: only our own errors' messages, since others' may quote a text."""
+    """Tell a log what failed and where: only our own errors' messages, since others' may quote a text."""
     what = f"{type(error).__name__}: {error}" if isinstance(error, JinaBertError) else type(error).__name__
     return f"{what}\n{''.join(traceback.format_tb(error.__traceback__))}"

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from jinabert_onnx.encoding import steps
-from jinabert_onnx.encoding.steps import LoadedModel, Settings
+from jinabert_onnx.encoding.loaded_model import LoadedModel
+from jinabert_onnx.encoding.settings import Settings
+from jinabert_onnx.encoding.tokenized import tokenize
 from jinabert_onnx.text.tokenizer import Tokenizer
 
 from .problems import RequestError, refuse
@@ -36,13 +37,13 @@ class Bounds:
 
 
 def reading_memory(body: bytes) -> int:
-    """Most bytes of memory that a request's body takes while it is read: as JSON, and by the tokenizer."""
+    """Return the most bytes of memory that a request's body takes while it is read: as JSON, and by the tokenizer."""
     together = _MOST_CHUNKED if body.isascii() else 4 * _MOST_CHUNKED  # bytes of characters
     return _PER_BYTE * len(body) + _PER_ITEM * body.count(b",") + _PER_READ * min(len(body), together)
 
 
 def read_texts(model: LoadedModel, texts: Sequence[str], settings: Settings, bounds: Bounds) -> list[NDArray[np.int64]]:
-    """One row of token ids a text, cut where it is too long.
+    """Return one row of token ids a text, cut where it is too long.
 
     Raises:
         RequestError: a text is too long and is not to be cut, or all together are.
@@ -51,8 +52,8 @@ def read_texts(model: LoadedModel, texts: Sequence[str], settings: Settings, bou
     tokens = 0
     for first, group in _groups(texts):
         heads = [_head(model.tokenizer, text, first + index, settings) for index, text in enumerate(group)]
-        reading = steps.read(model, heads, settings, count_dropped=False)
-        for index, (text, report) in enumerate(zip(group, reading.reports, strict=True)):
+        tokenized = tokenize(model.tokenizer, heads, settings)
+        for index, (text, report) in enumerate(zip(group, tokenized.reports, strict=True)):
             if report.cut is None and len(heads[index]) < len(text):
                 raise refuse(
                     f"input[{first + index}] has {len(text)} characters of hardly any words; split it",
@@ -61,8 +62,8 @@ def read_texts(model: LoadedModel, texts: Sequence[str], settings: Settings, bou
                 )
             if report.cut is not None and not bounds.truncate:
                 raise _too_long(model.tokenizer, text, first + index, settings, bounds)
-        rows += reading.input_ids
-        tokens += sum(map(len, reading.input_ids))
+        rows += tokenized.input_ids
+        tokens += sum(map(len, tokenized.input_ids))
         require_tokens(tokens, bounds.max_tokens)
     return rows
 
@@ -93,14 +94,14 @@ def require_whole(tokenizer: Tokenizer, text: str, bounds: Bounds) -> None:
 
 
 def too_long(index: int, tokens: int, limit: int, more: bool = False) -> RequestError:
-    """The refusal of a text of so many tokens, or of `more`."""
+    """Return the refusal of a text of so many tokens, or of `more`."""
     number = f"{tokens} tokens or more, " if more else f"{tokens} tokens, "
     message = f"input[{index}] has {number}{tokens - limit} more than the limit of {limit}"
     return refuse(f"{message}; shorten it, or set truncate to true", "context_length_exceeded", "input")
 
 
 def _groups(texts: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
-    """Texts that are read together, and the index of the first."""
+    """Yield texts that are read together, and the index of the first."""
     first, group, size = 0, list[str](), 0
     for index, text in enumerate(texts):
         if group and size + len(text) > _TOGETHER:
@@ -112,7 +113,7 @@ def _groups(texts: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
 
 
 def _head(tokenizer: Tokenizer, text: str, index: int, settings: Settings) -> str:
-    """As much of a text as holds more tokens than are wanted, unless it is of hardly any words."""
+    """Return as much of a text as holds more tokens than are wanted, unless it is of hardly any words."""
     wanted = max(_PER_TOKEN * settings.max_length, 2 * _UNBROKEN)
     head = text if len(text) <= wanted else next(tokenizer.pieces(text, wanted))
     _require_places(tokenizer, head, f"input[{index}]")
@@ -140,7 +141,7 @@ def _too_long(tokenizer: Tokenizer, text: str, index: int, settings: Settings, b
 
 
 def count_tokens(tokenizer: Tokenizer, text: str, most: int, size: int = _PIECE) -> tuple[int, bool]:
-    """How many tokens a text has, special ones left out, and whether it has more that were not counted.
+    """Count the tokens of a text, special ones left out, and say whether it has more that were not counted.
 
     It is read in pieces of about `size` characters, and no further than to `most` tokens.
     """

@@ -113,7 +113,7 @@ class EmbeddingsRequest(BaseModel):
 
     @property
     def encoding(self) -> Encoding:
-        """The form of vectors, whichever name it came by."""
+        """Return the form of vectors, whichever name it came by."""
         return self.encoding_format or self.embedding_type or "float"
 
 
@@ -174,7 +174,7 @@ def parse_request(body: bytes) -> EmbeddingsRequest:
 
 
 def _refusal(error: ValidationError, body: bytes) -> RequestError:
-    """The first of pydantic's complaints about a body, without the value that it is about."""
+    """Return the first of pydantic's complaints about a body, without the value that it is about."""
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
     if first["type"] == "json_invalid":
         found = find_lone_surrogate(body)

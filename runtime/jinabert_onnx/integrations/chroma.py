@@ -81,16 +81,16 @@ class JinaBertEmbeddingFunction(EmbeddingFunction[Documents]):
 
     @property
     def embedder(self) -> Embedder:
-        """The model that runs."""
+        """Return the model that runs."""
         return self._encoder.embedder
 
     @property
     def fingerprint(self) -> Fingerprint:
-        """The vector space, as collections store it."""
+        """Return the vector space, as collections store it."""
         return self.embedder.fingerprint
 
     def collection(self, client: ClientAPI, name: str) -> Collection:
-        """The client's collection of that name, made where there is none, with this function.
+        """Return the client's collection of that name, made where there is none, with this function.
 
         Chroma's own `get_collection` takes any function of the same class for a collection that exists.
 
@@ -100,15 +100,15 @@ class JinaBertEmbeddingFunction(EmbeddingFunction[Documents]):
             ValueError: from Chroma: it was made with another class of function.
         """
         # Chroma's signature asks for functions that read images too.
-        found = client.get_or_create_collection(name, embedding_function=self)  # type: ignore[arg-type]
-        stored = found.configuration.get("embedding_function")
+        collection = client.get_or_create_collection(name, embedding_function=self)  # type: ignore[arg-type]
+        stored = collection.configuration.get("embedding_function")
         if not isinstance(stored, JinaBertEmbeddingFunction):
             raise InputError(f"collection {name!r} does not say by which function it was filled; make another")
         self.validate_config_update(stored.get_config(), self.get_config())
-        return found
+        return collection
 
     def __call__(self, input: Documents) -> Embeddings:
-        """Vectors of texts to be found, with the bundle's prompt for documents, if it has one.
+        """Compute vectors of texts to be found, with the bundle's prompt for documents, if it has one.
 
         Raises:
             InputTypeError: a text is not a str; its index is named.
@@ -119,7 +119,7 @@ class JinaBertEmbeddingFunction(EmbeddingFunction[Documents]):
         return [np.asarray(vector, dtype=np.float32) for vector in self._encoder.documents(input)]
 
     def embed_query(self, input: Documents) -> Embeddings:
-        """Vectors of texts to search with, with the bundle's prompt for queries, if it has one.
+        """Compute vectors of texts to search with, with the bundle's prompt for queries, if it has one.
 
         Raises:
             What `__call__` raises, but for no text.
@@ -128,19 +128,19 @@ class JinaBertEmbeddingFunction(EmbeddingFunction[Documents]):
 
     @staticmethod
     def name() -> str:
-        """What collections store of the class."""
+        """Return what collections store of the class."""
         return "jinabert_onnx"
 
     def default_space(self) -> Space:
-        """How Chroma compares vectors unless a collection says otherwise."""
+        """Return how Chroma compares vectors unless a collection says otherwise."""
         return "cosine"
 
     def supported_spaces(self) -> list[Space]:
-        """All of Chroma's; with vectors of length 1 they rank alike."""
+        """Return all of Chroma's; with vectors of length 1 they rank alike."""
         return ["cosine", "l2", "ip"]
 
     def get_config(self) -> dict[str, Any]:
-        """What a collection stores: all arguments, the model by its absolute path or hub id, and the fingerprint."""
+        """Return what a collection stores: all arguments, the model by absolute path or hub id, and the fingerprint."""
         source = self._encoder.source
         return {
             "model": source.model,
@@ -151,7 +151,7 @@ class JinaBertEmbeddingFunction(EmbeddingFunction[Documents]):
 
     @staticmethod
     def build_from_config(config: dict[str, Any]) -> JinaBertEmbeddingFunction:
-        """The function that a collection stores; the model is loaded when a text comes.
+        """Build the function that a collection stores; the model is loaded when a text comes.
 
         Raises:
             InputError: it is no configuration of this class, or of a later release.
@@ -208,7 +208,7 @@ class JinaBertEmbeddingFunction(EmbeddingFunction[Documents]):
 
 
 def _read_of_long_texts(config: dict[str, Any]) -> str:
-    """The `truncation` that makes the same vectors: where a cut is told of or refused, the beginning is read."""
+    """Return the `truncation` that makes the same vectors: where a cut is told of or refused, the beginning is read."""
     return "head" if config["truncation"] in ("warn", "error") else str(config["truncation"])
 
 

@@ -10,22 +10,23 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from jinabert_onnx.bundle.fingerprint import compatible
 from jinabert_onnx.bundle.hub import is_hub_id
 from jinabert_onnx.bundle.manifest import MANIFEST
-from jinabert_onnx.embedder import Embedder, Spans
+from jinabert_onnx.embedder import DOCUMENT_PROMPTS, Embedder, Spans
+from jinabert_onnx.encoding.load_options import LoadOptions
+from jinabert_onnx.encoding.options import EncodeOptions
 from jinabert_onnx.encoding.results import Chunks
+from jinabert_onnx.encoding.settings import resolve_settings
 from jinabert_onnx.encoding.vector_types import AnyVectors
 from jinabert_onnx.engine.cancellation import Cancellation
 from jinabert_onnx.errors import InputError, InputTypeError, StateError
 
 _Result = TypeVar("_Result")
-
-_DOCUMENT_PROMPTS = ("document", "passage", "corpus")  # as in Embedder.encode_document
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Source:
     fingerprint: str | None
 
     def load(self) -> Embedder:
-        """The Embedder, the same one for all that ask alike while any of them holds it.
+        """Return the Embedder, the same one for all that ask alike while any of them holds it.
 
         Another one where its `max_seq_length` was set, it was closed, or the manifest on disk was replaced.
 
@@ -71,11 +72,11 @@ class Source:
             What `Embedder.load` raises.
         """
         with _lock:
-            asked = (self.model, self.loading, _manifest_on_disk(self.model))
-            embedder = _loaded.get(asked)
+            key = (self.model, self.loading, _manifest_on_disk(self.model))
+            embedder = _loaded.get(key)
             if embedder is None or not _is_usable(embedder) or not _has_length(embedder, self.loading.max_length):
                 embedder = _load(self.model, self.loading)
-                _loaded[asked] = embedder
+                _loaded[key] = embedder
         require_space(self.fingerprint, embedder, self.model)
         return embedder
 
@@ -93,7 +94,7 @@ class Encoder:
 
     @property
     def embedder(self) -> Embedder:
-        """The model, loaded by now.
+        """Return the model, loaded by now.
 
         Raises:
             What `Source.load` raises.
@@ -103,27 +104,27 @@ class Encoder:
         return self._embedder
 
     def queries(self, texts: Sequence[str], cancellation: Cancellation | None = None) -> AnyVectors:
-        """float32 (n, hidden) of texts to search with, with the bundle's prompt for queries, if it has one."""
+        """Compute float32 (n, hidden) of texts to search with, with the bundle's prompt for queries, if it has one."""
         settings = asdict(self.asking)
         return self.embedder.encode_query(
             _listed(texts), show_progress_bar=False, cancellation=cancellation, **settings
         )
 
     def documents(self, texts: Sequence[str], cancellation: Cancellation | None = None) -> AnyVectors:
-        """float32 (n, hidden) of texts to be found, with the bundle's prompt for documents, if it has one."""
+        """Compute float32 (n, hidden) of texts to be found, with the bundle's prompt for documents, if it has one."""
         settings = asdict(self.asking)
         return self.embedder.encode_document(
             _listed(texts), show_progress_bar=False, cancellation=cancellation, **settings
         )
 
     def chunks(self, text: str, spans: Spans, cancellation: Cancellation | None = None) -> Chunks:
-        """Late chunking of one document, with the bundle's prompt for documents; it is read whole, never cut."""
+        """Embed a document by late chunking, with the bundle's prompt for documents; it is read whole, never cut."""
         held = self.embedder.bundle.manifest.prompts
         return self.embedder.encode_chunks(
             text,
             spans,
             normalize_embeddings=self.asking.normalize_embeddings,
-            prompt_name=next((name for name in _DOCUMENT_PROMPTS if name in held), None),
+            prompt_name=next((name for name in DOCUMENT_PROMPTS if name in held), None),
             cancellation=cancellation,
         )
 
@@ -140,7 +141,7 @@ class Encoder:
 def open_encoder(
     model: str | os.PathLike[str] | Embedder, loading: Loading, asking: Asking, fingerprint: str | None
 ) -> Encoder:
-    """An encoder whose model is loaded and whose settings are checked.
+    """Open an encoder whose model is loaded and whose settings are checked.
 
     Args:
         model: directory or hub id of a bundle, or an Embedder, which is then shared and not closed.
@@ -163,9 +164,9 @@ def open_encoder(
         source = Source(wanted.model, loading, str(embedder.fingerprint))
     else:
         raise InputTypeError(f"model is {type(model).__name__}; give the place of a bundle, a hub id or an Embedder")
-    encoder = Encoder(source, asking, embedder)
-    encoder.documents([])  # refuses settings that are out of range
-    return encoder
+    options = cast(EncodeOptions, asdict(asking))
+    resolve_settings(embedder.loaded, options, embedder.max_seq_length)  # refuses what is out of range
+    return Encoder(source, asking, embedder)
 
 
 def require_space(fingerprint: str | None, embedder: Embedder, name: str) -> None:
@@ -183,13 +184,13 @@ def require_space(fingerprint: str | None, embedder: Embedder, name: str) -> Non
 
 
 def as_lists(vectors: AnyVectors) -> list[list[float]]:
-    """Vectors (n, hidden) as the lists of numbers that frameworks store."""
+    """Turn vectors (n, hidden) into the lists of numbers that frameworks store."""
     rows: list[list[float]] = vectors.tolist()
     return rows
 
 
 async def in_thread(call: Callable[[Cancellation], _Result]) -> _Result:
-    """What `call` gives, from a thread, so that the event loop goes on; a cancelled task ends the call."""
+    """Return what `call` gives, from a thread, so that the event loop goes on; a cancelled task ends the call."""
     cancellation = Cancellation()
     try:
         return await asyncio.to_thread(call, cancellation)
@@ -199,15 +200,15 @@ async def in_thread(call: Callable[[Cancellation], _Result]) -> _Result:
 
 
 # Frameworks build classes anew from what they have stored, Chroma at every look at a collection.
-_Asked = tuple[str, Loading, tuple[int, int] | None]
-_loaded: weakref.WeakValueDictionary[_Asked, Embedder] = weakref.WeakValueDictionary()
+_LoadKey = tuple[str, Loading, tuple[int, int] | None]
+_loaded: weakref.WeakValueDictionary[_LoadKey, Embedder] = weakref.WeakValueDictionary()
 _lock = threading.Lock()
 
 
 def _load(model: str, loading: Loading) -> Embedder:
-    asked = {field.name: getattr(loading, field.name) for field in fields(loading)}
-    max_length = asked.pop("max_length")
-    embedder = Embedder.load(model, **{name: value for name, value in asked.items() if value is not None})
+    given = {name: value for name, value in vars(loading).items() if value is not None}
+    max_length = given.pop("max_length", None)
+    embedder = Embedder.load(model, **vars(LoadOptions(**given)))
     if max_length is not None:
         embedder.max_seq_length = max_length
     return embedder
@@ -227,12 +228,12 @@ def _has_length(embedder: Embedder, asked: int | None) -> bool:
 
 
 def _manifest_on_disk(model: str) -> tuple[int, int] | None:
-    """When a bundle's manifest was written, in nanoseconds, and its bytes; None for a hub id."""
+    """Return when a bundle's manifest was written, in nanoseconds, and its bytes; None for a hub id."""
     try:
-        found = Path(model, MANIFEST).stat()
+        status = Path(model, MANIFEST).stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size
+    return status.st_mtime_ns, status.st_size
 
 
 def _source_of(embedder: Embedder) -> Source:
@@ -241,14 +242,14 @@ def _source_of(embedder: Embedder) -> Source:
 
 
 def _lasting_name(model: str | os.PathLike[str]) -> str:
-    """A hub id as it is, a path so that it holds in another working directory."""
+    """Return a hub id as it is, a path so that it holds in another working directory."""
     return str(model) if is_hub_id(model) else str(Path(model).absolute())
 
 
 def _require_nothing_asked(loading: Loading) -> None:
-    asked = [field.name for field in fields(loading) if getattr(loading, field.name) is not None]
-    if asked:
-        raise InputError(f"{asked[0]} is for loading, and the Embedder given is loaded; give it to Embedder.load")
+    given = [name for name, value in vars(loading).items() if value is not None]
+    if given:
+        raise InputError(f"{given[0]} is for loading, and the Embedder given is loaded; give it to Embedder.load")
 
 
 def _listed(texts: Iterable[str]) -> Iterable[str]:

@@ -193,9 +193,9 @@ class LateChunkingNodeParser(NodeParser):
         spans = resolve_spans(text, self.splitter or self._of_sentences)
         if not spans:
             return []
-        found = self.embed_model.encoder.chunks(text, spans, cancellation)
+        chunks = self.embed_model.encoder.chunks(text, spans, cancellation)
         nodes = build_nodes_from_splits([text[start:end] for start, end in spans], document, id_func=self.id_func)
-        for node, vector, (start, end) in zip(nodes, as_lists(found.vectors), found.spans, strict=True):
+        for node, vector, (start, end) in zip(nodes, as_lists(chunks.vectors), chunks.spans, strict=True):
             node.embedding, node.start_char_idx, node.end_char_idx = vector, start, end
         return nodes
 

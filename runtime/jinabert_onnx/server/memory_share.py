@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from jinabert_onnx.encoding.steps import LoadedModel
+from jinabert_onnx.encoding.loaded_model import LoadedModel
 from jinabert_onnx.engine.batching import TOKEN_BUDGETS
 from jinabert_onnx.engine.memory_limit import resident_memory
 from jinabert_onnx.engine.memory_model import MemoryModel, give_back_freed, in_megabytes, memory_model

@@ -16,8 +16,9 @@ from typing import Protocol
 
 import numpy as np
 
+from jinabert_onnx.encoding.loaded_model import LoadedModel
 from jinabert_onnx.encoding.pooling import Vectors
-from jinabert_onnx.encoding.steps import LoadedModel, batches_of, running
+from jinabert_onnx.encoding.steps import batches_of, running
 from jinabert_onnx.engine.batching import TOKEN_BUDGETS
 from jinabert_onnx.engine.cancellation import Limits
 from jinabert_onnx.errors import BundleChangedError, CancelledError, DeadlineError, StateError

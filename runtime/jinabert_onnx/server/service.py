@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from jinabert_onnx.encoding.steps import LoadedModel
+from jinabert_onnx.encoding.loaded_model import LoadedModel
 from jinabert_onnx.engine.cancellation import Cancellation, Limits
 from jinabert_onnx.engine.memory_model import give_back_freed
 from jinabert_onnx.errors import DeadlineError

@@ -28,16 +28,16 @@ PRECISION_VARIABLE = "JINABERT_ONNX_PRECISION"
 
 _ROOT_VARIABLE = "LAMBDA_TASK_ROOT"  # the directory with the function's code, as Lambda sets it
 _MEMORY_VARIABLE = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"  # in MiB, likewise
-_MEMORY_OF_A_CPU = 1769  # MiB: how AWS shares CPUs out
-_RESERVED = 64  # MiB for what no model of memory covers: pydantic, Lambda's client, an event, its answer
+_MEMORY_PER_CPU = 1769  # MiB: AWS gives a function CPUs in proportion to its memory
+_RESERVED = 64  # MiB for what `memory_model` leaves out: pydantic, Lambda's client, an event, its answer
 _MARGIN = 0.5  # seconds in which the answer is written, before Lambda ends the call
 
 
 class Context(Protocol):
-    """What is used of Lambda's context."""
+    """The part of Lambda's context that is used."""
 
     def get_remaining_time_in_millis(self) -> int:
-        """Until Lambda ends the call."""
+        """Return the milliseconds until Lambda ends the call."""
 
 
 def handler(event: object, context: Context) -> dict[str, object]:
@@ -64,21 +64,21 @@ def _load() -> Function:
 
 
 def _function_memory() -> int | None:
-    """The function's memory in MiB; None outside of Lambda."""
+    """Read the function's memory in MiB; None outside of Lambda."""
     text = os.environ.get(_MEMORY_VARIABLE, "")
     return int(text) if text.isdecimal() else None
 
 
 def _threads() -> int | str:
-    """A function sees more CPUs than it may use."""
+    """Compute the threads from the function's memory: a function sees more CPUs than it may use."""
     memory = _function_memory()
     if memory is None or os.environ.get(THREADS_VARIABLE):
         return "auto"
-    return min(available_threads().threads, max(1, round(memory / _MEMORY_OF_A_CPU)))
+    return min(available_threads().threads, max(1, round(memory / _MEMORY_PER_CPU)))
 
 
 def _memory() -> int | None:
-    """A text that does not fit is then refused; Lambda would end the function."""
+    """Return `max_memory`, so that a text that does not fit is refused; without it Lambda would end the function."""
     memory = _function_memory()
     return None if memory is None else max(1, memory - _RESERVED) << 20
 

@@ -1,4 +1,4 @@
-"""AWS's events as one kind of call, and answers in the shape that the sender of each reads. Knows nothing of models.
+"""AWS's events as one kind of call, and answers in the shape that each sender reads. Knows nothing of models.
 
 Senders are API Gateway's REST APIs (payload format 1.0), its HTTP APIs and function URLs (2.0), load balancers, and
 whoever invokes the function directly: then the event is the request itself, and the response or {"error": ...} comes
@@ -24,16 +24,16 @@ MOST_BYTES_BALANCED = 1 << 20  # of what a load balancer takes of it
 
 @dataclass(frozen=True)
 class Call:
-    """What an event asks for.
+    """The request in an event.
 
     Attributes:
         method: of HTTP.
         path: of HTTP, which begins with the stage where the API has one in its paths.
-        content: the body, as the event has it: text, base64 or nothing.
-        is_base64: which of them.
+        content: the body as it is in the event: text, base64 or empty.
+        is_base64: whether `content` is base64.
         encoding: the Content-Encoding of the body.
         direct: whether the event itself is the request.
-        most_bytes: of what is returned, as JSON.
+        most_bytes: the largest result that the sender takes, as JSON.
     """
 
     method: str
@@ -45,10 +45,10 @@ class Call:
     most_bytes: int = MOST_BYTES
 
     def body(self) -> bytes:
-        """The request's body.
+        """Decode the request's body.
 
         Raises:
-            RequestError: it should be base64 and is not, or it is compressed.
+            RequestError: it is marked as base64 and is not, or it is compressed.
         """
         require_uncompressed(self.encoding)
         content = self.content.encode("utf-8", "surrogatepass")  # what is no UTF-8 is no JSON either
@@ -70,13 +70,13 @@ class Answer:
 
 
 def problem_answer(problem: Problem, headers: Mapping[str, str] | None = None) -> Answer:
-    """The answer that says why there is none."""
+    """Return the answer that reports a problem."""
     retry = {} if problem.retry_after is None else {"retry-after": str(problem.retry_after)}
     return Answer(problem.status, problem.body(), {**retry, **(headers or {})})
 
 
 def read_call(event: object) -> Call:
-    """What `event` asks for. One that is not of HTTP is a request itself, however odd."""
+    """Read the request in `event`. One that is not of HTTP is a request itself, however malformed."""
     context = event.get("requestContext") if isinstance(event, dict) else None
     if not isinstance(event, dict) or not isinstance(context, dict):
         return Call("POST", EMBEDDINGS, json.dumps(event), direct=True)
@@ -106,8 +106,8 @@ def _header(event: Mapping[str, object], name: str) -> str:
 
 
 def write_answer(call: Call, answer: Answer) -> dict[str, object]:
-    """What the function returns: at most what the call's sender takes."""
-    content = _shaped(call, answer)
+    """Return the function's result: at most `call.most_bytes`, or an answer that says so."""
+    content = _shape(call, answer)
     size = len(json.dumps(content))  # as Lambda's runtime writes it
     if size <= call.most_bytes:
         return content
@@ -115,10 +115,10 @@ def write_answer(call: Call, answer: Answer) -> dict[str, object]:
         f"the response has {size} bytes and at most {call.most_bytes} can be returned; send fewer texts, or ask for "
         "encoding_format base64 (half as long), binary, or fewer dimensions"
     )
-    return _shaped(call, problem_answer(Problem(413, message, "response_too_large")))
+    return _shape(call, problem_answer(Problem(413, message, "response_too_large")))
 
 
-def _shaped(call: Call, answer: Answer) -> dict[str, object]:
+def _shape(call: Call, answer: Answer) -> dict[str, object]:
     if call.direct:
         content: dict[str, object] = orjson.loads(answer.body)
         return content

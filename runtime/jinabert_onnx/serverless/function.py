@@ -24,10 +24,10 @@ logger = logging.getLogger("jinabert_onnx.serverless")
 
 
 class Function:
-    """What answers calls: `POST .../v1/embeddings`, `GET .../v1/models` and `GET .../health`."""
+    """Answers calls: `POST .../v1/embeddings`, `GET .../v1/models` and `GET .../health`."""
 
     def __init__(self, embedder: Embedder, source: str) -> None:
-        """`source`, a directory or a hub id, names the model."""
+        """Answer for `embedder`; `source`, a directory or a hub id, names the model."""
         self._embedder, self._policy = embedder, policy_for(embedder, source)
         self._fingerprint = str(embedder.fingerprint)
         self._created = int(time.time())
@@ -38,7 +38,7 @@ class Function:
         }
 
     def answer(self, call: Call, seconds: float) -> Answer:
-        """The answer, or why there is none; it takes at most `seconds`, but for the writing of JSON."""
+        """Answer a call, with its result or a problem, in at most `seconds` and the time to write JSON."""
         try:
             if seconds <= 0:
                 raise DeadlineError("no time is left for this call")
@@ -50,7 +50,7 @@ class Function:
             return problem_answer(problem)
 
     def _dispatch(self, call: Call, limits: Limits) -> Answer:
-        """Whatever stands before a route's path is a stage or a mapping, and none of ours."""
+        """Answer by the end of the path: what comes before is a stage or a mapping of the API's."""
         path = call.path.rstrip("/")
         route = next((route for route in self._routes if path.endswith(route)), None)
         if route is None:

@@ -1,7 +1,7 @@
-"""Which of the files that are installed here a function needs: those of this package and of what it requires to run.
+"""The installed files that a function needs: those of this package and of the packages that it requires to run.
 
-What runs is Python's code and shared objects. What nobody imports is left out: tests, tools, the packages that only
-tools need. `lambda_zip` proves each time that what is left runs.
+Python code and shared objects run; tests, tools and the packages that only tools need are excluded. `lambda_zip` runs
+what remains each time, before it is written. Knows nothing of bundles.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from jinabert_onnx.errors import MissingDependencyError
 _THIS = "jinabert-onnx"
 _EXTRAS = {"cpu", "serverless"}
 
-# Requirements that no import of ours reaches: of downloads, and of tools.
+# Requirements that nothing imports while a function runs: those of downloads and of tools.
 _UNUSED = {
     "tokenizers": {"huggingface-hub"},
     "onnxruntime": {"coloredlogs", "flatbuffers", "packaging", "protobuf", "sympy"},
 }
-_OLDEST_NUMPY = (2, 1)  # of those that import what is left out of it here when they are asked for it only
-_LEFT_OUT = (
+_OLDEST_NUMPY = (2, 1)  # earlier ones import at once what is excluded here
+_EXCLUDED = (
     "*/tests/*",
     "jinabert_onnx/__main__.py",
     "jinabert_onnx/cli/*",
@@ -51,68 +51,67 @@ _METADATA = "METADATA"  # scanners read names and versions there
 
 
 def files_to_run() -> dict[str, Path]:
-    """The files, by their names relative to a directory on Python's path.
+    """Find the files, by their names relative to a directory on Python's path.
 
     Raises:
-        MissingDependencyError: something that is required is not installed, too old, or not installed as wheels are.
+        MissingDependencyError: a required package is not installed, too old, or not installed from a wheel.
     """
     numpy = _distribution("numpy").version
     if tuple(int(part) for part in re.findall(r"\d+", numpy)[:2]) < _OLDEST_NUMPY:
         raise MissingDependencyError(
             f"numpy {numpy} imports all of itself, which is too much for a function: pip install 'numpy>=2.1'"
         )
-    found = _own_files()
-    for name in sorted(_required(_THIS)):
-        found |= {place: path for place, path in _files_of(name) if _is_needed(place)}
-    return found
+    files = _own_files()
+    for distribution_name in sorted(_all_requirements(_THIS)):
+        files |= {name: path for name, path in _files_of(distribution_name) if _is_needed(name)}
+    return files
 
 
 def _own_files() -> dict[str, Path]:
-    """Those of this package, from where it is imported: an editable installation lists none."""
+    """Find the files of this package where it is imported from: an editable installation lists none."""
     package = Path(__file__).parents[1]
     names = {path.relative_to(package.parent).as_posix(): path for path in package.rglob("*.py")}
     return {name: path for name, path in names.items() if _is_needed(name)}
 
 
-def _required(name: str) -> set[str]:
-    """The normalised names of all that `name` requires, and of what that requires."""
-    found: set[str] = set()
+def _all_requirements(name: str) -> set[str]:
+    """Return the normalised names of all distributions that `name` requires, directly or not."""
+    requirements: set[str] = set()
     pending = [name]
     while pending:
-        name = pending.pop()
-        for requirement in _requirements(name) - found:
-            found.add(requirement)
-            pending.append(requirement)
-    return found
+        new = _requirements(pending.pop()) - requirements
+        requirements |= new
+        pending.extend(new)
+    return requirements
 
 
 def _requirements(name: str) -> set[str]:
-    """What the distribution `name` requires here."""
+    """Return the normalised names of the distributions that `name` requires here."""
     extras = _EXTRAS if name == _THIS else set()
-    found = set()
+    requirements = set()
     for line in _distribution(name).requires or []:
         requirement, _, marker = line.partition(";")
         required = _normalised(re.split(r"[^\w.-]", requirement.strip(), maxsplit=1)[0])
         of_extras = set(re.findall(r"extra\s*==\s*['\"]([\w.-]+)['\"]", marker))
         if of_extras and not of_extras & extras:
             continue
-        # Another marker is of systems and of Python's releases: what it asks for is installed where it is true.
+        # Other markers are conditions on the system and Python's release: where they hold, the package is installed.
         if required not in _UNUSED.get(name, ()) and (of_extras or not marker or _is_installed(required)):
-            found.add(required)
-    return found
+            requirements.add(required)
+    return requirements
 
 
 def _files_of(name: str) -> Iterator[tuple[str, Path]]:
-    found = _distribution(name)
-    if found.files is None:
+    installed = _distribution(name)
+    if installed.files is None:
         raise MissingDependencyError(f"{name} has no list of its files; install its wheel: pip install {name}")
-    for file in found.files:
-        yield file.as_posix(), Path(str(found.locate_file(file)))
+    for file in installed.files:
+        yield file.as_posix(), Path(str(installed.locate_file(file)))
 
 
 def _is_needed(name: str) -> bool:
     path = PurePosixPath(name)
-    if ".." in path.parts or any(fnmatchcase(name, pattern) for pattern in _LEFT_OUT):
+    if ".." in path.parts or any(fnmatchcase(name, pattern) for pattern in _EXCLUDED):
         return False
     if _LICENCES.match(path.name) and path.suffix != ".py":
         return True
@@ -122,7 +121,7 @@ def _is_needed(name: str) -> bool:
 
 
 def is_shared_object(name: str) -> bool:
-    """Whether this is the name of a compiled module or of a library."""
+    """Return whether this is the name of a compiled module or of a library."""
     return ".so" in PurePosixPath(name).suffixes
 
 

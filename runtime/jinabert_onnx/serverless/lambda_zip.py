@@ -1,7 +1,7 @@
 """A deployment package for AWS Lambda: the handler, installed packages that it needs, and a bundle of one precision.
 
-It is put together in a temporary directory, run from there with nothing else in reach, and only then written. Python's
-code is in it as byte code alone: Lambda's disk is read-only, and compiling takes longer than loading the model.
+It is staged in a temporary directory, run from there without anything else that is installed, and only then written.
+Python code is in it as bytecode alone: Lambda's disk is read-only, and compiling takes longer than loading the model.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from jinabert_onnx.bundle.archive import appearing_file
-from jinabert_onnx.bundle.manifest import MANIFEST, Bundle, Manifest, damage_error, find_damage
+from jinabert_onnx.bundle.file_records import damage_error, find_damage
+from jinabert_onnx.bundle.manifest import MANIFEST, Bundle, Manifest
 from jinabert_onnx.errors import BundleError, InputError, MissingDependencyError, RunError
+from jinabert_onnx.files.atomic import atomic_file
 
 from .installed import files_to_run, is_shared_object
 
@@ -51,7 +52,7 @@ sys.exit(None if "data" in answer else answer["error"]["message"])
 
 @dataclass(frozen=True)
 class Package:
-    """What was written, in bytes: the packages' and the bundle's files, unpacked, and the zip file."""
+    """Sizes in bytes: of the packages' files and the bundle's, both unpacked, and of the zip file."""
 
     code: int
     bundle: int
@@ -59,10 +60,10 @@ class Package:
 
 
 def architecture() -> str:
-    """What the function must be configured to run on.
+    """Return the architecture that the function must be configured for.
 
     Raises:
-        InputError: Lambda has nothing like this machine.
+        InputError: Lambda has no machines like this one.
     """
     machine = platform.machine()
     if sys.platform != "linux" or machine not in _ARCHITECTURES:
@@ -82,14 +83,14 @@ def write_zip(bundle: Bundle, precision: str, output: Path) -> Package:
         InputError: `output` exists already, this machine is unlike Lambda, or the package is larger than Lambda takes.
         MissingDependencyError: something that a function needs is not installed.
         BundleError: the bundle does not hold the precision, or is damaged.
-        RunError: what was put together does not run.
+        RunError: the package does not run.
         OSError: a file cannot be read or written.
     """
     architecture()
-    manifest = narrowed(bundle, precision)
+    manifest = select_precision(bundle, precision)
     size = sum(record.bytes for record in manifest.files.values()) + len(manifest.to_json().encode())
     with (
-        appearing_file(output) as stream,
+        atomic_file(output, overwrite=False) as stream,
         tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as directory,
     ):
         stage = Path(directory)
@@ -102,20 +103,23 @@ def write_zip(bundle: Bundle, precision: str, output: Path) -> Package:
     return Package(code, size, output.stat().st_size)
 
 
-def narrowed(bundle: Bundle, precision: str) -> Manifest:
-    """The manifest of the same bundle without the other precisions.
+def select_precision(bundle: Bundle, precision: str) -> Manifest:
+    """Return the manifest of the same bundle without the other precisions.
 
     Raises:
         BundleError: the bundle does not hold `precision`.
     """
     manifest, kept = bundle.manifest, bundle.files_of(precision)
     others = {name for names in manifest.precisions.values() for name in names} - set(kept)
-    gone = manifest.precisions.keys() - {precision}
     return replace(
         manifest,
         precisions={precision: kept},
         files={name: record for name, record in manifest.files.items() if name not in others},
-        verification={name: found for name, found in manifest.verification.items() if name not in gone},
+        verification={
+            name: measured
+            for name, measured in manifest.verification.items()
+            if name == precision or name not in manifest.precisions
+        },
     )
 
 
@@ -128,9 +132,8 @@ def _stage_code(stage: Path) -> None:
         shutil.copyfile(path, place)
         if place.name == "METADATA":  # its description, mostly a README, is after the first empty line
             place.write_bytes(place.read_bytes().partition(b"\n\n")[0] + b"\n")
-    _run_python(
-        _COMPILE, stage, "Python's code cannot be compiled"
-    )  # alone, so that the same code gives the same bytes
+    # In a process of its own, so that the same code gives the same bytes.
+    _run_python(_COMPILE, stage, "Python's code cannot be compiled")
     for place in stage.rglob("*.py"):
         place.unlink()
 
@@ -166,17 +169,17 @@ def _require_running(stage: Path) -> None:
 
 def _run_python(code: str, stage: Path, failure: str) -> None:
     command = [sys.executable, "-I", "-S", "-B", "-c", code, str(stage)]
-    found = subprocess.run(
+    process = subprocess.run(
         command, env={"LAMBDA_TASK_ROOT": str(stage)}, stdin=subprocess.DEVNULL, capture_output=True, check=False
     )
-    if found.returncode:
-        lines = (found.stderr or found.stdout).decode("utf-8", "replace").splitlines()
+    if process.returncode:
+        lines = (process.stderr or process.stdout).decode("utf-8", "replace").splitlines()
         messages = [line for line in lines if line.strip() and not line[0].isspace()]
-        raise RunError(f"{failure} ({messages[-1] if messages else found.returncode}); nothing was written")
+        raise RunError(f"{failure} ({messages[-1] if messages else process.returncode}); nothing was written")
 
 
 def _write(stage: Path, archive: zipfile.ZipFile) -> None:
-    """Files in the order of their names, without times or owners of this machine."""
+    """Write the files in the order of their names, without times or owners of this machine."""
     with archive:
         for name, path in sorted((path.relative_to(stage).as_posix(), path) for path in _files(stage)):
             member = zipfile.ZipInfo(name)  # of 1980

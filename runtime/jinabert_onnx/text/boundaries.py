@@ -1,4 +1,4 @@
-"""How much of a long text must be read for its first tokens: up to a boundary that no token reaches across.
+"""The part of a long text that must be read for its first tokens: up to a boundary that no token crosses.
 
 At such a boundary the tokens of text[:boundary] are exactly the first tokens of the whole text. That holds for
 the kinds of component listed here, each for a reason; for any other, texts are read whole. Knows nothing of ids.
@@ -35,7 +35,7 @@ STOP_ENDS = f"[{STOPS}](?=[\u3041-\u3096\u30a1-\u30fa\u4e00-\u9fa5])"
 
 
 def find_boundaries(tokenizer: tokenizers.Tokenizer) -> re.Pattern[str] | None:
-    """The expression whose matches end at a boundary, or None where this tokenizer warrants none."""
+    """Return the expression whose matches end at a boundary, or None where this tokenizer guarantees none."""
     normalizers = [part["type"] for part in _parts(tokenizer.normalizer, "normalizers")]
     splitters = _parts(tokenizer.pre_tokenizer, "pretokenizers")
     if not splitters or not _is_local(tokenizer, normalizers, splitters):
@@ -50,11 +50,11 @@ def find_boundaries(tokenizer: tokenizers.Tokenizer) -> re.Pattern[str] | None:
     return re.compile(f"{WORD_ENDS}|{STOP_ENDS}")
 
 
-def prefix_length(text: str, wanted: int, boundaries: re.Pattern[str] | None) -> int:
-    """Characters up to the first boundary at or after `wanted`, or all of them where that would save little."""
-    if boundaries is None or 2 * wanted >= len(text):
+def prefix_length(text: str, minimum: int, boundaries: re.Pattern[str] | None) -> int:
+    """Count the characters up to the first boundary at or after `minimum`, or all where that would save little."""
+    if boundaries is None or 2 * minimum >= len(text):
         return len(text)
-    match = boundaries.search(text, wanted - 1)
+    match = boundaries.search(text, minimum - 1)
     return match.end() if match else len(text)
 
 
@@ -72,7 +72,7 @@ def _is_local(tokenizer: tokenizers.Tokenizer, normalizers: list[str], splitters
 
 
 def _parts(component: Any, members: str) -> list[dict[str, Any]]:
-    """The settings of a component, or of each member of a sequence of them."""
+    """Return the settings of a component, or of each member of a sequence of them."""
     if component is None:
         return []
     return _flatten(json.loads(component.__getstate__()), members)
@@ -85,7 +85,7 @@ def _flatten(settings: dict[str, Any], members: str) -> list[dict[str, Any]]:
 
 
 def _added_texts(tokenizer: tokenizers.Tokenizer) -> str:
-    """All added tokens after one another, as they stand and as they are looked for in normalized text."""
+    """Join all added tokens, as they stand and as they are looked for in normalized text."""
     contents = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
     if tokenizer.normalizer is None:
         return "".join(contents)

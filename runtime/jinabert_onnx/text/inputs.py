@@ -1,4 +1,4 @@
-"""What users pass to `encode`, checked and put in order. Every refusal names the argument or the text.
+"""Arguments of `encode`, checked and brought into one form. Every error names the argument or the text.
 
 Knows nothing of tokens or models.
 """
@@ -12,7 +12,7 @@ from jinabert_onnx.errors import InputError, InputTypeError
 
 
 def as_texts(sentences: object) -> list[str]:
-    """A list of str from a str or any iterable of str.
+    """Return a list of str from a str or any iterable of str.
 
     Raises:
         InputTypeError: neither, or an element is not a str; names its index.
@@ -20,28 +20,28 @@ def as_texts(sentences: object) -> list[str]:
     texts = list(as_stream(sentences))
     for index, text in enumerate(texts):
         if not isinstance(text, str):
-            raise InputTypeError(f"text {index} is {type(text).__name__}, not str")
+            raise InputTypeError(f"text {index} is {type(text).__name__}, not str", index=index)
     return texts
 
 
 def as_stream(sentences: object) -> Iterable[str]:
-    """A str as a list of it, any other iterable as it is; what it holds is to be checked as it comes.
+    """Return a str as a list of one, and any other iterable as it is, its elements not yet checked.
 
     Raises:
         InputTypeError: no iterable of texts, or a table or mapping, which would give the names of its columns.
     """
     if isinstance(sentences, str):
         return [sentences]
-    told = f"sentences must be a str or an iterable of str, not {type(sentences).__name__}"
+    message = f"sentences must be a str or an iterable of str, not {type(sentences).__name__}"
     if isinstance(sentences, Mapping) or _is_table(sentences):
-        raise InputTypeError(f"{told}; pass one column or field as a list")
+        raise InputTypeError(f"{message}; pass one column or field as a list")
     if isinstance(sentences, bytes | bytearray) or not isinstance(sentences, Iterable):
-        raise InputTypeError(told)
+        raise InputTypeError(message)
     return sentences
 
 
 def _is_table(value: object) -> bool:
-    """Whether its class has columns; a column may have labels of any name, so the value itself is not asked."""
+    """Return whether the class has columns; an instance may have columns of any name, so it is not looked at."""
     return any(hasattr(type(value), name) for name in ("__dataframe__", "columns", "column_names"))
 
 
@@ -61,7 +61,7 @@ def require_unicode_name(path: Path, reader: str) -> None:
 
 
 def require_range(name: str, value: object, low: int, high: int | None) -> int:
-    """`value` as an int from `low` to `high`, both allowed.
+    """Return `value` as an int from `low` to `high`, both allowed; `high` None is no upper bound.
 
     Raises:
         InputTypeError: not an integer.
@@ -70,22 +70,23 @@ def require_range(name: str, value: object, low: int, high: int | None) -> int:
     try:
         number = value.__index__()  # type: ignore[attr-defined]
     except AttributeError:
-        raise InputTypeError(f"{name} is {type(value).__name__}, not int") from None
+        raise InputTypeError(f"{name} is {type(value).__name__}, not int", argument=name) from None
     if number < low or (high is not None and number > high):
         limit = f"from {low} to {high}" if high is not None else f"at least {low}"
-        raise InputError(f"{name} is {number}; it must be {limit}")
+        raise InputError(f"{name} is {number}; it must be {limit}", argument=name)
     return int(number)
 
 
 def choose_prompt(prompts: Mapping[str, str], default: str | None, name: str | None, prompt: str | None) -> str:
-    """The text to put before every input: `prompt` itself, or the one called `name`, or the default's, or "".
+    """Return the text to put before every input: `prompt`, or the one called `name`, or the default's, or "".
 
     Raises:
+        InputTypeError: one is not a str.
         InputError: both are given, or there is no prompt of that name.
     """
-    for what, given in (("prompt", prompt), ("prompt_name", name)):
-        if given is not None and not isinstance(given, str):
-            raise InputTypeError(f"{what} is {type(given).__name__}, not str")
+    for argument, value in (("prompt", prompt), ("prompt_name", name)):
+        if value is not None and not isinstance(value, str):
+            raise InputTypeError(f"{argument} is {type(value).__name__}, not str", argument=argument)
     if prompt is not None and name is not None:
         raise InputError("give prompt or prompt_name, not both")
     if prompt is not None:
@@ -94,6 +95,6 @@ def choose_prompt(prompts: Mapping[str, str], default: str | None, name: str | N
     if name is None:
         return ""
     if name not in prompts:
-        held = ", ".join(prompts) or "none"
-        raise InputError(f"prompt_name {name!r} is unknown; this bundle's prompts: {held}")
+        known = ", ".join(prompts) or "none"
+        raise InputError(f"prompt_name {name!r} is unknown; this bundle's prompts: {known}", argument="prompt_name")
     return prompts[name]

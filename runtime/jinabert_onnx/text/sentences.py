@@ -1,4 +1,4 @@
-"""Where sentences end in German, English, Chinese and Japanese text, by punctuation alone.
+"""Sentence ends in German, English, Chinese and Japanese text, by punctuation alone.
 
 Rules and short lists, not a model: good enough to cut a document into pieces, and now and then wrong. Knows nothing
 of tokens.
@@ -38,11 +38,11 @@ _CLOSING = re.compile(
 
 
 def sentence_spans(text: str) -> list[tuple[int, int]]:
-    """The sentences of `text` as (start, end) in characters: in order, apart, and with every character but white space.
+    """Split `text` into sentences, each (start, end) in characters: in order, disjoint, with all but white space.
 
     A sentence ends after . ! ? … and closing quotes where white space follows, after 。！？ directly, and at a
-    blank line; not after an abbreviation, an initial or a number of one or two digits ("am 3. Mai"). What holds
-    no letter or digit is no sentence of its own: it goes with the next, or at the end with the last.
+    blank line; not after an abbreviation, an initial or a number of one or two digits ("am 3. Mai"). A piece
+    without letters and digits is no sentence of its own: it goes with the next, or at the end with the last.
     """
     spans: list[tuple[int, int]] = []
     start = unread = 0
@@ -61,7 +61,7 @@ def sentence_spans(text: str) -> list[tuple[int, int]]:
 
 
 def _closes(text: str, stop: str, match: re.Match[str]) -> bool:
-    """Do these stops end a sentence, seen from the word before and the character after?"""
+    """Return whether these stops end a sentence, by the word before and the character after them."""
     visible = _VISIBLE.search(text, match.end())
     following = visible[0] if visible else ""
     if following.islower() and match.end() > match.end("stop"):

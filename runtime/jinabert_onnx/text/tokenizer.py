@@ -21,7 +21,7 @@ from jinabert_onnx.foreign_errors import is_from
 
 from .boundaries import find_boundaries, prefix_length
 
-# First guess of how much of a text the wanted tokens take; few texts have more characters a token.
+# First guess of how many characters of a text must be read; few texts have more of them per token.
 CHARACTERS_PER_TOKEN = 8
 
 
@@ -72,7 +72,7 @@ class Tokenizer:
         """
         try:
             self._tokenizer = tokenizers.Tokenizer.from_str(path.read_bytes().decode("utf-8"))
-            # What the file says about padding and truncation is the taste of whoever saved it.
+            # The file's padding and truncation are the settings of whoever saved it.
             self._tokenizer.no_padding()
             self._tokenizer.no_truncation()
             frame = _find_frame(self._tokenizer)
@@ -103,7 +103,7 @@ class Tokenizer:
             texts: any texts.
             max_length: more than `special_tokens`.
             keep: which end of a longer text to keep.
-            count_dropped: say how many tokens were cut off. Without that, a text whose head is kept
+            count_dropped: count the tokens that were cut off. Without that, a text whose head is kept
                 is read only as far as the tokenizer allows; the tokens kept are the same.
 
         Raises:
@@ -121,12 +121,12 @@ class Tokenizer:
         return TokenizedTexts(input_ids, dropped, self._find_cuts(texts, dropped, room, keep))
 
     def count(self, text: str) -> int:
-        """Tokens of a text, special ones left out."""
+        """Count the tokens of a text, special ones left out."""
         (encoding,) = self._encode([text])
         return len(encoding)
 
     def pieces(self, text: str, size: int) -> Iterator[str]:
-        """A text in consecutive pieces of at least `size` characters, cut where no token reaches across.
+        """Yield a text in consecutive pieces of at least `size` characters, cut where no token crosses.
 
         The first one's tokens are the first tokens of the whole. Where there is no place to cut, a piece is longer.
         """
@@ -138,7 +138,7 @@ class Tokenizer:
             start = end
 
     def split(self, texts: Sequence[str], max_length: int) -> list[list[NDArray[np.int64]]]:
-        """Each text as consecutive windows of at most `max_length` tokens, special tokens around each included.
+        """Split each text into consecutive windows of at most `max_length` tokens, special tokens around each included.
 
         Together the windows of a text hold every token once, in order; their sizes differ by at most one.
         An empty text is one window of the special tokens.
@@ -155,7 +155,7 @@ class Tokenizer:
         return windows
 
     def with_offsets(self, text: str) -> PlacedTokens:
-        """The whole text's tokens, without special ones, and which characters each stands for.
+        """Tokenize the whole text without special tokens, with the characters that each token stands for.
 
         Raises:
             InputError: the text is not valid Unicode.
@@ -192,18 +192,18 @@ class Tokenizer:
         """
         lengths = [prefix_length(text, CHARACTERS_PER_TOKEN * room, self._boundaries) for text in texts]
         encodings = encode([text[:length] for text, length in zip(texts, lengths, strict=True)])
-        todo = list(range(len(texts)))
-        while todo := [i for i in todo if len(encodings[i]) <= room and lengths[i] < len(texts[i])]:
-            for i in todo:  # 4, so that all the attempts together cost a third of the last at most
+        too_short = list(range(len(texts)))
+        while too_short := [i for i in too_short if len(encodings[i]) <= room and lengths[i] < len(texts[i])]:
+            for i in too_short:  # 4, so that all the attempts together cost a third of the last at most
                 lengths[i] = prefix_length(texts[i], 4 * lengths[i], self._boundaries)
-            for i, encoding in zip(todo, encode([texts[i][: lengths[i]] for i in todo]), strict=True):
+            for i, encoding in zip(too_short, encode([texts[i][: lengths[i]] for i in too_short]), strict=True):
                 encodings[i] = encoding
         return encodings
 
     def _find_cuts(
         self, texts: Sequence[str], dropped: list[int], room: int, keep: Literal["head", "tail"]
     ) -> list[int | None]:
-        # Offsets cost time: only texts that were cut are asked for them, and no more of each than need be.
+        # Offsets cost time: only texts that were cut get them, and no more of each than necessary.
         cuts: list[int | None] = [None] * len(texts)
         indices = [index for index, count in enumerate(dropped) if count]
         longer = [texts[index] for index in indices]
@@ -224,7 +224,7 @@ class Tokenizer:
 
 
 def _find_frame(tokenizer: tokenizers.Tokenizer) -> tuple[list[int], list[int]]:
-    """The ids that the post-processor puts before and after a text, seen on the first text that has a token."""
+    """Find the ids that the post-processor puts before and after a text, by the first text that has a token."""
     for text in _short_texts(tokenizer):
         tokens = tokenizer.encode(text, add_special_tokens=False).ids
         if tokens:
@@ -243,7 +243,7 @@ def _short_texts(tokenizer: tokenizers.Tokenizer) -> Iterator[str]:
 
 
 def _places(text: str, offsets: Sequence[tuple[int, int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Starts and ends in characters, int64 (tokens,), of the library's offsets; see `PlacedTokens` for the rules."""
+    """Turn the library's offsets into starts and ends in characters, int64 (tokens,), by `PlacedTokens`' rules."""
     places = []
     for (start, end), (limit, _) in pairwise([*offsets, (len(text), len(text))]):
         while start < end and text[start].isspace():
@@ -259,7 +259,7 @@ def _places(text: str, offsets: Sequence[tuple[int, int]]) -> tuple[NDArray[np.i
 
 
 def _require_unicode(texts: Sequence[str]) -> None:
-    # All of every text, though some may be read in part: what is an error must not depend on lengths.
+    # All of every text, though only the head may be tokenized: an error must not depend on the length kept.
     for index, text in enumerate(texts):
         try:
             text.encode("utf-8")

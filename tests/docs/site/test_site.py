@@ -94,16 +94,35 @@ def test_links_between_pages_of_the_repository_resolve() -> None:
             found = (path.parent / place).resolve() if place else path
             headings = re.findall(r"^#+ (.*)$", found.read_text("utf-8"), re.M) if found.suffix == ".md" else []
             made = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-            generated = "docs/api" in str(found)  # its anchors are made of docstrings; the site's test has them
+            generated = "docs/reference/api" in str(
+                found
+            )  # its anchors are made of docstrings; the site's test has them
             if not found.exists() or (anchor and not generated and anchor not in made):
                 broken.append(f"{path.relative_to(ROOT)}: {target}")
     assert not broken
 
 
 def test_the_reference_has_what_users_call(pages: dict[Path, Page], site: Path) -> None:
-    anchors = pages[site / "api/embedder/index.html"].anchors
+    anchors = pages[site / "reference/api/embedder/index.html"].anchors
     for name in ("load", "encode", "encode_with_report", "encode_stream", "encode_chunks", "similarity", "close"):
         assert f"jinabert_onnx.Embedder.{name}" in anchors
+
+
+@pytest.mark.parametrize("name", ["encode", "encode_with_report", "encode_stream", "encode_query", "encode_document"])
+def test_the_reference_shows_every_option_and_what_it_means(site: Path, name: str) -> None:
+    page = (site / "api/embedder/index.html").read_text("utf-8")
+    section = page.partition(f'id="jinabert_onnx.Embedder.{name}"')[2].partition('id="jinabert_onnx.Embedder.')[0]
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", section))
+    for option, meaning in {
+        "batch_size": "most texts that run together",
+        "truncate_dim": "keep the first channels only",
+        "truncation": "reads its beginning and gives a TruncationWarning",
+        "timeout": "seconds after which the call ends",
+        "cancellation": "ends the call from another thread",
+        "device": "only where the model runs",
+    }.items():
+        assert re.search(rf"\b{option} \([^–]*default: [^–]*\) – [^–]*{re.escape(meaning)}", text), option
+    assert "**options" not in text
 
 
 def test_the_search_knows_the_messages(site: Path) -> None:

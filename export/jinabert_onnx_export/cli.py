@@ -1,6 +1,6 @@
 """The exporter's part of the command line: `export`, `demo`, and `verify --against`.
 
-Importing this module loads no torch, so that help is quick and tells what to install.
+Importing this module loads no torch, so that help is quick and can name what to install.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from . import demo
 PUBLISHED = "jinaai/jina-embeddings-v2-base-de"
 
 
-def _say(line: str) -> None:
+def _log(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
@@ -71,7 +71,7 @@ def _run_export(arguments: argparse.Namespace) -> int:
         force=arguments.force,
         thorough=arguments.thorough,
         calibration=arguments.calibration,
-        say=_say,
+        say=_log,
     )
     print(_summary(manifest, arguments.output))
     return 0
@@ -108,7 +108,7 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
 def _run_demo(arguments: argparse.Namespace) -> int:
     bundle = Path(arguments.output)
     manifest = import_needing_torch("jinabert_onnx_export.pipeline").export(
-        arguments.source, bundle, ("fp32", "int8"), force=True, say=_say
+        arguments.source, bundle, ("fp32", "int8"), force=True, say=_log
     )
     print(f"\n{_summary(manifest, arguments.output)}\n\n{demo.german_texts()}")
     for precision in manifest.precisions:
@@ -119,8 +119,8 @@ def _run_demo(arguments: argparse.Namespace) -> int:
 
 
 def verify_against(arguments: argparse.Namespace) -> int:
-    """`jinabert-onnx verify BUNDLE --against CHECKPOINT`."""
-    return int(import_needing_torch("jinabert_onnx_export.verify.verify_checkpoint").verify_against(arguments, _say))
+    """Run `jinabert-onnx verify BUNDLE --against CHECKPOINT`; return the exit code."""
+    return int(import_needing_torch("jinabert_onnx_export.verify.verify_checkpoint").verify_against(arguments, _log))
 
 
 EXPORT = Command("export a JinaBERT checkpoint to a bundle, verified against PyTorch", _add_export, _run_export)

@@ -1,4 +1,4 @@
-"""What `demo` prints of a bundle: cosines of German and English texts, and the commands that go on from there."""
+"""Text that `demo` prints of a bundle: cosines of German and English texts, and the commands that go on from there."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _REQUEST = """'{"input": ["How is the weather today?", "Wie ist das Wetter heute
 
 
 def german_texts() -> str:
-    """The German texts by the numbers that head the columns of `similarities`."""
+    """List the German texts by the numbers that head the columns of `similarities`."""
     lines = (f"{number} {text}" for number, text in enumerate(_GERMAN, start=1))
     return "\n".join(("The German texts:", *lines))
 
 
 def similarities(model: Embedder) -> str:
-    """A table of 80 columns: cosine of each English text (row) with each German text (column)."""
+    """Make a table of 80 columns: cosine of each English text (row) with each German text (column)."""
     cosines = model.similarity(model.encode(_ENGLISH), model.encode(_GERMAN))
     lines = [" " * 39 + "".join(f"{number:5}   " for number in range(1, len(_GERMAN) + 1))]
     for number, (text, row) in enumerate(zip(_ENGLISH, cosines, strict=True), start=1):
@@ -38,7 +38,7 @@ def similarities(model: Embedder) -> str:
 
 
 def next_steps(bundle: Path) -> str:
-    """Commands for a shell, each in a line of its own behind four spaces, that run where this process ran."""
+    """Return commands for a shell, each in a line of its own behind four spaces, that run where this process ran."""
     program, name = _program(), shlex.quote(str(bundle))
     return f"""\
 The bundle stays at {bundle}. Go on with:
@@ -58,10 +58,10 @@ Serve it until Ctrl-C, and ask it from another terminal:
 
 
 def _program() -> str:
-    """How this program was called, quoted for a shell: by its name where that finds it, else by its path."""
+    """Return how this program was called, quoted for a shell: by its name where that finds it, else by its path."""
     called = Path(sys.argv[0])
     if called.name == "__main__.py":
         return f"{shlex.quote(sys.executable)} -m jinabert_onnx"
-    found = shutil.which(called.name)
-    by_name = found is not None and called.exists() and Path(found).samefile(called)
+    on_path = shutil.which(called.name)
+    by_name = on_path is not None and called.exists() and Path(on_path).samefile(called)
     return shlex.quote(called.name if by_name else sys.argv[0])

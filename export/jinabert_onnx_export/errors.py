@@ -36,6 +36,6 @@ class VerificationError(JinaBertError, ArithmeticError):
 
 
 def name_some(names: Sequence[str], limit: int = 5) -> str:
-    """The first `limit` names and how many more there are, for an error message."""
+    """Return the first `limit` names and how many more there are, for an error message."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more

@@ -22,7 +22,7 @@ from jinabert_onnx.files.staging import REPLACED, staging
 from .checkpoint.read import Checkpoint
 from .encoder.config import read_object
 from .errors import OutputError
-from .step_log import Say
+from .step_log import Log
 
 # Keys that make other programs look for code in the hub.
 _CODE_KEYS = ("auto_map", "_name_or_path", "trust_remote_code")
@@ -31,11 +31,11 @@ _JAVASCRIPT = "transformers.js_config"
 
 
 @contextmanager
-def staged_directory(output: Path, force: bool, say: Say) -> Iterator[Path]:
-    """A new directory that becomes `output` when the block ends without an error.
+def staged_directory(output: Path, force: bool, log: Log) -> Iterator[Path]:
+    """Yield a new directory that becomes `output` when the block ends without an error.
 
-    Otherwise it is removed, and what stood at `output` is untouched. `force` allows to replace an
-    empty directory or a bundle, never anything else. `say` is told of what a killed export had left.
+    Otherwise it is removed, and what stood at `output` is untouched. `force` allows replacing an
+    empty directory or a bundle, never anything else. `log` gets a line on what a killed export had left.
 
     Raises:
         OutputError: `output` exists and may not be replaced, or its parent cannot be written.
@@ -47,7 +47,7 @@ def staged_directory(output: Path, force: bool, say: Say) -> Iterator[Path]:
         with ExitStack() as stack:
             try:
                 output.parent.mkdir(parents=True, exist_ok=True)
-                stage = stack.enter_context(staging(output, say))
+                stage = stack.enter_context(staging(output, log))
                 (stage / "bundle").mkdir()
             except OSError as error:
                 raise OutputError(f"{output}: cannot be written ({error.strerror})") from error
@@ -66,8 +66,8 @@ def write_metadata(checkpoint: Checkpoint, directory: Path) -> None:
     source = checkpoint.path
     tokenizer_config = _read_optional(source / "tokenizer_config.json")
     config = _without_code(read_object(source / "config.json"))
-    config.pop(_JAVASCRIPT, None)  # it tells of the source's ONNX files, not of these
-    _write_json(directory / "config.json", config | _of_weights_outside(directory / "onnx"))
+    config.pop(_JAVASCRIPT, None)  # it describes the source's ONNX files, not these
+    _write_json(directory / "config.json", config | _external_weights_entry(directory / "onnx"))
     shutil.copyfile(source / TOKENIZER, directory / TOKENIZER)
     _write_json(
         directory / "tokenizer_config.json",
@@ -98,8 +98,8 @@ def record_files(directory: Path) -> dict[str, FileRecord]:
     return {path.relative_to(directory).as_posix(): record_file(path) for path in files}
 
 
-def _of_weights_outside(graphs: Path) -> dict[str, object]:
-    """What `config.json` says where weights lie beside a graph: transformers.js asks for no second file untold."""
+def _external_weights_entry(graphs: Path) -> dict[str, object]:
+    """Return the entry of `config.json` without which transformers.js does not ask for weights beside a graph."""
     names = [path.name.removesuffix("_data") for path in sorted(graphs.glob("*.onnx_data"))]
     return {_JAVASCRIPT: {"use_external_data_format": dict.fromkeys(names, 1)}} if names else {}
 
@@ -127,7 +127,7 @@ def _write_sentence_transformers(checkpoint: Checkpoint, directory: Path) -> Non
 
 
 def _modules(normalize: bool) -> list[dict[str, object]]:
-    """The content of `modules.json`."""
+    """Return the content of `modules.json`."""
     kinds = ["Transformer", "Pooling"] + ["Normalize"] * normalize
     return [
         {

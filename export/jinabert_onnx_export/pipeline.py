@@ -28,7 +28,7 @@ from .encoder.model import JinaBertEncoder
 from .int8.activations import record_activations
 from .int8.calibration import read_calibration_texts
 from .passes.optimize import optimize
-from .step_log import Say, Steps
+from .step_log import Log, StepLog
 from .verify.probe_texts import PROBE_TEXTS, SELF_TEST_TEXTS
 from .verify.reference import Case, calibration_ids, embed, make_cases
 from .verify.vector_space import vector_limits, weights_sha256
@@ -47,7 +47,7 @@ def export(
     force: bool = False,
     thorough: bool = False,
     calibration: str | os.PathLike[str] | None = None,
-    say: Say = lambda line: None,
+    say: Log = lambda line: None,
 ) -> Manifest:
     """Export a JinaBERT checkpoint to a bundle, and prove it against torch before it appears.
 
@@ -59,7 +59,7 @@ def export(
         force: replace a bundle that stands at `output`.
         thorough: verify up to 8192 tokens too; slower, and needs more memory.
         calibration: text file, one text a line, that int8 is fitted to; else the texts that come with the exporter.
-        say: is called with lines that tell of progress.
+        say: called with each line of progress.
 
     Returns:
         The bundle's manifest, with what verification measured.
@@ -72,21 +72,21 @@ def export(
         raise InputError("calibration is for int8; ask for that precision too, or leave the file out")
     calibration_texts = read_calibration_texts(None if calibration is None else Path(calibration))
     require_unicode_name(Path(output), "onnx")
-    steps = Steps(say)
+    step = StepLog(say)
     with package.staged_directory(Path(output), force, say) as directory:
-        with steps("reading the checkpoint"):
+        with step("reading the checkpoint"):
             checkpoint = open_checkpoint(source, revision)
             encoder = checkpoint.load_encoder()
-        with steps("running torch for reference") as tell:
+        with step("running torch for reference") as log:
             published = _check_known(checkpoint, encoder)
             probes = Probes(PROBE_TEXTS, embed(checkpoint, encoder, PROBE_TEXTS))
-            cases = make_cases(checkpoint, encoder, thorough, tell)
+            cases = make_cases(checkpoint, encoder, thorough, log)
             weights = weights_sha256(encoder)
             # Of the shipped texts, whatever int8 is calibrated with: vectors of one fingerprint must have one scale.
             limits = vector_limits(embed(checkpoint, encoder, read_calibration_texts()))
-        files = _write_graphs(checkpoint, encoder, precisions, calibration_texts, directory / "onnx", steps)
+        files = _write_graphs(checkpoint, encoder, precisions, calibration_texts, directory / "onnx", step)
         del encoder
-        with steps("writing the bundle"):
+        with step("writing the bundle"):
             package.write_metadata(checkpoint, directory)
             package.write_probes(probes, directory)
             manifest = replace(
@@ -94,11 +94,11 @@ def export(
                 verification={"published_checkpoint": published},
             )
             package.write_manifest(manifest, directory)
-        return _verify(manifest, directory, cases, probes, steps)
+        return _verify(manifest, directory, cases, probes, step)
 
 
 def _ordered(precisions: Sequence[str]) -> tuple[str, ...]:
-    """In the order fp32, fp16, int8, each once."""
+    """Return the precisions in the order fp32, fp16, int8, each once."""
     unknown = [name for name in precisions if name not in PRECISIONS]
     if unknown or not precisions:
         raise InputError(f"precision {', '.join(unknown) or 'none'} is unknown; use any of {', '.join(PRECISIONS)}")
@@ -117,26 +117,26 @@ def _write_graphs(
     precisions: Sequence[str],
     calibration_texts: Sequence[str],
     directory: Path,
-    steps: Steps,
+    step: StepLog,
 ) -> dict[str, list[Path]]:
     """Write each precision's ONNX file and weights to `directory`; the encoder is spent afterwards."""
     directory.mkdir()
     files = {}
     if {"fp32", "int8"} & set(precisions):
-        with steps("tracing fp32"):
+        with step("tracing fp32"):
             traced = trace.trace(encoder)
         if "fp32" in precisions:
-            with steps("writing fp32"):
+            with step("writing fp32"):
                 files["fp32"] = trace.save(optimize(traced), directory / _ONNX_NAMES["fp32"])
         if "int8" in precisions:
-            with steps("quantising to int8"):
+            with step("quantising to int8"):
                 layers = record_activations(encoder, calibration_ids(checkpoint, calibration_texts))
                 files["int8"] = trace.save(optimize(traced, layers), directory / _ONNX_NAMES["int8"])
         del traced
     if "fp16" in precisions:
-        with steps("tracing fp16"):
+        with step("tracing fp16"):
             files["fp16"] = trace.save(trace.trace(trace.halve(encoder)), directory / _ONNX_NAMES["fp16"])
-    with steps("checking the graphs"):
+    with step("checking the graphs"):
         for paths in files.values():
             onnx.checker.check_model(paths[0])
     return {name: files[name] for name in precisions}
@@ -175,18 +175,19 @@ def _manifest(
     )
 
 
-def _verify(manifest: Manifest, directory: Path, cases: Sequence[Case], probes: Probes, steps: Steps) -> Manifest:
-    """Verify every precision; note in the bundle what was measured, and the vectors of the self-test at load."""
-    measured, computed = {}, {}
+def _verify(manifest: Manifest, directory: Path, cases: Sequence[Case], probes: Probes, step: StepLog) -> Manifest:
+    """Verify every precision; record in the bundle what was measured, and the vectors of the self-test at load."""
+    measured, self_test = {}, {}
     for precision in manifest.precisions:
-        with steps(f"verifying {precision}") as tell:
-            found = verify_precision(directory, precision, cases, probes)
-            tell(
-                f"largest difference {found.tokens.max_difference:.2g}, smallest cosine {found.vectors.min_cosine:.6f}"
+        with step(f"verifying {precision}") as log:
+            agreement = verify_precision(directory, precision, cases, probes)
+            log(
+                f"largest difference {agreement.tokens.max_difference:.2g}, "
+                f"smallest cosine {agreement.vectors.min_cosine:.6f}"
             )
-            measured[precision] = found.to_dict()
-            computed[precision] = found.self_test
-    package.write_probes(replace(probes, self_test=SelfTest(SELF_TEST_TEXTS, computed)), directory)
+            measured[precision] = agreement.to_dict()
+            self_test[precision] = agreement.self_test
+    package.write_probes(replace(probes, self_test=SelfTest(SELF_TEST_TEXTS, self_test)), directory)
     verified = replace(
         manifest,
         files=package.record_files(directory),

@@ -1,4 +1,4 @@
-"""Tell what the export is doing, how long it took, and which step failed. Knows nothing of the steps."""
+"""Log what the export is doing, how long it took, and which step failed. Knows nothing of the steps."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from jinabert_onnx.errors import JinaBertError
 
 from .errors import ExportError, OutputError
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]  # takes a line of progress
 
 
-class Steps:
-    """Runs named steps; `say` gets a line at each one's start and end."""
+class StepLog:
+    """Runs named steps; `log` gets a line at each one's start and end."""
 
-    def __init__(self, say: Say) -> None:
-        self._say = say
+    def __init__(self, log: Log) -> None:
+        self._log = log
         self._done: list[str] = []
 
     @contextmanager
-    def __call__(self, name: str) -> Iterator[Say]:
-        """One step. Yields a function that tells of progress within it.
+    def __call__(self, name: str) -> Iterator[Log]:
+        """Run the block as one step; yield a function that logs progress within it.
 
         Raises:
             OutputError: the disk is full or cannot be written.
             ExportError: anything that is not one of our errors; names the step and those before it.
         """
         start = time.monotonic()
-        self._say(f"{name} ...")
+        self._log(f"{name} ...")
         try:
-            yield lambda text: self._say(f"  {text}")
+            yield lambda text: self._log(f"  {text}")
         except JinaBertError:
             raise
         except OSError as error:
@@ -41,4 +41,4 @@ class Steps:
             reason = " ".join(str(error).split())[:300]
             raise ExportError(f"{name} failed ({type(error).__name__}: {reason}){after}") from error
         self._done.append(name)
-        self._say(f"{name}: {time.monotonic() - start:.1f} s")
+        self._log(f"{name}: {time.monotonic() - start:.1f} s")

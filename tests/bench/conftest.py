@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 from jinabert_onnx.bench import Record, Wanted, run_bench
-
-ROOT = Path(__file__).resolve().parents[2]
+from support.paths import TRAINED
 
 
 @pytest.fixture(scope="session")
 def trained() -> Path:
-    return ROOT / "build" / "bundles" / "tiny-de-en"
+    return TRAINED
 
 
 @pytest.fixture(scope="session")

@@ -6,35 +6,24 @@ machine.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from jinabert_onnx import Embedder
-from live_server import running
+from support.live_server import serving
+from support.network import only_hosts
+from support.paths import TRAINED
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-BUNDLE = ROOT / "build" / "bundles" / "tiny-de-en"
 THREADS = 2
 NAMES = ("bundle", "jinaai/jina-embeddings-v2-base-de", "text-embedding-3-small")
 KEY = "a-key-of-some-length"
 
 
 @pytest.fixture(autouse=True)
-def loopback_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Fails the test if a client asks for another host; they may swallow an error of the attempt itself."""
-    look_up, others = socket.getaddrinfo, []
-
-    def refuse(host: str, *arguments: object, **options: object) -> object:
-        if host in ("127.0.0.1", b"127.0.0.1"):
-            return look_up(host, *arguments, **options)
-        others.append(host)
-        raise OSError(f"{host} is not the loopback")
-
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    yield
-    assert not others
+def loopback_only() -> Iterator[None]:
+    """Fails the test if a client asks for another host."""
+    with only_hosts("127.0.0.1"):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -42,8 +31,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server as most run it, in fp32; clients know its model by several names."""
     names = [option for name in NAMES for option in ("--model-name", name)]
     log = tmp_path_factory.mktemp("server") / "log"
-    with running(BUNDLE, log, "--precision", "fp32", "--threads", str(THREADS), *names) as address:
-        yield address
+    with serving(TRAINED, log, "--precision", "fp32", "--threads", str(THREADS), *names) as live:
+        yield live.url
 
 
 @pytest.fixture(scope="session")
@@ -53,19 +42,19 @@ def private_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (directory / "keys").write_text(f"{KEY}\n", encoding="utf-8")
     options = ("--api-key-file", str(directory / "keys"), "--accept-token-ids")
     log = directory / "log"
-    with running(BUNDLE, log, "--precision", "int8", "--threads", str(THREADS), *options) as address:
-        yield address
+    with serving(TRAINED, log, "--precision", "int8", "--threads", str(THREADS), *options) as live:
+        yield live.url
 
 
 @pytest.fixture(scope="session")
 def embedder() -> Iterator[Embedder]:
     """The same model as `server` has."""
-    with Embedder.load(BUNDLE, precision="fp32", threads=THREADS) as embedder:
+    with Embedder.load(TRAINED, precision="fp32", threads=THREADS) as embedder:
         yield embedder
 
 
 @pytest.fixture(scope="session")
 def private_embedder() -> Iterator[Embedder]:
     """The same model as `private_server` has."""
-    with Embedder.load(BUNDLE, precision="int8", threads=THREADS) as embedder:
+    with Embedder.load(TRAINED, precision="int8", threads=THREADS) as embedder:
         yield embedder

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from support.paths import ROOT
 
 SECTIONS = {"README.md": "Serving", "docs/deploy/serving.md": "First requests"}  # a page, its heading
 DOCUMENTED = "http://127.0.0.1:8080"

@@ -14,16 +14,15 @@ import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
 from jinabert_onnx import Embedder
+from support.paths import TRAINED
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-BUNDLES = ROOT / "build" / "bundles"
 PATIENCE = 120.0  # seconds that nothing here should take
 TEXTS = [f"Satz {number}: „Wetter“, {'Wind und Regen, ' * (number % 13)}\nend" for number in range(150)] + [""]
 
 
 @pytest.fixture(scope="session")
 def trained() -> Path:
-    return BUNDLES / "tiny-de-en"
+    return TRAINED
 
 
 @pytest.fixture(scope="session", params=["fp32", "int8"])

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, TEXTS, embed, write
+from conftest import TEXTS, embed, write
 from jinabert_onnx import Embedder
+from support.paths import ROOT
 
 
 def test_the_output_is_read_as_the_page_shows(

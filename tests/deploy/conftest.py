@@ -9,10 +9,10 @@ import pytest
 import yaml
 from build_context import copy_context
 from image import Image, Sources, build
+from support.paths import ROOT, TRAINED
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 DEPLOY = ROOT / "deploy"
-BUNDLE = ROOT / "build" / "bundles" / "tiny-de-en"
+BUNDLE = TRAINED
 
 
 @pytest.fixture(scope="session")

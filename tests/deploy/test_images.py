@@ -10,9 +10,9 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 from container import run
 from image import Image
+from support.paths import ROOT
 
 NOT_IN_AN_IMAGE = {"torch", "onnx", "onnxscript", "onnx-ir", "safetensors", "transformers", "optimum", "pip", "pytest"}
 REQUEST = {"input": ["How is the weather today?", "Wie ist das Wetter heute?"]}

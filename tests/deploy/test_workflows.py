@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT
 from jinabert_onnx.cli.main import _commands, _parse, _parser
+from support.paths import ROOT
 
 GITHUB = ROOT / ".github"
 WORKFLOWS = sorted((GITHUB / "workflows").glob("*.yml"))

@@ -10,10 +10,7 @@ from pathlib import Path
 import pytest
 from jinabert_onnx import Embedder
 from jinabert_onnx_eval.texts.read import EvalTexts, read_texts
-
-ROOT = Path(__file__).resolve().parents[2]
-CHECKPOINT = ROOT / "tests" / "data" / "tiny-de-en"
-BUNDLES = ROOT / "build" / "bundles"
+from support.paths import CHECKPOINT, TRAINED
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +21,7 @@ def checkpoint() -> Path:
 @pytest.fixture(scope="session")
 def trained() -> Path:
     """The bundle of the trained checkpoint: fp32, fp16 and int8."""
-    return BUNDLES / "tiny-de-en"
+    return TRAINED
 
 
 @pytest.fixture(scope="session")

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 from jinabert_onnx import Embedder
-from surroundings import ROOT
+from support.paths import ROOT, TRAINED
 
 sys.path.insert(0, str(ROOT / "examples" / "search"))  # tests look into the program too, not only at what it prints
 
 
 @pytest.fixture(scope="session")
 def trained() -> Path:
-    return ROOT / "build" / "bundles" / "tiny-de-en"
+    return TRAINED
 
 
 @pytest.fixture(scope="session", params=["fp32", "int8"])

@@ -11,8 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
-
-GOLDENS = Path(__file__).parents[1] / "data" / "goldens"
+from support.paths import GOLDENS
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ import pytest
 from conftest import GOLDENS
 from jinabert_onnx.bundle.integrity import check_files
 from jinabert_onnx.bundle.manifest import open_bundle
+from support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 TEXTS = ["How is the weather today?", "Wie ist das Wetter heute?"]
 READY = "http://127.0.0.1:8080/ready"
 PATIENCE = 900  # seconds, for machines with much else to do

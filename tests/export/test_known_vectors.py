@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import GOLDENS
 from jinabert_onnx_export import VerificationError, export
-from jinabert_onnx_export.checkpoint.known_vectors import Known, check_known_vectors, claimed_name, read_known
+from jinabert_onnx_export.checkpoint.known_vectors import KnownVectors, check_known_vectors, claimed_name, read_known
 
 TEXTS = ("What is Deep Learning?", "Deep Learning is...")
 
@@ -22,13 +22,13 @@ def vectors() -> dict[str, np.ndarray]:
 
 
 @pytest.fixture
-def known(vectors: dict[str, np.ndarray]) -> dict[str, Known]:
+def known(vectors: dict[str, np.ndarray]) -> dict[str, KnownVectors]:
     """One checkpoint that is known by `vectors`, and another."""
     first = vectors["hello world"] / np.linalg.norm(vectors["hello world"])
     full = np.stack([vectors[text] for text in TEXTS])
     return {
-        "owner/other": Known("owner/other", "hello world", -first[:5]),
-        "owner/this": Known("owner/this", "hello world", first[:5], TEXTS, full),
+        "owner/other": KnownVectors("owner/other", "hello world", -first[:5]),
+        "owner/this": KnownVectors("owner/this", "hello world", first[:5], TEXTS, full),
     }
 
 

@@ -17,7 +17,7 @@ from jinabert_onnx_export.encoder.alibi import alibi_slopes
 from jinabert_onnx_export.operators.attention_plan import TOKEN_BLOCK
 from jinabert_onnx_export.operators.domain import DOMAIN, DOMAIN_VERSION
 from jinabert_onnx_export.operators.packed_attention import packed_functions
-from jinabert_onnx_export.passes.packing import ATTENTION_INPUTS, PLAN_OUTPUTS
+from jinabert_onnx_export.operators.signatures import ALIBI_ATTENTION, ATTENTION_PLAN
 from onnx import TensorProto, helper
 
 HEAD_SIZE = 64
@@ -39,9 +39,9 @@ def attention_session(heads: int) -> onnxruntime.InferenceSession:
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", heads * HEAD_SIZE])
         for name in (*NAMES, "output")
     )
-    plan = helper.make_node("AttentionPlan", [mask.name], PLAN_OUTPUTS, domain=DOMAIN, slopes=slopes)
+    plan = helper.make_node("AttentionPlan", [mask.name], ATTENTION_PLAN.outputs, domain=DOMAIN, slopes=slopes)
     attributes = {"slopes": slopes, "num_heads": heads, "scale": SCALE}
-    attention = helper.make_node("AlibiAttention", [*NAMES, *ATTENTION_INPUTS], ["output"], domain=DOMAIN, **attributes)
+    attention = helper.make_node("AlibiAttention", ALIBI_ATTENTION.inputs, ["output"], domain=DOMAIN, **attributes)
     model = helper.make_model(
         helper.make_graph([plan, attention], "attention", [mask, query, key, value], [output]),
         functions=packed_functions(),

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from jinabert_onnx import Embedder
+from support.network import only_hosts
+from support.paths import BUNDLES, CHECKPOINT, TRAINED
 
-ROOT = Path(__file__).resolve().parents[2]
-BUNDLES = ROOT / "build" / "bundles"
-HELDOUT = ROOT / "tests" / "data" / "tiny-de-en" / "heldout.json"
+HELDOUT = CHECKPOINT / "heldout.json"
 
 RAGGED = [
     "",
@@ -29,17 +28,10 @@ RAGGED = [
 
 
 @pytest.fixture(autouse=True)
-def no_other_machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Fails the test if a framework asks for a host; they may swallow an error of the attempt itself."""
-    others: list[str] = []
-
-    def refuse(host: str, *arguments: object, **options: object) -> object:
-        others.append(host)
-        raise OSError(f"{host} is another machine")
-
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    yield
-    assert not others
+def no_other_machine() -> Iterator[None]:
+    """Fails the test if a framework asks for a host."""
+    with only_hosts():
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -50,7 +42,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(scope="session")
 def trained() -> Path:
-    return BUNDLES / "tiny-de-en"
+    return TRAINED
 
 
 @pytest.fixture(scope="session")

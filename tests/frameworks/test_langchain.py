@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import BUNDLES, RAGGED
+from conftest import RAGGED
 from jinabert_onnx import CancelledError, Embedder, InputError, InputTypeError, TruncationError, TruncationWarning
 from jinabert_onnx.errors import BundleNotFoundError, StateError
 from jinabert_onnx.integrations.langchain import JinaBertEmbeddings
@@ -21,8 +21,9 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import InMemoryVectorStore
 from langchain_tests.integration_tests import EmbeddingsIntegrationTests
 from langchain_tests.unit_tests import EmbeddingsUnitTests
+from support.paths import TRAINED
 
-PARAMETERS = {"model": BUNDLES / "tiny-de-en", "threads": 1}
+PARAMETERS = {"model": TRAINED, "threads": 1}
 
 
 class TestStandardUnit(EmbeddingsUnitTests):
@@ -37,7 +38,7 @@ class TestStandardUnit(EmbeddingsUnitTests):
     @property
     def init_from_env_params(self) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:
         # The environment says where nothing else does; what it says shows in the model.
-        return {"JINABERT_ONNX_THREADS": "1"}, {"model": BUNDLES / "tiny-de-en"}, {}
+        return {"JINABERT_ONNX_THREADS": "1"}, {"model": TRAINED}, {}
 
 
 class TestStandard(EmbeddingsIntegrationTests):

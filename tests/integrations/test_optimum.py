@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,12 +28,12 @@ from optimum.exporters.onnx.model_configs import BertOnnxConfig
 from optimum.exporters.tasks import TasksManager
 from optimum.onnxruntime import ORTModelForFeatureExtraction, ORTQuantizer
 from optimum.onnxruntime.configuration import AutoQuantizationConfig
+from support.network import only_hosts
+from support.paths import CHECKPOINT, GOLDENS
 from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, BertModel
 from transformers.modeling_outputs import BaseModelOutput
 
-DATA = Path(__file__).resolve().parents[1] / "data"
-GOLDENS = ("plain-12h", "qk-post-norm-12h", "plain-6h-reglu")
-TRAINED = DATA / "tiny-de-en"
+VARIANTS = ("plain-12h", "qk-post-norm-12h", "plain-6h-reglu")
 TASK = "feature-extraction"
 
 Array = NDArray[np.float32]
@@ -51,17 +50,10 @@ pytestmark = [
 
 
 @pytest.fixture
-def offline(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Fails the test if anything asks for an address; the libraries swallow an error of the attempt itself."""
-    attempts = []
-
-    def refuse(host: object, *arguments: object) -> None:
-        attempts.append(host)
-        raise OSError("offline")
-
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    yield
-    assert not attempts
+def offline() -> Iterator[None]:
+    """Fails the test if anything asks for an address."""
+    with only_hosts():
+        yield
 
 
 def export_by_optimum(model: JinaBertModel, directory: Path) -> Path:
@@ -79,16 +71,16 @@ def run(session: InferenceSession, input_ids: NDArray[np.int64], attention_mask:
     return session.run(["last_hidden_state"], {"input_ids": input_ids, "attention_mask": attention_mask})[0]
 
 
-@pytest.fixture(scope="module", params=GOLDENS)
+@pytest.fixture(scope="module", params=VARIANTS)
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[JinaBertModel, Path]:
-    model = JinaBertModel.from_pretrained(DATA / "goldens" / request.param)
+    model = JinaBertModel.from_pretrained(GOLDENS / request.param)
     return model, export_by_optimum(model, tmp_path_factory.mktemp(request.param))
 
 
 class TestExportByOptimum:
     def test_gives_the_golden_vectors(self, exported: tuple[JinaBertModel, Path], request: pytest.FixtureRequest):
         name = request.node.callspec.params["exported"]
-        golden = np.load(DATA / "goldens" / name / "golden.npz")
+        golden = np.load(GOLDENS / name / "golden.npz")
         mask = golden["attention_mask"].astype(np.int64)
         output = run(open_plain(exported[1]), golden["input_ids"].astype(np.int64), mask)
         np.testing.assert_allclose(output[mask == 1], golden["token_embeddings"], rtol=0, atol=2e-5)
@@ -112,20 +104,20 @@ class TestExportByOptimum:
         assert [value.name for value in content.graph.output] == ["last_hidden_state"]
 
     def test_export_to_one_file(self, tmp_path: Path):
-        model = JinaBertModel.from_pretrained(DATA / "goldens" / "plain-12h")
+        model = JinaBertModel.from_pretrained(GOLDENS / "plain-12h")
         config = JinaBertOnnxConfig(model.config, task=TASK)
         names = optimum_export(model, config, tmp_path / "model.onnx")
         assert names == (["input_ids", "attention_mask"], ["last_hidden_state"])
         validate_export(model, config, tmp_path / "model.onnx")
 
     def test_directory_is_read_by_optimum(self, tmp_path: Path, offline: None):
-        export_by_optimum(JinaBertModel.from_pretrained(TRAINED), tmp_path)
-        golden = json.loads((TRAINED / "golden.json").read_text("utf-8"))["texts"][:8]
+        export_by_optimum(JinaBertModel.from_pretrained(CHECKPOINT), tmp_path)
+        golden = json.loads((CHECKPOINT / "golden.json").read_text("utf-8"))["texts"][:8]
         vectors = encode_by_optimum(tmp_path, "")(golden)
-        np.testing.assert_allclose(vectors, np.load(TRAINED / "golden.npz")["embeddings"][:8], rtol=0, atol=1e-4)
+        np.testing.assert_allclose(vectors, np.load(CHECKPOINT / "golden.npz")["embeddings"][:8], rtol=0, atol=1e-4)
 
     def test_another_opset_is_refused(self, tmp_path: Path):
-        model = JinaBertModel.from_pretrained(DATA / "goldens" / "plain-12h")
+        model = JinaBertModel.from_pretrained(GOLDENS / "plain-12h")
         with pytest.raises(ExportError, match="opset 23, not 20"):
             optimum_export(model, JinaBertOnnxConfig(model.config), tmp_path / "model.onnx", opset=20)
 
@@ -143,7 +135,7 @@ class BakedLength(JinaBertModel):
 class TestValidation:
     @pytest.mark.filterwarnings("ignore:Converting a tensor to a Python integer:torch.jit.TracerWarning")
     def test_finds_a_length_baked_in(self, tmp_path: Path):
-        model = BakedLength.from_pretrained(DATA / "goldens" / "plain-12h")
+        model = BakedLength.from_pretrained(GOLDENS / "plain-12h")
         with pytest.raises(RuntimeError) as raised:
             export_by_optimum(model, tmp_path)
         assert isinstance(raised.value.__cause__, VerificationError)
@@ -170,7 +162,7 @@ class TestLoading:
 
     def test_missing_weights_are_not_initialised(self, tmp_path: Path):
         for name in ("config.json", "tokenizer.json"):
-            (tmp_path / name).write_bytes((DATA / "goldens" / "plain-4h" / name).read_bytes())
+            (tmp_path / name).write_bytes((GOLDENS / "plain-4h" / name).read_bytes())
         with pytest.raises(CheckpointError, match="no weights"):
             JinaBertModel.from_pretrained(tmp_path)
 
@@ -199,7 +191,7 @@ class TestPlainBert:
         with pytest.raises(KeyError, match="jinabert is not supported"):
             TasksManager.get_supported_tasks_for_model_type("jinabert", "onnx", library_name="transformers")
         with pytest.raises(ValueError, match="jinabert model, that is a custom or unsupported architecture"):
-            onnx_export_from_model(JinaBertModel.from_pretrained(DATA / "goldens" / "plain-12h"), tmp_path, task=TASK)
+            onnx_export_from_model(JinaBertModel.from_pretrained(GOLDENS / "plain-12h"), tmp_path, task=TASK)
 
 
 def encode_by_optimum(directory: Path, subfolder: str = "onnx") -> Encode:
@@ -232,14 +224,14 @@ def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "external data":
             patch.setattr(trace, "INLINE_LIMIT", 0)
-        export(TRAINED, directory)
+        export(CHECKPOINT, directory)
     assert len(open_bundle(directory).files_of("fp32")) == (2 if request.param == "external data" else 1)
     return directory
 
 
 @pytest.fixture(scope="module")
 def golden_texts() -> list[str]:
-    return json.loads((TRAINED / "golden.json").read_text("utf-8"))["texts"]
+    return json.loads((CHECKPOINT / "golden.json").read_text("utf-8"))["texts"]
 
 
 @pytest.fixture(scope="module")
@@ -250,7 +242,7 @@ def embedder_vectors(bundle: Path, golden_texts: list[str]) -> Array:
 def require_equal(encode: Encode, texts: list[str], embedder_vectors: Array) -> None:
     """`encode` gives the golden vectors, and those of our own Embedder."""
     vectors = np.concatenate([encode(texts[start : start + 8]) for start in range(0, len(texts), 8)])
-    np.testing.assert_allclose(vectors, np.load(TRAINED / "golden.npz")["embeddings"], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(vectors, np.load(CHECKPOINT / "golden.npz")["embeddings"], rtol=0, atol=1e-4)
     np.testing.assert_allclose(vectors, embedder_vectors, rtol=0, atol=1e-4)
 
 

@@ -16,10 +16,9 @@ import pytest
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 from ray.cluster_utils import Cluster
+from support.paths import BUNDLES
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-TRAINED = ROOT / "build" / "bundles" / "tiny-de-en"
-OTHER = ROOT / "build" / "bundles" / "plain-4h"
+OTHER = BUNDLES / "plain-4h"
 PATIENCE = 120.0  # seconds that nothing here should take
 STORE = 80 << 20  # bytes of a node's object store, nearly the least that Ray allows; shards do not go through it
 NODES = 3

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import NODES, OTHER, TRAINED, LiveCluster, done, planned, start, wait_for
+from conftest import NODES, OTHER, LiveCluster, done, planned, start, wait_for
+from support.paths import TRAINED
 
 WORDS = ["Der", "Bahnhof", "ist", "links", "the", "printer", "does", "not", "work", "und", "das", "Wetter", "bleibt"]
 

@@ -10,13 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import TRAINED
 from jinabert_onnx import ClusterError, Embedder
 from jinabert_onnx.corpus import parts
 from jinabert_onnx.corpus.plan import EncodeArguments, ModelSource, Plan, Shard, Source
 from jinabert_onnx.corpus.ray_engine import ATTEMPTS, Pool, Worker, choose_pool
 from jinabert_onnx.encoding.load_options import LoadOptions
 from jinabert_onnx.version import __version__
+from support.paths import TRAINED
 
 
 @pytest.mark.parametrize(

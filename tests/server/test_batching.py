@@ -14,11 +14,12 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from conftest import LiveServer, Start, wait_for
+from conftest import Start
 from jinabert_onnx import Embedder
 from jinabert_onnx.engine.cancellation import Limits
 from jinabert_onnx.http.embeddings import Work
 from jinabert_onnx.server.scheduler import Scheduler
+from support.live_server import LiveServer, wait_for
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 HELD_OUT = json.loads((ROOT / "tests" / "data" / "tiny-de-en" / "heldout.json").read_text("utf-8"))

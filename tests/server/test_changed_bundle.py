@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 
 import httpx
-from conftest import Start, wait_for
+from conftest import Start
+from support.live_server import wait_for
 
 GRAPH = "onnx/model_int8.onnx"
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import Start, launch
+from conftest import Start
+from support.live_server import launch
 
 
 def refusal(*options: str, environment: dict[str, str] | None = None, code: int = 1) -> str:

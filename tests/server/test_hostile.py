@@ -18,11 +18,12 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from conftest import LiveServer, Start, wait_for
+from conftest import Start
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinabert_onnx import Embedder
 from jinabert_onnx.http.reading import count_tokens
+from support.live_server import LiveServer, wait_for
 
 MEGABYTE = 1_000_000
 REQUEST = b'POST /v1/embeddings HTTP/1.1\r\nHost: a\r\n%sContent-Length: 14\r\n\r\n{"input": "a"}'

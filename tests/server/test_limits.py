@@ -15,7 +15,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import LiveServer, Start, wait_for
+from conftest import Start
+from support.live_server import LiveServer, wait_for
 
 KEY, OTHER = "a-key-of-some-length", "another-key-of-length"
 LONG = "the house at the river " * 1200  # thousands of tokens: seconds of work

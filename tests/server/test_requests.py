@@ -10,8 +10,9 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from conftest import LiveServer, Start
+from conftest import Start
 from jinabert_onnx import Embedder
+from support.live_server import LiveServer
 
 TEXTS = ["How is the weather today?", "Wie ist das Wetter heute? " * 30, "", "列车 🚆", "a\x00b"]
 

@@ -14,9 +14,8 @@ from pathlib import Path
 
 import pytest
 from jinabert_onnx import Embedder
+from support.paths import TRAINED
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-BUNDLES = ROOT / "build" / "bundles"
 EVENTS = Path(__file__).with_name("events")
 TEXTS = ["How is the weather today?", "Wie ist das Wetter heute?"]  # of the events
 HTTP = ("rest_api", "http_api", "function_url", "load_balancer")
@@ -47,7 +46,7 @@ def run_cli(*arguments: object) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="session")
 def trained() -> Path:
     """The bundle of the trained German/English checkpoint."""
-    return BUNDLES / "tiny-de-en"
+    return TRAINED
 
 
 @pytest.fixture(scope="session")

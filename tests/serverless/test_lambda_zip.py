@@ -16,12 +16,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import BUNDLES, ROOT, TEXTS, Package, run_cli
+from conftest import TEXTS, Package, run_cli
 from jinabert_onnx import Embedder, InputError
 from jinabert_onnx.bundle.file_records import record_file
 from jinabert_onnx.bundle.integrity import check_files
 from jinabert_onnx.bundle.manifest import open_bundle
 from jinabert_onnx.serverless.lambda_zip import LARGEST, architecture, write_zip
+from support.paths import BUNDLES, ROOT
 
 
 def refused(result: subprocess.CompletedProcess[str], words: str, directory: Path) -> None:

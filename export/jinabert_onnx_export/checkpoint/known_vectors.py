@@ -25,7 +25,7 @@ _FULL_MIN_COSINE = 0.999  # the source used an approximate GELU
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownVectors:
     """What is known of one checkpoint: the first normalised values of `text`, and full vectors of `texts`."""
 
     name: str
@@ -35,21 +35,21 @@ class Known:
     vectors: NDArray[np.float32] | None = None
 
 
-def read_known() -> dict[str, Known]:
-    """The known vectors, by hub id."""
+def read_known() -> dict[str, KnownVectors]:
+    """Read the known vectors, by hub id."""
     content = json.loads(resources.files("jinabert_onnx_export").joinpath("data/known_vectors.json").read_text("utf-8"))
     full = {entry["model"]: entry for entry in content["full"]}
     first = content["first_five"]
     return {name: _known(name, first["text"], values, full.get(name)) for name, values in first["vectors"].items()}
 
 
-def claimed_name(source: str, known: dict[str, Known]) -> str | None:
-    """The published checkpoint that `source`, a hub id or a directory's name, says it is."""
+def claimed_name(source: str, known: dict[str, KnownVectors]) -> str | None:
+    """Return the published checkpoint that `source`, a hub id or a directory's name, is named after; None if none."""
     matches = [name for name in known if source in (name, name.partition("/")[2])]
     return matches[0] if matches else None
 
 
-def check_known_vectors(claimed: str | None, embed: Embed, known: dict[str, Known]) -> str | None:
+def check_known_vectors(claimed: str | None, embed: Embed, known: dict[str, KnownVectors]) -> str | None:
     """Compare `embed` with the known vectors of `claimed`, or find out which published checkpoint it is, if any.
 
     Returns:
@@ -68,19 +68,19 @@ def check_known_vectors(claimed: str | None, embed: Embed, known: dict[str, Know
     return None
 
 
-def _known(name: str, text: str, values: list[float], full: dict[str, Any] | None) -> Known:
+def _known(name: str, text: str, values: list[float], full: dict[str, Any] | None) -> KnownVectors:
     first_values = np.array(values, dtype=np.float32)
     if full is None:
-        return Known(name, text, first_values)
-    return Known(name, text, first_values, tuple(full["texts"]), np.array(full["vectors"], dtype=np.float32))
+        return KnownVectors(name, text, first_values)
+    return KnownVectors(name, text, first_values, tuple(full["texts"]), np.array(full["vectors"], dtype=np.float32))
 
 
-def _first_difference(embed: Embed, known: Known) -> float:
+def _first_difference(embed: Embed, known: KnownVectors) -> float:
     values = normalize(embed([known.text]))[0, : len(known.first_values)]
     return float(np.abs(values - known.first_values).max())
 
 
-def _require_same(embed: Embed, known: Known) -> None:
+def _require_same(embed: Embed, known: KnownVectors) -> None:
     difference = _first_difference(embed, known)
     if difference > _FIRST_VALUES_TOLERANCE:
         raise _not_the_same(known, f"{known.text!r} differs by {difference:.2g}, at most {_FIRST_VALUES_TOLERANCE:g}")
@@ -90,8 +90,8 @@ def _require_same(embed: Embed, known: Known) -> None:
             raise _not_the_same(known, f"a cosine of {cosine:.6f}, at least {_FULL_MIN_COSINE:g}")
 
 
-def _not_the_same(known: Known, found: str) -> VerificationError:
+def _not_the_same(known: KnownVectors, difference: str) -> VerificationError:
     return VerificationError(
-        f"the vectors are not those known of {known.name} ({found} is required); "
+        f"the vectors are not those known of {known.name} ({difference} is required); "
         "if this is a fine-tuned model, give its directory another name"
     )

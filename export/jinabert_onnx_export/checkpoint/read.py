@@ -1,4 +1,4 @@
-"""A directory or a hub id to a checked checkpoint: configuration, variant, every tensor the encoder needs.
+"""Open a directory or a hub id as a checked checkpoint: configuration, variant, every tensor the encoder needs.
 
 Strict: a missing, extra or misshapen tensor is an error, nothing is ever initialised, no code of the
 checkpoint is run. Knows nothing of ONNX.
@@ -36,7 +36,7 @@ _IGNORED_HEADS = ("cls.", "pooler.")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that has been found complete.
+    """A checkpoint that has been checked to be complete.
 
     `source` is the hub id, or the name of the directory; `path` is where its files lie.
     """
@@ -50,12 +50,12 @@ class Checkpoint:
 
     @property
     def max_length(self) -> int:
-        """Tokens that a text is cut to by default: the folder's own limit, or the model's."""
+        """Return the tokens that a text is cut to by default: the folder's own limit, or the model's."""
         limit = self.config.max_position_embeddings
         return min(self.settings.max_length or limit, limit)
 
     def load_encoder(self) -> JinaBertEncoder:
-        """The encoder in float32 with the checkpoint's weights, ready for inference.
+        """Load the encoder in float32 with the checkpoint's weights, ready for inference.
 
         Raises:
             CheckpointError: a tensor holds NaN or infinity, or cannot be read.
@@ -122,7 +122,7 @@ def _check_tokenizer(path: Path, config: JinaBertConfig, settings: SentenceSetti
 
 
 def _without_prefix(tensors: dict[str, StoredTensor]) -> dict[str, StoredTensor]:
-    """Names without the `bert.` that saves of a model with a head put before them."""
+    """Strip the `bert.` that saves of a model with a head put before names."""
     if not any(name.startswith("bert.") for name in tensors):
         return tensors
     stripped = {name.removeprefix("bert."): stored for name, stored in tensors.items()}
@@ -144,9 +144,9 @@ def _variant_of(tensors: Iterable[str], path: Path) -> Variant:
     plain = any(".mlp.gated_layers." in name for name in names)
     qk_post_norm = any(".mlp.up_gated_layer." in name for name in names)
     if plain == qk_post_norm:
-        found = "both" if plain else "neither"
+        which = "both" if plain else "neither"
         raise UnsupportedCheckpointError(
-            f"{path}: not a JinaBERT checkpoint, it holds {found} of mlp.gated_layers (plain) and "
+            f"{path}: not a JinaBERT checkpoint, it holds {which} of mlp.gated_layers (plain) and "
             "mlp.up_gated_layer (qk-post-norm)"
         )
     return "plain" if plain else "qk-post-norm"

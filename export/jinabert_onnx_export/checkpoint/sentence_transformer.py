@@ -1,4 +1,4 @@
-"""What a sentence-transformers folder adds to a checkpoint: honoured in full, or refused by name.
+"""Read what a sentence-transformers folder adds to a checkpoint: honoured in full, or refused by name.
 
 Pooling, unit length, prompts and a maximum length are carried over; anything else that would change the
 vectors is refused. Knows nothing of weights.
@@ -53,7 +53,7 @@ def read_sentence_settings(directory: Path) -> SentenceSettings:
 
 
 def _read_modules(path: Path) -> tuple[str, bool]:
-    """The folder of the pooling module, and whether a Normalize follows it."""
+    """Return the folder of the pooling module, and whether a Normalize follows it."""
     if not path.is_file():
         return "1_Pooling", False
     modules = read_json(path)

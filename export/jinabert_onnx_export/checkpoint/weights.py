@@ -1,4 +1,4 @@
-"""Weight files to named tensors: safetensors, sharded safetensors, or pickled torch files read safely.
+"""Open weight files as named tensors: safetensors, sharded safetensors, or pickled torch files read safely.
 
 Shapes and types are known before any data is read. Knows nothing of what the names mean.
 """
@@ -30,7 +30,7 @@ class StoredTensor:
 
 
 def open_weights(directory: Path) -> dict[str, StoredTensor]:
-    """All tensors of the checkpoint in `directory`, by their names in the files.
+    """Open all tensors of the checkpoint in `directory`, by their names in the files.
 
     Raises:
         CheckpointError: no weight file, or one that is damaged or incomplete.

@@ -4,7 +4,7 @@ score(i, j) = q_i . k_j / sqrt(head size) - slope_head * |i - j|, softmax over t
 
 The queries are taken in blocks, so that memory grows with the length and not with its square, and the
 arithmetic between the two matrix products is float32. The biases come from positions: no table of them is
-stored. While tracing for ONNX, one node of the operator in `alibi_operator` stands for all of it, in either
+stored. While tracing for ONNX, one node of the operator in `operators.padded_attention` stands for all of it, in either
 of torch's exporters.
 Knows nothing of layers or of the model around it.
 """
@@ -31,7 +31,7 @@ _LOWEST = torch.finfo(torch.float32).min
 
 
 def alibi_slopes(num_heads: int) -> list[float]:
-    """The slope of each head.
+    """Return the slope of each head.
 
     For a power of two n: s, s^2, .. s^n with s = 2^(-8/n). Otherwise those of the power of two p below n,
     then every second one of 2p, until there are n.
@@ -48,7 +48,7 @@ def alibi_slopes(num_heads: int) -> list[float]:
 
 
 def alibi_attention(query: Tensor, key: Tensor, value: Tensor, key_mask: Tensor, slopes: list[float]) -> Tensor:
-    """Attention of every query over the visible keys.
+    """Compute attention of every query over the visible keys.
 
     Args:
         query, key, value: (batch, sequence, hidden), hidden = heads * head size.
@@ -69,13 +69,13 @@ def alibi_attention(query: Tensor, key: Tensor, value: Tensor, key_mask: Tensor,
 
 
 def received_attention(query: Tensor, key: Tensor, key_mask: Tensor, slopes: list[float]) -> Tensor:
-    """The share of all rows' attention that each key gets, (batch, heads, sequence); over the keys they sum to 1."""
+    """Compute each key's share of all rows' attention, (batch, heads, sequence); over the keys they sum to 1."""
     received = sum(weights.sum(dim=2) for weights in _weights(query, key, key_mask, slopes))
     return received / query.shape[1]  # type: ignore[return-value]
 
 
 def _weights(query: Tensor, key: Tensor, key_mask: Tensor, slopes: list[float]) -> Iterator[Tensor]:
-    """What every query of a block reads of each key, (batch, heads, block, sequence) float32, block after block."""
+    """Yield the attention weights of one block of queries after the other, float32 (batch, heads, block, sequence)."""
     batch, sequence, hidden = query.shape
     heads = len(slopes)
     queries = query.view(batch, sequence, heads, -1).transpose(1, 2)  # (batch, heads, sequence, head size)

@@ -31,7 +31,7 @@ INLINE_LIMIT = 64 * 1024 * 1024
 
 
 def trace(encoder: JinaBertEncoder) -> onnx.ModelProto:
-    """The encoder as an ONNX model, in the type of its weights; the output is float32 always.
+    """Trace the encoder into an ONNX model, in the type of its weights; the output is float32 always.
 
     Returns:
         A model with int64 inputs `input_ids` and `attention_mask` (batch, sequence) and the output
@@ -67,13 +67,13 @@ def trace(encoder: JinaBertEncoder) -> onnx.ModelProto:
 def halve(encoder: JinaBertEncoder) -> JinaBertEncoder:
     """Turn the encoder's weights into float16, in place.
 
-    Positions, biases, scores and softmax stay float32 (`alibi`), so no mask or distance can overflow.
+    Positions, biases, scores and softmax stay float32 (`encoder.alibi`), so no mask or distance can overflow.
     """
     return encoder.half()
 
 
 def save(model: onnx.ModelProto, path: Path) -> list[Path]:
-    """Write the model to `path`, large weights to `path`_data: the files written, the ONNX file first.
+    """Write the model to `path`, large weights to `path`_data; return the files written, the ONNX file first.
 
     Spends the model: weights written beside the file are no longer in it.
     """
@@ -102,7 +102,7 @@ def _drop_traces(graph: onnx.GraphProto) -> None:
 
 @contextmanager
 def quiet_torch() -> Iterator[None]:
-    """Silence what torch says about itself while tracing and what no user of ours can act on."""
+    """Silence messages of torch's tracing that a user cannot act on."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -69,8 +69,8 @@ def record_activations(encoder: JinaBertEncoder, token_ids: Iterable[NDArray[np.
     finally:
         for hook in hooks:
             hook.remove()
-    found = [recorder.activations() for recorder in recorders]
-    return [LayerActivations(*found[start : start + 4]) for start in range(0, len(found), 4)]
+    inputs = [recorder.activations() for recorder in recorders]
+    return [LayerActivations(*inputs[start : start + 4]) for start in range(0, len(inputs), 4)]
 
 
 def _sites(layer: nn.Module, length: float) -> list[tuple[nn.Module, Tensor, Importance]]:

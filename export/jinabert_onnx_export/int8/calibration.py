@@ -13,7 +13,7 @@ from jinabert_onnx.errors import InputError
 
 
 def read_calibration_texts(path: Path | None = None) -> list[str]:
-    """The shipped texts, or those in the user's own file: UTF-8, one text a line, blank lines skipped.
+    """Read the shipped texts, or those in the user's own file: UTF-8, one text a line, blank lines skipped.
 
     Raises:
         InputError: the file cannot be read, is not UTF-8, or holds no text.

@@ -22,7 +22,7 @@ Bytes = NDArray[np.int8]
 
 
 def quantize_weight(weight: Floats) -> tuple[Bytes, Floats]:
-    """(K, N) -> bytes (K, N) and the scale of each output channel (N), with every pair safe."""
+    """Quantise (K, N) to bytes (K, N) and the scale of each output channel (N), with every pair safe."""
     largest = np.abs(weight).max(axis=0)
     scale = np.maximum(np.maximum(largest, _largest_pair(weight)) / 127, np.float32(1e-20))
     # Rounding adds at most a half to each of a pair: 127 becomes 128 at most.
@@ -37,7 +37,7 @@ def _largest_pair(weight: Floats) -> Floats:
 
 
 def quantize_table(table: Floats) -> tuple[Bytes, NDArray[np.float16]]:
-    """(V, H) -> bytes (V, H) and the float16 scale of each block of at most TABLE_BLOCK channels (V, blocks)."""
+    """Quantise (V, H) to bytes (V, H) and float16 scales of blocks of at most TABLE_BLOCK channels (V, blocks)."""
     rows, hidden = table.shape
     blocks = table.reshape(rows, -1, math.gcd(hidden, TABLE_BLOCK))
     largest = np.abs(blocks).max(axis=2)
@@ -47,6 +47,6 @@ def quantize_table(table: Floats) -> tuple[Bytes, NDArray[np.float16]]:
 
 
 def quantize_rows(rows: Floats) -> Floats:
-    """What is left of (N, K) after each row was rounded to bytes and back, as `int8_operators.QuantizeRows` does."""
+    """Round each row of (N, K) to bytes and back, as `operators.int8.QuantizeRows` does."""
     largest = np.maximum(np.abs(rows).max(axis=1, keepdims=True), np.float32(1e-20))
     return np.rint(rows / largest * 127) * (largest / 127)  # type: ignore[no-any-return]

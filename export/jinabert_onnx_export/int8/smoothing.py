@@ -18,20 +18,20 @@ EXPONENTS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 
 
 def best_smoothing(inputs: Activations, weight: Floats, *, typical: bool = False) -> Floats:
-    """The factors s (K), of geometric mean 1, for a weight (K, N) that is fed `inputs`.
+    """Return the factors s (K), of geometric mean 1, for a weight (K, N) that is fed `inputs`.
 
     `typical` also tries a channel's mean square in the rows for how large it is: for rows of which some matter more.
     """
-    wanted = inputs.sample @ weight  # (rows, N)
+    exact = inputs.sample @ weight  # (rows, N)
     sizes = [inputs.largest]
     if typical:
         sizes.append(_in_steps(np.sqrt(np.square(inputs.sample).mean(axis=0))))
     candidates = [smoothing_factors(size, weight, exponent) for size in sizes for exponent in EXPONENTS]
-    return min(candidates, key=lambda factors: _error(inputs.sample, weight, factors, wanted))
+    return min(candidates, key=lambda factors: _error(inputs.sample, weight, factors, exact))
 
 
 def smoothing_factors(size: Floats, weight: Floats, exponent: float) -> Floats:
-    """activation^exponent / weight^(1 - exponent) of each channel, all 1 where the exponent is 0.
+    """Compute activation^exponent / weight^(1 - exponent) of each channel, all 1 where the exponent is 0.
 
     `size` (K) is how large the activations are, a largest or a typical value.
     """
@@ -50,8 +50,8 @@ def _in_steps(sizes: Floats) -> Floats:
     return np.asarray(np.exp(np.round(np.log(np.maximum(sizes, 1e-5)) * 50) / 50), np.float32)
 
 
-def _error(rows: Floats, weight: Floats, factors: Floats, wanted: Floats) -> float:
-    """Mean square of what rounding both sides changes in the product."""
+def _error(rows: Floats, weight: Floats, factors: Floats, exact: Floats) -> float:
+    """Return the mean square of what rounding both sides changes in the product."""
     integers, scale = quantize_weight(weight * factors[:, None])
     product = quantize_rows(rows / factors) @ (integers * scale)
-    return float(np.square(product - wanted).mean())
+    return float(np.square(product - exact).mean())

@@ -22,7 +22,7 @@ contrib = Opset("com.microsoft", 1)  # onnxruntime's own operators
 
 
 def function_proto(operator: OnnxFunction[Any, Any]) -> onnx.FunctionProto:
-    """The body of an operator, with the opsets that its inner graphs use: onnxscript names the outer ones only.
+    """Return the body of an operator, with the opsets that its inner graphs use: onnxscript names the outer ones only.
 
     Of Attention the first output alone is kept: onnxruntime 1.23 refuses unused ones that have a name.
     """
@@ -39,7 +39,7 @@ def function_proto(operator: OnnxFunction[Any, Any]) -> onnx.FunctionProto:
 
 
 def called_from(model: onnx.ModelProto, functions: Sequence[onnx.FunctionProto]) -> list[onnx.FunctionProto]:
-    """The functions that nodes of the model's graph call, with those that they call written out in their bodies.
+    """Return the functions that the model's graph calls, with those that they call written out in their bodies.
 
     onnxruntime writes out a level of functions at a time, and looks at the whole graph after each.
     """
@@ -48,8 +48,8 @@ def called_from(model: onnx.ModelProto, functions: Sequence[onnx.FunctionProto])
     shell = onnx.helper.make_model(
         onnx.helper.make_graph([], "functions", [], []), functions=functions, opset_imports=model.opset_import
     )
-    found = onnx.inliner.inline_selected_functions(shell, inner).functions
-    return [function for function in found if _key(function) in called]
+    inlined = onnx.inliner.inline_selected_functions(shell, inner).functions
+    return [function for function in inlined if _key(function) in called]
 
 
 def _key(function: onnx.FunctionProto) -> tuple[str, str]:

@@ -10,6 +10,7 @@ import onnx
 from onnxscript import graph, script
 
 from .domain import domain, function_proto, op
+from .signatures import check_bodies
 
 ACTIVATIONS = ("Gelu", "Relu")
 
@@ -26,12 +27,18 @@ def GatedFeedForward(x, token_blocks, token_rows, gate, up, down):  # type: igno
 
 
 def feed_forward_functions(activation: str) -> list[onnx.FunctionProto]:
-    """The operators' bodies with `activation`, one of ACTIVATIONS, for the exported file to carry."""
-    return [with_activation(function_proto(GatedFeedForward), activation)]
+    """Return the operators' bodies with `activation`, one of ACTIVATIONS, for the exported file to carry.
+
+    Raises:
+        ExportError: a body departs from its signature.
+    """
+    bodies = [with_activation(function_proto(GatedFeedForward), activation)]
+    check_bodies(bodies)
+    return bodies
 
 
 def with_activation(function: onnx.FunctionProto, activation: str) -> onnx.FunctionProto:
-    """The function with `activation` in the place of Gelu."""
+    """Return the function with `activation` in the place of Gelu."""
     bodies = [attribute.g for node in function.node for attribute in node.attribute if attribute.name == "body"]
     for node in (node for body in bodies for node in body.node if node.op_type == "Gelu"):
         node.op_type = activation

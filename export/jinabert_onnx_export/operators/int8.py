@@ -3,7 +3,7 @@
 A row x is quantised to unsigned bytes around 128 with its own scale, max |x| / 127; weights are signed bytes
 with a scale an output channel. The products are onnxruntime's `MatMulIntegerToFloat`, and a row's scale is
 multiplied back afterwards. Bodies in operators that stock onnxruntime runs on a CPU. Knows nothing of how
-weights become bytes (`quantize`).
+weights become bytes (`int8.rounding`).
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def QuantizedEmbedding(table, scale, ids):  # type: ignore[no-untyped-def]  # no
 
 
 def int8_functions(activation: str) -> list[onnx.FunctionProto]:
-    """The bodies of these operators, to be written out where the exported file calls them."""
+    """Return the bodies of these operators, to be written out where the exported file calls them."""
     feed_forward = with_activation(function_proto(QuantizedGatedFeedForward), activation)
     return [
         function_proto(QuantizeRows),

@@ -17,6 +17,7 @@ from onnxscript import script
 from .attention_plan import DENSE_TOKENS, AlibiBiases, AttentionPlan, Unpack
 from .domain import domain, function_proto, op
 from .key_ranges import KeyBlocks, KeyRanges
+from .signatures import check_bodies
 from .windowed_attention import OtherBlocks, OwnBlocks, WindowedAttention
 
 
@@ -124,9 +125,15 @@ def AlibiAttention(  # type: ignore[no-untyped-def]  # noqa: N802
 
 
 def packed_functions() -> list[onnx.FunctionProto]:
-    """The bodies of this, the plan's and the inner operators, to be written out where the exported file calls them."""
+    """Return the bodies of this, the plan's and the inner operators, to be written out where the file calls them.
+
+    Raises:
+        ExportError: a body departs from its signature.
+    """
     operators = (
         AttentionPlan, AlibiBiases, DenseAttention, KeyBlocks, KeyRanges, OtherBlocks, OwnBlocks, WindowedAttention,
         TextAttention, AttentionByText, AlibiAttention, Unpack,
     )  # fmt: skip
-    return [function_proto(operator) for operator in operators]
+    bodies = [function_proto(operator) for operator in operators]
+    check_bodies(bodies)
+    return bodies

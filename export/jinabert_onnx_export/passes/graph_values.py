@@ -1,4 +1,4 @@
-"""Constants of a graph, read and made: what the passes over it share."""
+"""Read and make the constants of a graph; what the passes over it share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 
 def constant(value: ir.Value | None) -> NDArray[np.generic]:
-    """The content of a stored value.
+    """Return the content of a stored value.
 
     Raises:
         ValueError: it is computed, not stored.
@@ -20,7 +20,7 @@ def constant(value: ir.Value | None) -> NDArray[np.generic]:
 
 
 def floats(value: ir.Value | None) -> NDArray[np.float32]:
-    """The content of a stored value, in float32.
+    """Return the content of a stored value, in float32.
 
     Raises:
         ValueError: it is computed, not stored.
@@ -29,7 +29,7 @@ def floats(value: ir.Value | None) -> NDArray[np.float32]:
 
 
 def producer(value: ir.Value | None) -> ir.Node:
-    """The node that computes `value`.
+    """Return the node that computes `value`.
 
     Raises:
         ValueError: it is an input or stored.

@@ -5,7 +5,6 @@ The passes in their order, and the operators that the finished files carry. Each
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import onnx
@@ -18,32 +17,31 @@ from jinabert_onnx_export.operators.feed_forward import feed_forward_functions
 from jinabert_onnx_export.operators.int8 import int8_functions
 from jinabert_onnx_export.operators.packed_attention import packed_functions
 
-from .feed_forward import block_feed_forward
+from .feed_forward import BLOCK_FEED_FORWARD, traced_activation
+from .graph_pass import run_passes
 from .graph_values import drop_unused
-from .packing import pack
-from .projections import join_projections
-from .quantize import quantize
+from .packing import PACK
+from .projections import JOIN_PROJECTIONS
+from .quantize import quantization
 
-_EQUAL_WEIGHTS = "are weights of this checkpoint equal to each other?"  # torch merges such
+FP32_PASSES = (BLOCK_FEED_FORWARD, JOIN_PROJECTIONS, PACK)
 
 
 def optimize(traced: onnx.ModelProto, layers: Sequence[LayerActivations] | None = None) -> onnx.ModelProto:
-    """The fast form of a traced fp32 encoder: fp32, or int8 where `layers` tell what its linear layers are fed.
+    """Return the fast form of a traced fp32 encoder.
+
+    Args:
+        traced: the trace, which is left as it is.
+        layers: what each layer's linear layers are fed, for int8; None for fp32.
 
     Raises:
-        ExportError: the trace has a form that the passes do not know.
+        ExportError: the trace has a form that the passes do not know, such as one in which torch has merged equal
+            weights.
     """
     model = ir.from_proto(traced)
     model.functions.clear()  # the padded attention's
-    try:
-        activation = block_feed_forward(model)
-        join_projections(model)
-        pack(model)
-    except ValueError as error:
-        raise ExportError(f"the traced graph has an unexpected form ({error}); {_EQUAL_WEIGHTS}") from error
-    _require_form(model)
-    if layers is not None:
-        quantize(model, layers)
+    activation = _activation_of(model)
+    run_passes(model, FP32_PASSES if layers is None else (*FP32_PASSES, quantization(layers)))
     drop_unused(model)
     fast = ir.to_proto(model)
     products = feed_forward_functions(activation) if layers is None else int8_functions(activation)
@@ -51,17 +49,8 @@ def optimize(traced: onnx.ModelProto, layers: Sequence[LayerActivations] | None 
     return fast
 
 
-def _require_form(model: ir.Model) -> None:
-    """Refuse a trace that the passes do not know, such as one in which torch has merged equal weights.
-
-    Raises:
-        ExportError: the layers' parts are not as many as the layers.
-    """
-    counts = Counter(node.op_type for node in model.graph)
-    layers = counts["AlibiAttention"]
-    expected = {"GatedFeedForward": layers, "MatMul": 2 * layers, "Split": layers}
-    for name, count in expected.items():
-        if counts[name] != count:
-            raise ExportError(
-                f"the traced graph has {counts[name]} {name} nodes where {count} were expected; {_EQUAL_WEIGHTS}"
-            )
+def _activation_of(model: ir.Model) -> str:
+    try:
+        return traced_activation(model)
+    except ValueError as error:
+        raise ExportError(f"the traced graph has an unexpected form ({error})") from error

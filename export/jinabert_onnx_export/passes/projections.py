@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from .graph_pass import GraphPass, nodes_of, require_counts
 from .graph_values import floats, initializer, producer
 
 QUERY, KEY, VALUE = range(3)  # inputs of AlibiAttention
@@ -18,13 +19,27 @@ QUERY, KEY, VALUE = range(3)  # inputs of AlibiAttention
 def join_projections(model: ir.Model) -> None:
     """Put one product and a split in the place of the three linear layers before every attention, in place.
 
-    Requires: each is a MatMul and an Add; the attention's output goes through a MatMul and an Add.
+    Requires: the feed-forwards are GatedFeedForward nodes, so that the products left are four a layer; each of the
+        three is a MatMul and an Add; the attention's output goes through a MatMul and an Add.
+    Ensures: two MatMul nodes and one Split a layer, and no others.
     """
-    attentions = [node for node in model.graph if node.op_type == "AlibiAttention"]
-    for layer, attention in enumerate(attentions):
+    for layer, attention in enumerate(nodes_of(model, "AlibiAttention")):
         _move_biases(model.graph, f"layer_{layer}", attention)
         products = [_product_before(attention, place) for place in (QUERY, KEY, VALUE)]
         _join(model.graph, f"query_key_value_{layer}", products)
+
+
+def _requires(model: ir.Model) -> None:
+    layers = len(nodes_of(model, "AlibiAttention"))
+    require_counts(model, {"GatedFeedForward": layers, "MatMul": 4 * layers})
+
+
+def _ensures(model: ir.Model) -> None:
+    layers = len(nodes_of(model, "AlibiAttention"))
+    require_counts(model, {"MatMul": 2 * layers, "Split": layers})
+
+
+JOIN_PROJECTIONS = GraphPass("join_projections", _requires, join_projections, _ensures)
 
 
 def _move_biases(graph: ir.Graph, name: str, attention: ir.Node) -> None:

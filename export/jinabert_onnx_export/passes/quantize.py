@@ -1,11 +1,12 @@
 """The packed fp32 graph to int8: weights and table become bytes, activations are rounded token by token.
 
-A pass; what is rounded how is in `rounding` and `smoothing`, the operators are in `int8_operators`.
+A pass; how numbers are rounded is in `int8.rounding` and `int8.smoothing`, the operators are in `operators.int8`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
@@ -14,7 +15,9 @@ from jinabert_onnx_export.int8.activations import LayerActivations
 from jinabert_onnx_export.int8.rounding import Floats, quantize_table, quantize_weight
 from jinabert_onnx_export.int8.smoothing import best_smoothing
 from jinabert_onnx_export.operators.domain import DOMAIN
+from jinabert_onnx_export.operators.signatures import GATED_FEED_FORWARD
 
+from .graph_pass import GraphPass, nodes_of, require_counts
 from .graph_values import floats, initializer, producer, replace
 
 # What a relative rounding error of queries and keys matters, beside one of values: it changes how much is read of
@@ -22,18 +25,39 @@ from .graph_values import floats, initializer, producer, replace
 SCORES = 0.25
 
 
-def quantize(model: ir.Model, layers: Sequence[LayerActivations]) -> None:
-    """Quantise a packed graph in place; `layers` is what calibration recorded, one entry a layer.
+def quantization(layers: Sequence[LayerActivations]) -> GraphPass:
+    """Return the pass that quantises a packed graph to int8; `layers` is what calibration recorded, one entry a layer.
 
-    Requires: the products of a layer are one MatMul for Q, K and V, AlibiAttention, one MatMul, GatedFeedForward.
+    Requires: a packed graph of as many layers as `layers` has, whose products are one MatMul for Q, K and V,
+        AlibiAttention, one MatMul, GatedFeedForward.
+    Ensures: every product and the embedding table are of bytes; no MatMul or GatedFeedForward is left.
     """
+    return GraphPass(
+        "quantize",
+        partial(_requires, layers=len(layers)),
+        partial(_quantize, activations=layers),
+        partial(_ensures, layers=len(layers)),
+    )
+
+
+def _requires(model: ir.Model, layers: int) -> None:
+    require_counts(
+        model, {"AttentionPlan": 1, "AlibiAttention": layers, GATED_FEED_FORWARD.name: layers, "MatMul": 2 * layers}
+    )
+
+
+def _ensures(model: ir.Model, layers: int) -> None:
+    quantized = {"QuantizedMatMul": 2 * layers, "QuantizedGatedFeedForward": layers, "QuantizedEmbedding": 1}
+    require_counts(model, quantized | {"MatMul": 0, GATED_FEED_FORWARD.name: 0})
+
+
+def _quantize(model: ir.Model, activations: Sequence[LayerActivations]) -> None:
     graph = model.graph
-    attentions = [node for node in graph if node.op_type == "AlibiAttention"]
-    feed_forwards = [node for node in graph if node.op_type == "GatedFeedForward"]
-    for index, activations in enumerate(layers):
+    attentions, feed_forwards = nodes_of(model, "AlibiAttention"), nodes_of(model, GATED_FEED_FORWARD.name)
+    for index, layer in enumerate(activations):
         projection, context = _products_around(attentions[index])
-        _quantize_attention(graph, f"layer.{index}", projection, context, activations)
-        _quantize_feed_forward(graph, f"layer.{index}", feed_forwards[index], activations)
+        _quantize_attention(graph, f"layer.{index}", projection, context, layer)
+        _quantize_feed_forward(graph, f"layer.{index}", feed_forwards[index], layer)
     _quantize_embedding(graph)
     graph.opset_imports["com.microsoft"] = 1
 
@@ -79,15 +103,15 @@ def _replace_product(graph: ir.Graph, name: str, product: ir.Node, weight: Float
 
 def _quantize_feed_forward(graph: ir.Graph, name: str, node: ir.Node, activations: LayerActivations) -> None:
     """Quantise the three products; the factors of the wide activations move into `up`."""
-    x, token_blocks, token_rows, *weights = node.inputs
-    gate, up, down = (floats(value) for value in weights)
+    values = dict(zip(GATED_FEED_FORWARD.inputs, node.inputs, strict=True))
+    gate, up, down = (floats(values[name]) for name in ("gate", "up", "down"))
     wide = best_smoothing(activations.wide, down)
     up, down = up / wide, down * wide[:, None]
     factors = best_smoothing(activations.feed_forward, np.concatenate([gate, up], axis=1))
     stored = [initializer(graph, f"{name}.feed_forward.smoothing", 1 / factors)]
     for part, weight in (("gate", gate * factors[:, None]), ("up", up * factors[:, None]), ("down", down)):
         stored += _store_bytes(graph, f"{name}.{part}", weight)
-    inputs = [x, token_blocks, token_rows, *stored]
+    inputs = [values["x"], values["token_blocks"], values["token_rows"], *stored]
     replace(graph, node, ir.node("QuantizedGatedFeedForward", inputs, domain=DOMAIN))
 
 

@@ -1,4 +1,4 @@
-"""The checkpoint that a bundle was made from, opened with torch and proven to be that one."""
+"""Open the checkpoint that a bundle was made from with torch, and prove by its weights that it is that one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SHOWN = 12  # digits of a hash, for a message
 
 
 def open_origin(bundle: Bundle, source: str) -> tuple[Checkpoint, JinaBertEncoder]:
-    """The checkpoint at `source` (directory or hub id) and its encoder, float32.
+    """Open the checkpoint at `source` (directory or hub id); return it and its encoder, float32.
 
     Raises:
         VerificationError: its sizes or its weights are not those of the bundle.

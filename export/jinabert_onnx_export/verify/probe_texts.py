@@ -1,6 +1,6 @@
-"""The texts whose vectors a bundle carries for checking itself: short, both languages, and awkward Unicode.
+"""Texts whose vectors a bundle carries to check itself with: short, in both languages, with awkward Unicode.
 
-Those of `verify`, and fewer for the self-test at load. Nothing but data.
+Those of the command `verify`, and fewer for the self-test at load. Data only.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What torch computes, in float32: the truth that every exported precision is measured against.
+"""Compute reference outputs with torch, in float32: what every exported precision is measured against.
 
 Knows nothing of ONNX.
 """
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from jinabert_onnx_export.checkpoint.read import Checkpoint
 from jinabert_onnx_export.encoder.model import JinaBertEncoder
-from jinabert_onnx_export.step_log import Say
+from jinabert_onnx_export.step_log import Log
 
 # Lengths of the batches below: unlike the traced one, and on both sides of a block of queries.
 LENGTHS: tuple[tuple[int, ...], ...] = ((1,), (2,), (5,), (127,), (129,), (300,), (2048,), (1, 7, 130, 600))
@@ -41,7 +41,7 @@ class Case:
 def run_torch(
     encoder: JinaBertEncoder, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """The encoder's `last_hidden_state`, (batch, sequence, hidden)."""
+    """Return the encoder's `last_hidden_state`, float32 (batch, sequence, hidden), of two int64 (batch, sequence)."""
     with torch.inference_mode():
         output: NDArray[np.float32] = encoder(torch.from_numpy(input_ids), torch.from_numpy(attention_mask)).numpy()
     return output
@@ -51,15 +51,15 @@ def make_cases(
     checkpoint: Checkpoint,
     encoder: JinaBertEncoder,
     thorough: bool,
-    say: Say = lambda line: None,
+    log: Log = lambda line: None,
 ) -> list[Case]:
-    """Batches of seeded random tokens at every length of `LENGTHS`, or `THOROUGH_LENGTHS`, as the model allows."""
+    """Make batches of seeded random tokens at every length of `LENGTHS`, or `THOROUGH_LENGTHS`, as the model allows."""
     generator = np.random.default_rng(0)
     limit = checkpoint.config.max_position_embeddings
     cases = []
-    for wanted in THOROUGH_LENGTHS if thorough else LENGTHS:
-        lengths = tuple(min(length, limit) for length in wanted)
-        say(f"{' + '.join(map(str, lengths))} tokens")
+    for requested in THOROUGH_LENGTHS if thorough else LENGTHS:
+        lengths = tuple(min(length, limit) for length in requested)
+        log(f"{' + '.join(map(str, lengths))} tokens")
         ids = [generator.integers(checkpoint.config.vocab_size, size=length) for length in lengths]
         input_ids, attention_mask = pad(ids)
         output = run_torch(encoder, input_ids, attention_mask)
@@ -68,7 +68,7 @@ def make_cases(
 
 
 def tokenize(checkpoint: Checkpoint, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-    """Token ids of each text as `encode(texts)` would feed them, the checkpoint's own prompt included."""
+    """Return the token ids of each text, int64 (tokens), as `encode(texts)` feeds them, prompt included."""
     settings = checkpoint.settings
     prompt = choose_prompt(settings.prompts or {}, settings.default_prompt, None, None)
     tokens = Tokenizer(checkpoint.path / TOKENIZER)([prompt + text for text in texts], checkpoint.max_length)
@@ -76,14 +76,14 @@ def tokenize(checkpoint: Checkpoint, texts: Sequence[str]) -> list[NDArray[np.in
 
 
 def calibration_ids(checkpoint: Checkpoint, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-    """Token ids of the texts, and seeded random ones: they use channels that no calibration text may use."""
+    """Return token ids of the texts, and seeded random ones: they use channels that no calibration text may use."""
     generator = np.random.default_rng(0)
     random = [generator.integers(checkpoint.config.vocab_size, size=length) for length in RANDOM_LENGTHS]
     return [*tokenize(checkpoint, texts), *random]
 
 
 def embed(checkpoint: Checkpoint, encoder: JinaBertEncoder, texts: Sequence[str]) -> NDArray[np.float32]:
-    """The vectors that the checkpoint means by `encode(texts)`: (texts, hidden) float32, each text alone."""
+    """Compute the vectors that `encode(texts)` stands for: float32 (texts, hidden), each text in a batch of its own."""
     settings = checkpoint.settings
     rows = []
     for ids in tokenize(checkpoint, texts):

@@ -1,4 +1,4 @@
-"""What marks a checkpoint's vectors: the hash of its weights, and the range of values of its vectors.
+"""Compute the hash of a checkpoint's weights and the range of its vectors' values, which identify its vector space.
 
 Knows nothing of texts, of precisions, or of how the runtime rounds.
 """
@@ -19,7 +19,7 @@ _HEADROOM = 1.1
 
 
 def weights_sha256(encoder: JinaBertEncoder) -> str:
-    """SHA-256 (hex) of every weight in float32, with its name and shape, in the order of the names.
+    """Return the SHA-256 (hex) of every weight in float32, with its name and shape, in the order of the names.
 
     The type and the files in which a checkpoint stores the weights do not change it.
     """
@@ -31,7 +31,7 @@ def weights_sha256(encoder: JinaBertEncoder) -> str:
 
 
 def vector_limits(vectors: NDArray[np.float32]) -> dict[str, float]:
-    """The largest values that int8 and uint8 tell apart, of "raw" and "normalized" float32 (texts, hidden).
+    """Return the largest values that int8 and uint8 can represent, of "raw" and "normalized" float32 (texts, hidden).
 
     A little more than the largest value of all; of normalised vectors at most 1, which no value exceeds.
     """

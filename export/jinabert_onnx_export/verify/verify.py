@@ -26,8 +26,8 @@ from .reference import Case
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What verification found for one precision, over all tokens and over all vectors."""
+class PrecisionAgreement:
+    """How well one precision agrees with torch, over all tokens and over all vectors."""
 
     tokens: Agreement
     vectors: Agreement
@@ -35,7 +35,7 @@ class Measured:
     self_test: NDArray[np.float32]  # (texts, hidden), what this precision gives for `SELF_TEST_TEXTS`
 
     def to_dict(self) -> dict[str, object]:
-        """For the manifest."""
+        """Return the figures for the manifest, as JSON has them."""
         return {
             "max_difference_tokens": self.tokens.max_difference,
             "min_cosine_tokens": self.tokens.min_cosine,
@@ -52,8 +52,8 @@ def verify_precision(
     expected: Probes,
     provider: str = "cpu",
     threads: int | str = "auto",
-) -> Measured:
-    """Check one precision of the bundle at `bundle` and return what was measured.
+) -> PrecisionAgreement:
+    """Check one precision of the bundle at `bundle` against torch and return how well they agree.
 
     Raises:
         VerificationError: a value is not finite or differs from torch by more than `probes` allows.
@@ -67,7 +67,7 @@ def verify_precision(
     )
     texts = probes.probe(embedder.encode, expected)
     _require(texts, precision, f"{precision}, {len(expected.texts)} texts")
-    return Measured(
+    return PrecisionAgreement(
         probes.worst(tokens),
         probes.worst([*vectors, texts]),
         tuple(case.lengths for case in cases),
@@ -76,7 +76,7 @@ def verify_precision(
 
 
 def _verify_case(session: Session, precision: str, case: Case) -> tuple[Agreement, Agreement]:
-    """Agreement of the case's tokens, by which fp32 is judged, and of its mean-pooled vectors, for the others."""
+    """Return the agreement of tokens, by which fp32 is judged, and of mean-pooled vectors, for the others."""
     output = session.run(case.input_ids, case.attention_mask)  # (batch, sequence, hidden)
     what = f"{precision} at lengths {list(case.lengths)}"
     if not np.isfinite(output).all():

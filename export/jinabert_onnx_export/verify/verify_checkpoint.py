@@ -1,4 +1,4 @@
-"""`verify --against`: an existing bundle against torch, running the checkpoint it was made from.
+"""Run `verify --against`: compare a bundle with torch, which runs the checkpoint that the bundle was made from.
 
 Knows nothing of how the bundle was made.
 """
@@ -13,7 +13,7 @@ from jinabert_onnx.bundle.manifest import ALL_FILES, open_bundle
 from jinabert_onnx.bundle.probes import Probes
 from jinabert_onnx.cli.verify import precisions_to_verify
 
-from jinabert_onnx_export.step_log import Say, Steps
+from jinabert_onnx_export.step_log import Log, StepLog
 from jinabert_onnx_export.verify.origin import open_origin
 
 from .probe_texts import PROBE_TEXTS
@@ -21,7 +21,7 @@ from .reference import embed, make_cases
 from .verify import verify_precision
 
 
-def verify_against(arguments: argparse.Namespace, say: Say) -> int:
+def verify_against(arguments: argparse.Namespace, log: Log) -> int:
     """Verify the bundle `arguments.model` against the checkpoint `arguments.against`; print what was measured.
 
     Raises:
@@ -29,17 +29,17 @@ def verify_against(arguments: argparse.Namespace, say: Say) -> int:
     """
     bundle = open_bundle(resolve(arguments.model, arguments.revision, ALL_FILES))
     check_files(bundle, bundle.manifest.files, "full")
-    steps = Steps(say)
-    with steps("running torch for reference") as tell:
+    step = StepLog(log)
+    with step("running torch for reference") as log_progress:
         checkpoint, encoder = open_origin(bundle, arguments.against)
         expected = Probes(PROBE_TEXTS, embed(checkpoint, encoder, PROBE_TEXTS))
-        cases = make_cases(checkpoint, encoder, arguments.thorough, tell)
+        cases = make_cases(checkpoint, encoder, arguments.thorough, log_progress)
         del encoder
     for precision in precisions_to_verify(bundle, arguments.precision, arguments.provider):
-        with steps(f"verifying {precision}"):
-            found = verify_precision(bundle.path, precision, cases, expected, arguments.provider, arguments.threads)
+        with step(f"verifying {precision}"):
+            agreement = verify_precision(bundle.path, precision, cases, expected, arguments.provider, arguments.threads)
         print(
-            f"{precision:<12} agrees with torch: largest difference {found.tokens.max_difference:.1e}, "
-            f"smallest cosine {found.vectors.min_cosine:.6f}"
+            f"{precision:<12} agrees with torch: largest difference {agreement.tokens.max_difference:.1e}, "
+            f"smallest cosine {agreement.vectors.min_cosine:.6f}"
         )
     return 0

@@ -1,0 +1,114 @@
+"""`jinabert-onnx serve` as a process of its own, on a free port of the loopback, from its start to SIGTERM."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import httpx
+
+PATIENCE = 60.0  # seconds that nothing here should take
+PROGRAM = Path(sys.executable).parent / "jinabert-onnx"
+_ADDRESS = re.compile(r"^\S+ info serving .* on http://[^ ]+?:(\d+) ", re.MULTILINE)
+
+
+@dataclass
+class LiveServer:
+    """A server's process, where it listens, and what it logs."""
+
+    process: subprocess.Popen[bytes]
+    log_file: Path
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text("utf-8", errors="replace")
+
+    def client(self, timeout: float = PATIENCE) -> httpx.Client:
+        import httpx
+
+        return httpx.Client(base_url=self.url, timeout=timeout)
+
+    def embed(self, **fields: object) -> httpx.Response:
+        with self.client() as client:
+            return client.post("/v1/embeddings", json=fields)
+
+    def metric(self, line: str) -> float:
+        """Return the value of the line of /metrics that begins so."""
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=PATIENCE) as response:
+            metrics = response.read().decode()
+        value = re.search(rf"^{re.escape(line)} (\S+)$", metrics, re.MULTILINE)
+        return float(value[1]) if value else 0.0
+
+    def memory(self) -> int:
+        """Return the resident bytes."""
+        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/ready", timeout=PATIENCE) as response:
+                return bool(response.status == 200)
+        except urllib.error.HTTPError as error:
+            error.close()
+            return False
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(PATIENCE)
+
+
+def launch(log_file: Path, *options: str, environment: dict[str, str] | None = None) -> LiveServer:
+    """Start a server and return it once it is ready."""
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(
+            [PROGRAM, "serve", *options, "--port", "0"], stderr=log, stdout=log, env=os.environ | (environment or {})
+        )
+    server = LiveServer(process, log_file, port=0)
+    try:
+        wait_for(lambda: process.poll() is not None or _ADDRESS.search(server.log))
+        address = _ADDRESS.search(server.log)
+        assert address, server.log
+        server.port = int(address[1])
+        wait_for(server.is_ready)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    return server
+
+
+@contextmanager
+def serving(bundle: Path, log_file: Path, *options: str) -> Iterator[LiveServer]:
+    """Yield a server that is ready; afterwards it must still run, and SIGTERM must end it with exit code 0."""
+    server = launch(log_file, str(bundle), *options, environment={"JINABERT_ONNX_API_KEYS": ""})
+    try:
+        yield server
+        assert server.process.poll() is None, server.log
+        assert server.stop() == 0, server.log
+    finally:
+        server.process.kill()
+        server.process.wait()
+
+
+def wait_for(holds: Callable[[], object]) -> None:
+    """Return once `holds` does; fail if it does not within PATIENCE."""
+    end = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)

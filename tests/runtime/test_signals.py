@@ -28,7 +28,7 @@ class TimeIsUpError(Exception):
     """What a task queue raises in a task that takes too long."""
 
 
-@pytest.fixture(params=[TimeIsUpError, Exception, RuntimeError])
+@pytest.fixture(params=[TimeIsUpError, Exception, RuntimeError, TimeoutError, ValueError])
 def raised(request: pytest.FixtureRequest) -> Iterator[type[Exception]]:
     """The class that SIGALRM raises while the test runs."""
     kind: type[Exception] = request.param

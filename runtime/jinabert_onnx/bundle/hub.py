@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jinabert_onnx.errors import BundleNotFoundError, DownloadError, InputError, MissingDependencyError
+from jinabert_onnx.foreign_errors import is_from_reading
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
@@ -25,7 +26,9 @@ def is_hub_id(source: str | os.PathLike[str]) -> bool:
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError:  # a name too long for the file system
+    except OSError as error:  # a name too long for the file system
+        if not is_from_reading(error):
+            raise
         return False
 
 

@@ -5,9 +5,13 @@ Timeouts by signal, such as Celery's, raise their own exception at any moment of
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import count, takewhile
+from types import FrameType
 
 import numpy as np
 import pytest
@@ -73,3 +77,41 @@ def test_an_interrupted_load_raises_what_the_handler_did(raised: type[Exception]
     outcomes = interrupt(lambda: Embedder.load(BUNDLE, provider="cpu", threads=1).close(), 50)
     assert raised in outcomes
     assert set(outcomes) <= {raised, None}
+
+
+@contextlib.contextmanager
+def signal_in_contextlib(moment: int) -> Iterator[None]:
+    """Send SIGALRM as contextlib enters or leaves a context for the so many'th time: on return, or on call."""
+    left = [moment]
+
+    def look(frame: FrameType, event: str, argument: object) -> None:
+        code = frame.f_code
+        if code.co_filename == contextlib.__file__ and (event, code.co_name) in (
+            ("return", "__enter__"),
+            ("call", "__exit__"),
+        ):
+            left[0] -= 1
+            if left[0] == -1:
+                signal.raise_signal(signal.SIGALRM)
+
+    sys.setprofile(look)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+
+
+def test_a_retry_while_the_exception_is_handled_does_not_wait_for_the_call_before(raised: type[Exception]) -> None:
+    model = Embedder.load(BUNDLE, provider="cpu", threads=SharedThreads(1), max_memory="2GB")
+    expected = model.encode(TEXTS[:1])
+
+    def is_interrupted_and_goes_on(moment: int) -> bool:
+        try:
+            with signal_in_contextlib(moment):
+                model.encode(TEXTS[:1])
+        except raised:
+            np.testing.assert_array_equal(model.encode(TEXTS[:1], timeout=5), expected)
+            return True
+        return False
+
+    assert len(list(takewhile(is_interrupted_and_goes_on, count()))) > 4

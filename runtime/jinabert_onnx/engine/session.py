@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from _thread import get_ident
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from .fork_safety import keep_in_children
 from .memory_model import give_back_freed
 from .session_options import nodes_by_provider, open_session
 from .threads import SharedThreads, count_threads
+from .waiting import forget_interrupted
 from .watching import WatchedFiles
 
 _INPUTS = {"input_ids", "attention_mask"}
@@ -78,7 +80,7 @@ class Session:
         self._session: Any = open_session(self._onnxruntime, path, precision, self.threads, candidates, while_loading)
         keep_in_children(self._session)
         self._process = os.getpid()
-        self._running: dict[object, int] = {}  # padded tokens of each batch that runs
+        self._running: dict[tuple[int, object], int] = {}  # by thread, padded tokens of each batch that runs
         self._large = False  # whether `LARGE_BATCH` ran at a time, so that memory is to be released
         self.provider = providers.provider_of(self._session.get_providers())
         self.provider_reason = providers.reason_of(provider, precision, available, self.provider)
@@ -184,7 +186,8 @@ class Session:
     @contextlib.contextmanager
     def _counted(self, tokens: int) -> Iterator[None]:
         """Count a batch as running while the block lasts, and release memory once a large amount has run."""
-        batch = object()
+        forget_interrupted(self._running)
+        batch = (get_ident(), object())
         try:
             self._running[batch] = tokens
             self._large = self._large or sum(list(self._running.values())) >= LARGE_BATCH

@@ -116,7 +116,7 @@ class Session:
         session = self._usable()
         options = self._run_options()
         turn = self._shared.turn(limits) if self._shared else contextlib.nullcontext()
-        with turn, self._counted(input_ids.size):
+        with turn, self._counted(session, input_ids.size):
             limits.check()
             try:
                 with limits.ending(options):
@@ -138,7 +138,10 @@ class Session:
         Raises:
             StateError: the session is closed, or was loaded before the process forked.
         """
-        session, options = self._usable(), self._run_options()
+        self._give_back(self._usable())
+
+    def _give_back(self, session: Any) -> None:
+        options = self._run_options()
         # onnxruntime's arena shrinks at the end of a run: so run one token.
         options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         one = np.ones((1, 1), dtype=np.int64)
@@ -184,8 +187,11 @@ class Session:
         return options
 
     @contextlib.contextmanager
-    def _counted(self, tokens: int) -> Iterator[None]:
-        """Count a batch as running while the block lasts, and release memory once a large amount has run."""
+    def _counted(self, session: Any, tokens: int) -> Iterator[None]:
+        """Count a batch as running while the block lasts, and release memory once a large amount has run.
+
+        Releasing it raises nothing: what the batch computed stands, though the model may have been closed meanwhile.
+        """
         forget_interrupted(self._running)
         batch = (get_ident(), object())
         try:
@@ -197,7 +203,7 @@ class Session:
             idle = self._large and not self._running
             self._large = self._large and not idle
             if idle and self.provider == "cpu" and self._session is not None:
-                self.give_back()
+                self._give_back(session)
 
 
 def _require_our_graph(session: Any, path: Path) -> None:

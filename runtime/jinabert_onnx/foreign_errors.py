@@ -1,10 +1,12 @@
-"""The origin of an exception: a library in native code, or a signal handler that ran while the library was called.
+"""The origin of an exception: a library, or a signal handler that ran while the library was called.
 
 Only the library's may be replaced by an error of this package. A handler's, such as a task queue's timeout, must reach
 the code that installed the handler.
 """
 
 from __future__ import annotations
+
+import sys
 
 _PACKAGE = __name__.partition(".")[0]
 _NATIVE = ("builtins", "numpy")  # what native code raises where it has no classes of its own
@@ -18,6 +20,15 @@ def is_from(library: str, error: Exception) -> bool:
     """
     kind = _root(type(error).__module__)
     return kind == library or (kind in _NATIVE and _root(_module_that_raised(error)) in (library, _PACKAGE))
+
+
+def is_from_reading(error: Exception) -> bool:
+    """Return whether `error` was raised by reading a file with the standard library, and not by a signal handler.
+
+    The classes do not tell: a handler may raise a TimeoutError, which is an OSError, or a ValueError. Its frame does.
+    """
+    module = _root(_module_that_raised(error))
+    return module == _PACKAGE or module in sys.stdlib_module_names
 
 
 def _module_that_raised(error: Exception) -> str:

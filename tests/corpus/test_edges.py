@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -231,6 +232,15 @@ def test_files_of_a_directory_that_cannot_be_read_are_named(trained: Path, model
     assert f"warning: left out: {folder}/d.jsonl: is no file but a pipe, a socket or a device\n" in result.stderr
     assert "3 rows in, 2 embedded, 1 set aside" in result.stderr
     assert pq.read_table(output).column("row").to_pylist() == [0, 1]
+
+
+def test_of_a_link_that_cannot_be_followed_the_systems_reason_is_said(tmp_path: Path) -> None:
+    (tmp_path / "round.csv").symlink_to("round.csv")
+    (tmp_path / "t.csv").symlink_to("nowhere")
+    assert planning.unreadable_files(tmp_path) == [
+        f"{tmp_path}/round.csv: cannot be read: {os.strerror(errno.ELOOP)}",
+        f"{tmp_path}/t.csv: is a link that leads nowhere",
+    ]
 
 
 def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:

@@ -53,6 +53,17 @@ def test_a_quote_in_the_header_that_swallows_rows_is_an_error(tmp_path: Path) ->
         lines.header_of(tmp_path / "rows.csv", "csv")
 
 
+@pytest.mark.parametrize("after", ["", '3,"three"\n', "3,three\n" * 100])
+def test_a_line_too_long_to_look_for_the_end_of_a_quote_is_named(
+    after: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "LARGEST_ROW", 32)
+    path = tmp_path / "rows.csv"
+    path.write_text(f'id,text\n1,"one\n{"x" * 40}"\n2,two\n{after}')
+    with pytest.raises(InputError, match=r"rows.csv: line 3 is longer than 0 MiB, .* the quote that opens in line 2;"):
+        list(lines.read(path, "csv", 0, path.stat().st_size, 0, "text", NAMES))
+
+
 def test_a_field_of_a_hundred_lines_is_read_and_one_of_more_is_not(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     fields = ['"' + "a\n" * count + 'b"' for count in (99, 99, 100)]

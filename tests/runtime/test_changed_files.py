@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ import pytest
 from conftest import BUNDLES
 from jinabert_onnx import Embedder, StateError
 from jinabert_onnx.bundle.file_records import record_file
+from jinabert_onnx.engine.cancellation import Limits
+from jinabert_onnx.engine.session import LARGE_BATCH, Session
 
 if sys.platform == "win32":
     pytest.skip("Windows keeps mapped files from being truncated; nothing is watched there", allow_module_level=True)
@@ -147,3 +150,30 @@ def test_a_load_that_fails_lets_go_of_the_files(bundle_copy: Path) -> None:
         Embedder.load(bundle_copy, provider="cpu", integrity="off")
     gc.collect()
     assert open_files(bundle_copy) == []
+
+
+class Changing(Limits):
+    """Limits of a call under which `change` happens, as it has looked at the files and begins to run."""
+
+    def __init__(self, change: Callable[[], None]) -> None:
+        super().__init__()
+        self._change = change
+
+    def check(self) -> None:
+        self._change()
+
+
+@pytest.mark.parametrize("change", ["overwritten", "closed"])
+def test_what_was_computed_comes_back_though_the_model_can_run_no_more(bundle_copy: Path, change: str) -> None:
+    session = Session(bundle_copy / GRAPH, "fp32", provider="cpu")
+    ids = np.ones((LARGE_BATCH // 64, 64), dtype=np.int64)
+    expected = session.run(ids, ids)
+
+    def overwrite() -> None:
+        os.utime(bundle_copy / GRAPH, ns=(0, 0))
+        time.sleep(1.1)  # until it is looked at again
+
+    limits = Changing(overwrite if change == "overwritten" else session.close)
+    np.testing.assert_array_equal(session.run(ids, ids, limits), expected)
+    with pytest.raises(StateError):
+        session.run(ids, ids)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -200,6 +201,23 @@ def test_texts_and_files_whose_names_are_not_utf8_go_through_every_command(train
     fails(run("embed", trained, "--input", folder / "missing.txt"), r"d\\udce9/missing.txt: No such file")
     fails(run("embed", trained, "caf\udce9"), "text 0 is not valid Unicode")
     fails(run("unpack", folder / "missing.tar", folder / "other"), r"d\\udce9/missing.tar: no such file")
+
+
+# Runs a command as `nohup` does, and is then hung up.
+HUNG_UP = """
+import signal, sys
+from jinabert_onnx.cli.main import main
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+code = main(["info", *sys.argv[1:]])
+signal.raise_signal(signal.SIGHUP)
+sys.exit(code)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system does not hang up")
+def test_a_signal_that_the_caller_ignores_stays_ignored(trained: Path) -> None:
+    result = subprocess.run([sys.executable, "-c", HUNG_UP, trained], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize("arguments", [[], ["unknown"], ["embed"], ["embed", "x", "--precision", "fp8"]])

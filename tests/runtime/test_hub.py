@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -191,3 +193,39 @@ def test_files_that_do_not_belong_together_are_refused_after_one_more_download(h
 
     assert "after downloading it again too; the files of owner/mixed do not belong together" in message
     assert hub.downloaded("owner/mixed").count(WEIGHTS) == 2
+
+
+# Opens the given repository, and is interrupted by a signal while it waits for an answer.
+INTERRUPTED = """
+import signal, sys
+from jinabert_onnx.bundle.hub import fetch_again, resolve
+
+class TimeIsUpError(Exception):
+    pass
+
+def handle(number, frame):
+    raise TimeIsUpError("the time is up")
+
+signal.signal(signal.SIGALRM, handle)
+for call in (lambda: resolve("owner/bundle", None, ["*"]), lambda: fetch_again("owner/bundle", "0" * 40, "name")):
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 2)
+        call()
+    except Exception as error:
+        print(type(error).__name__)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers that send signals")
+def test_what_a_signals_handler_raises_during_a_download_is_no_error_of_it(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and never answers
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        result = subprocess.run(
+            [sys.executable, "-c", INTERRUPTED],
+            env=environment(tmp_path, endpoint),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert result.stdout.split() == ["TimeIsUpError"] * 2, result.stderr

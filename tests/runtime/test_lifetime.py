@@ -152,11 +152,15 @@ from jinabert_onnx.engine.cancellation import Limits
 
 pool = SharedThreads(2)
 model = Embedder.load(sys.argv[1], threads=pool)
-with pool.turn(Limits()):  # as if another thread computed
-    child = os.fork()
-    if child == 0:
-        print(Embedder.load(sys.argv[1], threads=pool).encode("a", timeout=60).shape, flush=True)
-        sys.exit(7)
+turn = pool.turn(Limits())
+computing = threading.Thread(target=turn.__enter__)
+computing.start()
+computing.join()
+child = os.fork()
+if child == 0:
+    print(Embedder.load(sys.argv[1], threads=pool).encode("a", timeout=60).shape, flush=True)
+    sys.exit(7)
+turn.__exit__(None, None, None)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), model.encode("a").shape)
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -109,10 +110,13 @@ def test_waiting_for_shared_threads_ends_too(trained: Path) -> None:
     pool = SharedThreads(1)
     first, second = (Embedder.load(trained, threads=pool) for _ in range(2))
     busy = threading.Thread(target=first.encode, args=([LONG],))
-    with pool.turn(Limits()):
+    turn = pool.turn(Limits())
+    with ThreadPoolExecutor(1) as computing:
+        computing.submit(turn.__enter__).result()
         busy.start()
         with pytest.raises(DeadlineError):
             second.encode(SHORT, timeout=0.2)
+        turn.__exit__(None, None, None)
     busy.join()
 
 

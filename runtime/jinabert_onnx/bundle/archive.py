@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from jinabert_onnx.errors import BundleError, BundleNotFoundError
 from jinabert_onnx.files.atomic import atomic_directory, atomic_file
+from jinabert_onnx.foreign_errors import is_from_reading
 
 from .archive_members import AGAIN, Member, is_plain_name, read_members, shorten_name
 from .file_records import damage_error
@@ -129,7 +130,7 @@ def _parse(content: bytes, where: str) -> Manifest:
     try:
         return parse_manifest(json.loads(content), where)
     except (ValueError, RecursionError) as error:
-        if isinstance(error, BundleError):
+        if isinstance(error, BundleError) or not is_from_reading(error):
             raise
         raise BundleError(f"{where}: not valid JSON ({error}); {AGAIN}") from error
 

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from jinabert_onnx.errors import BundleError, first_line
+from jinabert_onnx.foreign_errors import is_from_reading
 
 from .manifest import MANIFEST
 
@@ -94,7 +95,7 @@ def _read_headers(stream: BinaryIO, archive: Path) -> Iterator[tarfile.TarInfo]:
                     raise BundleError(f"{archive}: more than {_MOST_MEMBERS} files, so not the archive of a bundle")
                 yield header
     except (tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
-        if isinstance(error, BundleError):
+        if isinstance(error, BundleError) or not is_from_reading(error):
             raise
         raise BundleError(f"{archive}: not a tar file, or a damaged one ({first_line(error)}); {AGAIN}") from error
 

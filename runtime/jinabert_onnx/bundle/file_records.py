@@ -9,6 +9,7 @@ import hashlib
 from pathlib import Path
 
 from jinabert_onnx.errors import BundleError
+from jinabert_onnx.foreign_errors import is_from_reading
 
 from .manifest import Bundle, FileRecord
 
@@ -28,6 +29,8 @@ def find_damage(bundle: Bundle, name: str) -> str | None:
             return f"{size} bytes where the manifest says {record.bytes}"
         altered = record_file(path).sha256 != record.sha256
     except OSError as error:
+        if not is_from_reading(error):
+            raise
         return f"cannot be read ({error.strerror})"
     return "altered, its SHA-256 differs from the manifest's" if altered else None
 

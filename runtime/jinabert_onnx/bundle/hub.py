@@ -13,8 +13,22 @@ from pathlib import Path
 from typing import Any
 
 from jinabert_onnx.errors import BundleNotFoundError, DownloadError, InputError, MissingDependencyError
+from jinabert_onnx.foreign_errors import is_from, is_from_reading
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+# Whose exceptions a download raises: huggingface_hub's, and those of the HTTP clients of its releases.
+_LIBRARIES = (
+    "huggingface_hub",
+    "hf_xet",
+    "filelock",
+    "requests",
+    "urllib3",
+    "httpx",
+    "httpcore",
+    "httpx2",
+    "httpcore2",
+)
 
 
 def is_hub_id(source: str | os.PathLike[str]) -> bool:
@@ -25,7 +39,9 @@ def is_hub_id(source: str | os.PathLike[str]) -> bool:
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError:  # a name too long for the file system
+    except OSError as error:  # a name too long for the file system
+        if not is_from_reading(error):
+            raise
         return False
 
 
@@ -66,6 +82,8 @@ def resolve(
             local_files_only=local_files_only,
         )
     except Exception as error:  # its error classes differ between releases and HTTP clients
+        if not _is_from_download(error):
+            raise
         action = "finding it in the hub's cache" if local_files_only else "fetching it from the hub"
         raise _download_error(repository, revision, f"not a local directory, and {action}", error) from error
     return Path(snapshot)
@@ -82,6 +100,8 @@ def fetch_again(repository: str, commit: str, name: str) -> None:
     try:
         hub.hf_hub_download(repository, name, revision=commit, force_download=True)
     except Exception as error:  # as above
+        if not _is_from_download(error):
+            raise
         raise _download_error(repository, commit, f"fetching {name} again", error) from error
 
 
@@ -91,6 +111,10 @@ def _import_hub(source: str | os.PathLike[str]) -> Any:
     except ImportError as error:
         raise MissingDependencyError(f"{source} is a hub id; to fetch it: pip install huggingface_hub") from error
     return huggingface_hub
+
+
+def _is_from_download(error: Exception) -> bool:
+    return is_from_reading(error) or any(is_from(library, error) for library in _LIBRARIES)
 
 
 def _download_error(repository: str, revision: str | None, action: str, error: Exception) -> DownloadError:

@@ -7,7 +7,6 @@ from.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from jinabert_onnx.errors import BundleError, InputError
 from jinabert_onnx.files.atomic import atomic_file
+from jinabert_onnx.foreign_errors import is_from_reading
 
 from .file_records import damage_error, find_damage
 from .manifest import Bundle
@@ -102,7 +102,9 @@ def _identify(path: Path, sha256: str) -> str | None:
     """Return as text what changes when the file does, and the hash it should have; None if it cannot be read."""
     try:
         status = path.stat()
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if not is_from_reading(error):
+            raise
         return None
     facts = {
         "path": str(path.absolute()),
@@ -126,7 +128,9 @@ def _read_entry(path: Path) -> str | None:
     entry = _entry_path(path)
     try:
         return None if entry is None else entry.read_text("utf-8")
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if not is_from_reading(error):
+            raise
         return None
 
 
@@ -134,9 +138,12 @@ def _write_entry(path: Path, identity: str) -> None:
     entry = _entry_path(path)
     if entry is None:
         return
-    with contextlib.suppress(OSError):
+    try:
         if time.time_ns() - path.stat().st_mtime_ns < CLOCK_TICK:
             return  # another change within the tick would not show
         entry.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with atomic_file(entry, private=True) as stream:
             stream.write(identity.encode("utf-8"))
+    except OSError as error:
+        if not is_from_reading(error):
+            raise

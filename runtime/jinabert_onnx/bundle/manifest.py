@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from jinabert_onnx.errors import BundleError, BundleNotFoundError
+from jinabert_onnx.foreign_errors import is_from_reading
 
 SCHEMA = 2
 MANIFEST = "manifest.json"
@@ -146,8 +147,12 @@ def open_bundle(path: Path) -> Bundle:
     try:
         content = json.loads(manifest.read_bytes())
     except OSError as error:
+        if not is_from_reading(error):
+            raise
         raise BundleError(f"{manifest}: cannot be read ({error.strerror}); check its permissions") from error
     except (ValueError, RecursionError) as error:
+        if not is_from_reading(error):
+            raise
         raise BundleError(f"{manifest}: not valid JSON ({error}); export the bundle again") from error
     return Bundle(path, parse_manifest(content, str(manifest)))
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jinabert_onnx.errors import BundleError
+from jinabert_onnx.foreign_errors import is_from_reading
 
 from .protobuf import (
     LENGTH_DELIMITED,
@@ -93,6 +94,8 @@ def check_onnx_file(path: Path, weights: Mapping[str, int]) -> None:
             for start, stop in _find_tensors(data, field_budget):
                 _check_tensor(_read_tensor(data, start, stop, field_budget), weights)
     except (OSError, ValueError) as error:  # ValueError: an empty file cannot be mapped
+        if not is_from_reading(error):
+            raise
         raise BundleError(f"{path}: cannot be read ({error}); export or download the bundle again") from error
     except MalformedError as error:
         raise BundleError(

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jinabert_onnx.errors import BundleError, TruncationWarning
+from jinabert_onnx.foreign_errors import is_from_reading
 
 from .manifest import PROBES, Bundle
 
@@ -109,6 +110,8 @@ def read_probes(bundle: Bundle) -> Probes:
         inner = content["self_test"]
         self_test = SelfTest(_texts(inner), {str(name): _rows(rows) for name, rows in inner["vectors"].items()})
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        if not is_from_reading(error):
+            raise
         raise BundleError(f"{path}: missing or damaged ({error}); export or download the bundle again") from error
     hidden = bundle.manifest.model.hidden_size
     shapes_fit = [vectors.shape == (len(texts), hidden)]

@@ -75,8 +75,9 @@ def _prepare_process() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # a path may hold what the terminal's encoding does not
     if threading.current_thread() is threading.main_thread():
         for name in ("SIGTERM", "SIGHUP"):
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), _interrupt)
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+                signal.signal(number, _interrupt)
     warnings.showwarning = _show_warning
     logger = logging.getLogger("jinabert_onnx")
     if not logger.handlers:

@@ -140,17 +140,24 @@ def _csv_places(path: Path, stream: BinaryIO, position: int, delimiter: str) -> 
         except StopIteration:
             return
         except csv.Error as error:
-            if lines.quote.lines:
-                raise InputError(_of_stray_quote(path, lines, error)) from error
+            if lines.quote is not None and lines.quote.lines:
+                raise InputError(_of_stray_quote(path, lines, lines.quote, error)) from error
             record = f"cannot be read as CSV: {error}"
-        if lines.too_long:
+        if lines.too_long is not None:
             record = f"longer than {LARGEST_ROW >> 20} MiB"
         if record:
             yield Place(start, lines.consumed, record)
 
 
 class _CsvLines:
-    """Lines as `csv.reader` takes them, and what it does not tell: where it is, and which quote is open."""
+    """Lines as `csv.reader` takes them, and what it does not tell: where it is, and which quote is open.
+
+    Attributes:
+        consumed: the bytes before the next line.
+        ended: whether there is none.
+        quote: follows the quotes of this record, once a line of it has ended inside some.
+        too_long: where a line of this record begins that is too long to be read.
+    """
 
     def __init__(self, stream: BinaryIO, position: int, delimiter: str) -> None:
         self._lines, self._delimiter = _whole_lines(stream, position), delimiter
@@ -160,45 +167,44 @@ class _CsvLines:
 
     def begin_record(self) -> int:
         """Forget the record before; where the next one begins."""
-        self.too_long = False
-        self.quote = OpenQuote(self._delimiter)
-        self._last: tuple[str, int] | None = None
+        self.too_long: int | None = None
+        self.quote: OpenQuote | None = None
+        self._has_begun = False
         return self.consumed
 
     def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        if self._last is not None:  # within a record another line is wanted only where one ends inside quotes
-            self.quote.follow(*self._last)
-        if self.quote.lines == LONGEST:
-            raise StopIteration
-        line = next(self._lines, None)
-        if line is None:
-            self.ended = True
-            raise StopIteration
-        self.consumed = line.stop
-        if isinstance(line.record, bytes):
-            text = line.record.decode(_AS_BYTES)
-        else:
-            self.too_long = True
-            text = "\n"  # ends a record, which is bad whatever it holds
-        self._last = text, line.start
-        return text
+        for line in self._lines:
+            self.consumed = line.stop
+            if isinstance(line.record, bytes):
+                text = line.record.decode(_AS_BYTES)
+            else:
+                self.too_long = line.start
+                text = "\n"  # ends a record, which is bad whatever it holds
+            self._has_begun = True
+            yield text
+            if self._has_begun:  # within a record another line is wanted only where one ends inside quotes
+                self.quote = self.quote or OpenQuote(self._delimiter)
+                self.quote.follow(text, line.start)
+                if self.quote.lines == LONGEST:
+                    return
+        self.ended = True
 
 
-def _of_stray_quote(path: Path, lines: _CsvLines, error: csv.Error) -> str:
+def _of_stray_quote(path: Path, lines: _CsvLines, quote: OpenQuote, error: csv.Error) -> str:
     """What to say of a quote that swallows lines: of rows among them there would be no trace."""
+    opens = f"the quote that opens in line {_line_number(path, quote.start)}"
+    if lines.too_long is not None:
+        return (
+            f"{path}: line {_line_number(path, lines.too_long)} is longer than {LARGEST_ROW >> 20} MiB, too long to "
+            f"look for the end of {opens}; shorten it, or mend that quote"
+        )
     if lines.ended:
         why = "is never closed"
-    elif lines.quote.lines == LONGEST:
+    elif quote.lines == LONGEST:
         why = f"is not closed within {LONGEST} lines"
     else:
         why = f"takes in lines that cannot be read as CSV ({error})"
-    return (
-        f"{path}: the quote that opens in line {_line_number(path, lines.quote.start)} {why}; mend that line, "
-        "or write texts of so many lines as JSON lines"
-    )
+    return f"{path}: {opens} {why}; mend that line, or write texts of so many lines as JSON lines"
 
 
 def _line_number(path: Path, position: int) -> int:

@@ -140,7 +140,8 @@ def _why_unreadable(path: Path) -> str | None:
     try:
         mode = path.stat().st_mode
     except OSError as error:
-        return "is a link that leads nowhere" if path.is_symlink() else f"cannot be read: {error.strerror}"
+        nowhere = isinstance(error, FileNotFoundError) and path.is_symlink()
+        return "is a link that leads nowhere" if nowhere else f"cannot be read: {error.strerror}"
     if not stat.S_ISREG(mode):
         return "is no file but a pipe, a socket or a device"
     return None if os.access(path, os.R_OK) else "may not be read"

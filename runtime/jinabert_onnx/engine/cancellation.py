@@ -30,8 +30,8 @@ class Cancellation:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._running: list[RunOptions] = []
+        # Without a lock: a signal handler that raises where one is waited for would leave options behind.
+        self._running: dict[object, RunOptions] = {}
         self._cancelled = False
 
     @property
@@ -41,22 +41,21 @@ class Cancellation:
 
     def cancel(self) -> None:
         """End the calls; they raise a CancelledError. Calling it again changes nothing."""
-        with self._lock:
-            self._cancelled = True
-            for options in self._running:
-                options.terminate = True
+        self._cancelled = True
+        for options in self._running.copy().values():
+            options.terminate = True
 
     @contextmanager
     def ending(self, options: RunOptions) -> Iterator[None]:
         """Let `cancel` end the run that has these options, while the block lasts."""
-        with self._lock:
-            options.terminate = options.terminate or self._cancelled
-            self._running.append(options)
+        call = object()
         try:
+            self._running[call] = options
+            if self._cancelled:  # looked at last: a `cancel` that does not see these options yet is seen here
+                options.terminate = True
             yield
         finally:
-            with self._lock:
-                self._running.remove(options)
+            self._running.pop(call, None)
 
 
 class Limits:
@@ -110,8 +109,9 @@ class Limits:
         if self.seconds_left is not None:
             timer = threading.Timer(self.seconds_left, setattr, (options, "terminate", True))
             timer.daemon = True
-            timer.start()
         try:
+            if timer is not None:
+                timer.start()
             if self._cancellation is None:
                 yield
             else:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from jinabert_onnx.errors import InputError
+from jinabert_onnx.foreign_errors import is_from_reading
 
 THREADS_VARIABLE = "JINABERT_ONNX_THREADS"
 MAX_THREADS = 1024
@@ -194,5 +195,7 @@ def _cpus(quota_and_period: str) -> float | None:
 def _read(path: Path) -> str:
     try:
         return path.read_text("utf-8", errors="replace")
-    except (OSError, ValueError):  # ValueError: a path with a zero byte, from a malformed file
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte, from a malformed file
+        if not is_from_reading(error):
+            raise
         return ""

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from jinabert_onnx.errors import MemoryLimitError
+from jinabert_onnx.foreign_errors import is_from_reading
 
 from .batching import TOKEN_BUDGETS
 from .cancellation import Limits
@@ -89,5 +90,7 @@ def resident_memory() -> int | None:
     """Read the bytes of this process that are in memory; None where the system does not report them."""
     try:
         return int(_STATUS.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError) as error:
+        if not is_from_reading(error):
+            raise
         return None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from _thread import get_ident
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ from .fork_safety import keep_in_children
 from .memory_model import give_back_freed
 from .session_options import create_session, nodes_by_provider
 from .threads import SharedThreads, count_threads
+from .waiting import forget_interrupted
 from .watching import WatchedFiles
 
 _INPUTS = {"input_ids", "attention_mask"}
@@ -129,7 +131,7 @@ class Session:
         self._session: Any = loading.result()
         keep_in_children(self._session)
         self._process = os.getpid()
-        self._running: dict[object, int] = {}  # padded tokens of each batch that runs
+        self._running: dict[tuple[int, object], int] = {}  # by thread, padded tokens of each batch that runs
         self._large = False  # whether `LARGE_BATCH` ran at a time, so that memory is to be released
         self.provider = providers.provider_of(self._session.get_providers())
         self.provider_reason = providers.reason_of(
@@ -167,7 +169,7 @@ class Session:
         session = self._usable()
         options = self._run_options()
         turn = self._shared.turn(limits) if self._shared else contextlib.nullcontext()
-        with turn, self._counted(input_ids.size):
+        with turn, self._counted(session, input_ids.size):
             limits.check()
             try:
                 with limits.ending(options):
@@ -189,7 +191,10 @@ class Session:
         Raises:
             StateError: the session is closed, or was loaded before the process forked.
         """
-        session, options = self._usable(), self._run_options()
+        self._give_back(self._usable())
+
+    def _give_back(self, session: Any) -> None:
+        options = self._run_options()
         # onnxruntime's arena shrinks at the end of a run: so run one token.
         options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         one = np.ones((1, 1), dtype=np.int64)
@@ -235,9 +240,13 @@ class Session:
         return options
 
     @contextlib.contextmanager
-    def _counted(self, tokens: int) -> Iterator[None]:
-        """Count a batch as running while the block lasts, and release memory once a large amount has run."""
-        batch = object()
+    def _counted(self, session: Any, tokens: int) -> Iterator[None]:
+        """Count a batch as running while the block lasts, and release memory once a large amount has run.
+
+        Releasing it raises nothing: what the batch computed stands, though the model may have been closed meanwhile.
+        """
+        forget_interrupted(self._running)
+        batch = (get_ident(), object())
         try:
             self._running[batch] = tokens
             self._large = self._large or sum(list(self._running.values())) >= LARGE_BATCH
@@ -247,7 +256,7 @@ class Session:
             idle = self._large and not self._running
             self._large = self._large and not idle
             if idle and self.provider == "cpu" and self._session is not None:
-                self.give_back()
+                self._give_back(session)
 
 
 def _thread_count(threads: int | str | SharedThreads) -> tuple[int, str]:

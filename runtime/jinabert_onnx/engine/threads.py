@@ -38,7 +38,7 @@ class SharedThreads:
         self._queue = Queue()
 
     def turn(self, limits: Limits) -> AbstractContextManager[None]:
-        """Compute alone while the block lasts.
+        """Compute alone while the block lasts; a thread that holds a turn gives it up by taking another.
 
         Raises:
             CancelledError, DeadlineError: the call was ended while it waited.

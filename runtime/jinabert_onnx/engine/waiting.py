@@ -8,21 +8,27 @@ from __future__ import annotations
 
 import contextlib
 import os
+from _thread import get_ident
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from queue import Empty, SimpleQueue
+from typing import TypeVar
 
 from .cancellation import Limits
 
 _POLL_INTERVAL = 0.05  # seconds between two looks at whether a waiting call was ended
 
 _Wakeup = SimpleQueue[None]  # wakes the call that waits for it
+_Entry = tuple[int, _Wakeup]  # of a call: its thread, and what wakes it
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 
 
 class Queue:
     """Lets calls take parts of something, in their order: the next one waits until it fits, and none is overtaken.
 
-    A forked child begins with an empty queue: the calls that took something go on in the parent only.
+    A thread has one place at a time: a second one replaces it. A forked child begins with an empty queue: the calls
+    that took something go on in the parent only.
     """
 
     def __init__(self) -> None:
@@ -37,33 +43,51 @@ class Queue:
         """
         if os.getpid() != self._process:
             self._begin()
-        waiting, taken = self._waiting, self._taken
+        entries = self._entries
         wakeup: _Wakeup = SimpleQueue()
+        forget_interrupted(entries)
+        entry = (get_ident(), wakeup)
         try:
-            waiting[wakeup] = None
-            while not (_first(waiting) is wakeup and fits(sum(list(taken.values())))):
+            entries[entry] = None
+            while not (_first(entries) is wakeup and fits(_sum_taken(entries))):
                 with contextlib.suppress(Empty):
                     wakeup.get(timeout=_POLL_INTERVAL)
                 limits.check()
-            taken[wakeup] = amount
-            del waiting[wakeup]
-            _wake_first(waiting)
+            entries[entry] = amount
+            _wake_first(entries)
             yield
         finally:
-            taken.pop(wakeup, None)
-            waiting.pop(wakeup, None)
-            _wake_first(waiting)
+            entries.pop(entry, None)
+            _wake_first(entries)
 
     def _begin(self) -> None:
         self._process = os.getpid()
-        self._waiting: dict[_Wakeup, None] = {}
-        self._taken: dict[_Wakeup, int] = {}
+        self._entries: dict[_Entry, int | None] = {}  # what each call has taken, None while it waits; in their order
 
 
-def _first(waiting: dict[_Wakeup, None]) -> _Wakeup:
-    return list(waiting)[0]  # noqa: RUF015 - another thread may change it between the two steps of an iterator
+def forget_interrupted(entries: dict[tuple[int, _Key], _Value]) -> None:
+    """Remove what earlier calls of this thread left in `entries`, whose keys begin with a thread.
+
+    An exception that a signal handler raises as contextlib enters or leaves a generator's block does not reach the
+    generator, which then ends, and removes its entry, only once the exception is gone.
+    """
+    thread = get_ident()
+    for key in list(entries):
+        if key[0] == thread:
+            entries.pop(key, None)
 
 
-def _wake_first(waiting: dict[_Wakeup, None]) -> None:
-    for wakeup in list(waiting)[:1]:
+def _first(entries: dict[_Entry, int | None]) -> _Wakeup | None:
+    """Return what wakes the call that is the first in line."""
+    # A copy, since another thread may change it between two steps of an iterator.
+    return next((wakeup for (_, wakeup), taken in entries.copy().items() if taken is None), None)
+
+
+def _sum_taken(entries: dict[_Entry, int | None]) -> int:
+    return sum(taken for taken in entries.copy().values() if taken is not None)
+
+
+def _wake_first(entries: dict[_Entry, int | None]) -> None:
+    wakeup = _first(entries)
+    if wakeup is not None:
         wakeup.put(None)

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from jinabert_onnx.errors import BundleChangedError, BundleError
+from jinabert_onnx.foreign_errors import is_from_reading
 
 _CHECK_INTERVAL = 1.0  # seconds between two checks
 
@@ -42,6 +43,8 @@ class WatchedFiles:
             try:
                 self._descriptors[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             except OSError as error:
+                if not is_from_reading(error):
+                    raise
                 raise BundleError(f"{path}: cannot be read ({error.strerror}); export the bundle again") from error
         self._states = {path: _state_of(descriptor) for path, descriptor in self._descriptors.items()}
 

@@ -17,7 +17,7 @@ import tokenizers
 from numpy.typing import NDArray
 
 from jinabert_onnx.errors import BundleError, InputError, first_line
-from jinabert_onnx.foreign_errors import is_from
+from jinabert_onnx.foreign_errors import is_from, is_from_reading
 
 from .boundaries import find_boundaries, prefix_length
 
@@ -78,6 +78,8 @@ class Tokenizer:
             frame = _find_frame(self._tokenizer)
             self._boundaries = find_boundaries(self._tokenizer)
         except OSError as error:
+            if not is_from_reading(error):
+                raise
             raise BundleError(f"{path}: cannot be read ({error.strerror})") from error
         except Exception as error:  # the library raises bare Exception for malformed JSON
             if not is_from("tokenizers", error):

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import TEXTS, embed, write
-from jinabert_onnx import Embedder, InputError, InputTypeError
+from jinabert_onnx import Embedder, InputError, InputTypeError, StateError
 from jinabert_onnx.corpus import lines, parts, planning
 from jinabert_onnx.corpus.plan import EncodeArguments, Plan, Shard
 from jinabert_onnx.corpus.shards import embed_shard, missing
@@ -232,6 +232,23 @@ def test_files_of_a_directory_that_cannot_be_read_are_named(trained: Path, model
     assert f"warning: left out: {folder}/d.jsonl: is no file but a pipe, a socket or a device\n" in result.stderr
     assert "3 rows in, 2 embedded, 1 set aside" in result.stderr
     assert pq.read_table(output).column("row").to_pylist() == [0, 1]
+
+
+def test_one_that_is_refused_removes_nothing_of_the_one_that_is_planning(tmp_path: Path) -> None:
+    with parts.taken(tmp_path / "out.npy") as directory:
+        with pytest.raises(StateError, match="another process works on it"), parts.taken(tmp_path / "out.npy"):
+            pass
+        assert [path.name for path in directory.iterdir()] == ["lock"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_lock_is_kept_until_the_directory_is_let_go_of(model: Embedder, tmp_path: Path) -> None:
+    plan, shards = planned(write(tmp_path / "t.csv", ["one"]), model, 1)
+    with parts.taken(tmp_path / "out.npy") as directory:
+        parts.keep(directory, plan, shards)
+        parts.forget(directory)
+        assert [path.name for path in directory.iterdir()] == ["lock"]  # which Windows cannot remove while it is open
+    assert not directory.exists()
 
 
 def test_of_a_link_that_cannot_be_followed_the_systems_reason_is_said(tmp_path: Path) -> None:

@@ -36,17 +36,22 @@ def taken(output: Path) -> Iterator[Path]:
     if directory.is_dir() and not (directory / _PLAN).exists() and _foreign(directory):
         raise InputError(f"{directory}: holds other files; remove it, or give another --output")
     directory.mkdir(exist_ok=True)
-    lock = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    lock, over = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o666), False
     try:
         _lock(lock, output)
         _require_same(lock, directory, output)
-        for path in directory.glob(".*"):  # unfinished files of `atomic_file`
-            path.unlink(missing_ok=True)
-        yield directory
+        try:
+            for path in directory.glob(".*"):  # unfinished files of `atomic_file`
+                path.unlink(missing_ok=True)
+            yield directory
+        finally:
+            over = not (directory / _PLAN).exists() and _is_ours(lock, directory)
+            if over:
+                _empty(directory)
     finally:
-        if not (directory / _PLAN).exists() and _is_ours(lock, directory):
-            remove(directory)
         os.close(lock)
+        if over:
+            _remove(directory)
 
 
 def kept(directory: Path) -> tuple[Plan, list[Shard]] | None:
@@ -84,14 +89,24 @@ def require_same(directory: Path, before: Plan, asked: Plan) -> None:
         )
 
 
-def remove(directory: Path) -> None:
-    """Remove all of it: first the plan, of which no part must be missing, last the lock, which keeps others out."""
+def forget(directory: Path) -> None:
+    """Remove the plan, without which `taken` leaves nothing."""
     (directory / _PLAN).unlink(missing_ok=True)
+
+
+def _empty(directory: Path) -> None:
+    """Remove all that is in it, last the lock, which keeps others out; but Windows can remove no file that is open."""
     for path in directory.iterdir():
         if path.name != _LOCK:
             path.unlink(missing_ok=True)
-    (directory / _LOCK).unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # not empty: another process has just begun
+    if os.name != "nt":
+        (directory / _LOCK).unlink(missing_ok=True)
+
+
+def _remove(directory: Path) -> None:
+    with contextlib.suppress(OSError):  # another process has just begun: it has opened the lock, or made another
+        if os.name == "nt":
+            (directory / _LOCK).unlink(missing_ok=True)
         directory.rmdir()
 
 

@@ -81,7 +81,7 @@ def run(job: Job, note: Note) -> ShardResult:
             if isinstance(error, OSError) and error.filename is None:  # a full disk names no file
                 raise OSError(error.errno, error.strerror, str(job.output)) from error
             raise
-        parts.remove(directory)
+        parts.forget(directory)
     for file in left_out:
         note(f"warning: left out: {file}")
     _tell(plan, result, job.output, note)
@@ -158,7 +158,7 @@ def _tell_how_to_go_on(plan: Plan, shards: Sequence[Shard], directory: Path, err
     """Say what is done, if it can go on; where nothing is done, nothing is kept."""
     done = len(shards) - len(missing(plan, shards, directory))
     if not done:
-        parts.remove(directory)
+        parts.forget(directory)
     if not done or not isinstance(error, (KeyboardInterrupt, OSError, ClusterError)):
         return
     what = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"

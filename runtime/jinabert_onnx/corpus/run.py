@@ -78,7 +78,7 @@ def run(job: Job, note: Note) -> ShardResult:
             result = join(plan, shards, directory, output)
         except BaseException as error:
             _tell_how_to_go_on(plan, shards, directory, error, note)
-            if isinstance(error, OSError) and error.filename is None:  # a full disk names no file
+            if isinstance(error, OSError) and _is_of_parts(error, directory):
                 raise OSError(error.errno, error.strerror, str(job.output)) from error
             raise
         parts.forget(directory)
@@ -86,6 +86,11 @@ def run(job: Job, note: Note) -> ShardResult:
         note(f"warning: left out: {file}")
     _tell(plan, result, job.output, note)
     return result
+
+
+def _is_of_parts(error: OSError, directory: Path) -> bool:
+    """Return whether a file of the work was written, or none is named: users know the output alone."""
+    return error.filename is None or Path(error.filename).parent == directory
 
 
 def _left_out(job: Job) -> list[str]:

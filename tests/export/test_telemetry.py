@@ -1,0 +1,42 @@
+"""Exports and evaluations do without onnxruntime's telemetry, as the runtime does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+CALLED = """
+import os, sys
+called = []
+
+def note(frame, event, function):
+    if event == "c_call" and "telemetry" in function.__name__:
+        called.append(function.__name__)
+
+sys.setprofile(note)
+from jinabert_onnx_export import export
+sys.setprofile(None)
+print(os.environ["ORT_DISABLE_TELEMETRY"], *sorted(set(called)))
+"""
+
+
+def run(script: str) -> str:
+    """What the script prints in a process that was told nothing of telemetry."""
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", script]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=True).stdout
+
+
+def test_an_export_switches_telemetry_off_by_variable_and_by_call() -> None:
+    assert run(CALLED).split() == ["1", "disable_telemetry_events"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts threads in Linux's /proc")
+@pytest.mark.parametrize("module", ["jinabert_onnx_export.pipeline", "jinabert_onnx_eval.baselines.stock"])
+def test_telemetry_starts_no_thread(module: str) -> None:
+    script = f"import os, {module}; print(len(os.listdir('/proc/self/task')))"
+    quiet = "import os; os.environ['ORT_DISABLE_TELEMETRY'] = '1'; import onnxruntime;"
+    assert run(script) == run(quiet + script) != ""

@@ -20,9 +20,9 @@ side_by_side = $(MAKE) --jobs=2 --output-sync=target
 demo: .venv/ready
 	.venv/bin/jinabert-onnx demo tests/data/tiny-de-en build/demo-bundle
 
-test: ; $(side_by_side) $(SUITES_OF_TEST) && $(MAKE) test-server
+test: ; @echo 'two suites run at a time; each tells its result when it ends' && $(side_by_side) $(SUITES_OF_TEST) && $(MAKE) test-server
 
-test-integrations: ; $(side_by_side) $(SUITES_OF_INTEGRATIONS) && $(MAKE) test-lowest-server
+test-integrations: ; @echo 'two suites run at a time; each tells its result when it ends' && $(side_by_side) $(SUITES_OF_INTEGRATIONS) && $(MAKE) test-lowest-server
 
 # How long a recipe took, in build/times.tsv.
 timed = $(PYTHON) tests/timed.py $@
@@ -34,7 +34,7 @@ lint: .venv/ready
 	$(timed) .venv/bin/mypy
 
 test-export: .venv/ready
-	$(timed) .venv/bin/python -m pytest tests/export
+	$(timed) .venv/bin/python -m pytest -n 2 --dist loadfile tests/export
 
 # From the built wheel, where neither torch nor onnx is installed.
 test-runtime: .venv-wheel/ready $(BUNDLES)/ready

@@ -15,11 +15,9 @@ from random import Random
 import pytest
 import torch
 from conftest import GOLDENS
+from fuzzing import TIMES, Case, Kinds, fuzz, mutate_bytes, mutate_json, mutate_text, run_child
 from jinabert_onnx_export.checkpoint.read import Checkpoint, open_checkpoint
 from safetensors.torch import load_file
-
-sys.path.append(str(Path(__file__).parents[1]))
-from fuzzing import TIMES, Case, Kinds, fuzz, mutate_bytes, mutate_json, mutate_text, run_child
 
 CHECKPOINT = GOLDENS / "plain-4h"
 WEIGHTS = "model.safetensors"

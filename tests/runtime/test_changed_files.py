@@ -19,7 +19,7 @@ from conftest import BUNDLES
 from jinabert_onnx import Embedder, StateError
 from jinabert_onnx.bundle.file_records import record_file
 from jinabert_onnx.engine.cancellation import Limits
-from jinabert_onnx.engine.session import LARGE_BATCH, Session
+from jinabert_onnx.engine.session import LARGE_BATCH, open_session
 
 if sys.platform == "win32":
     pytest.skip("Windows keeps mapped files from being truncated; nothing is watched there", allow_module_level=True)
@@ -165,7 +165,7 @@ class Changing(Limits):
 
 @pytest.mark.parametrize("change", ["overwritten", "closed"])
 def test_what_was_computed_comes_back_though_the_model_can_run_no_more(bundle_copy: Path, change: str) -> None:
-    session = Session(bundle_copy / GRAPH, "fp32", provider="cpu")
+    session = open_session(bundle_copy / GRAPH, "fp32", provider="cpu")
     ids = np.ones((LARGE_BATCH // 64, 64), dtype=np.int64)
     expected = session.run(ids, ids)
 

@@ -20,6 +20,7 @@ import onnxruntime
 import pytest
 import tokenizers
 from conftest import BUNDLES
+from fuzzing import TIMES, Case, Kinds, fuzz, mutate_bytes, mutate_text, run_child
 from jinabert_onnx import Embedder
 from jinabert_onnx.bundle.archive import pack, unpack
 from jinabert_onnx.bundle.file_records import record_file
@@ -27,9 +28,6 @@ from jinabert_onnx.bundle.manifest import open_bundle
 from jinabert_onnx.bundle.probes import compare, read_probes
 from jinabert_onnx.cli import info
 from jinabert_onnx.text.tokenizer import Tokenizer
-
-sys.path.append(str(Path(__file__).parents[1]))
-from fuzzing import TIMES, Case, Kinds, fuzz, mutate_bytes, mutate_text, run_child
 
 BUNDLE = BUNDLES / "plain-4h"
 TEXTS = ["t7 t8 t9", "x", "Straße t3 🚆"]

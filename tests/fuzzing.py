@@ -144,9 +144,7 @@ def fuzz(script: str, kind: str, count: int) -> Counter[str]:
     """How often each outcome was found, findings with their number; behind a case that ends a child goes another on."""
     outcomes: dict[int, str] = {}
     deaths = 0
-    environment = os.environ | {
-        "PYTHONPATH": str(Path(__file__).parent)
-    }  # where pytest finds `support` and this module
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}  # `support` and this module
     while len(outcomes) < count and deaths < DEATHS:
         command = [sys.executable, script, kind, str(len(outcomes)), str(count)]
         result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 60.0  # seconds that nothing here should take
 PROGRAM = Path(sys.executable).parent / "jinabert-onnx"
-_ADDRESS = re.compile(r"^\S+ info serving .* on http://[^ ]+?:(\d+) ", re.MULTILINE)
+_ADDRESS = re.compile(r"serving .* on http://[^ ]+?:(\d+) ")  # in the text of the log, or in its JSON
 
 
 @dataclass

@@ -110,7 +110,7 @@ def test_the_reference_has_what_users_call(pages: dict[Path, Page], site: Path) 
 
 @pytest.mark.parametrize("name", ["encode", "encode_with_report", "encode_stream", "encode_query", "encode_document"])
 def test_the_reference_shows_every_option_and_what_it_means(site: Path, name: str) -> None:
-    page = (site / "api/embedder/index.html").read_text("utf-8")
+    page = (site / "reference/api/embedder/index.html").read_text("utf-8")
     section = page.partition(f'id="jinabert_onnx.Embedder.{name}"')[2].partition('id="jinabert_onnx.Embedder.')[0]
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", section))
     for option, meaning in {

@@ -104,6 +104,8 @@ class Service:
             if not future.cancelled():
                 await asyncio.wait([asyncio.wrap_future(future)])
             raise
+        finally:
+            del future  # it holds the error that is raised, whose trace holds this frame: a circle, with the body in it
 
     async def _run(self, work: Work) -> None:
         """Wait until the scheduler has run every row; ended early, its rows are taken back."""

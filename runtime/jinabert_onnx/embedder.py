@@ -22,6 +22,7 @@ from .encoding.settings import Settings, require_length, require_rows_of_tokens,
 from .encoding.tokenized import tokenize
 from .encoding.vector_types import AnyVectors
 from .engine.cancellation import Limits
+from .engine.kernels import Kernels
 from .engine.threads import SharedThreads
 from .errors import InputError, InputTypeError
 from .progress import Progress
@@ -57,6 +58,7 @@ class Embedder:
         self_test: bool = True,
         revision: str | None = None,
         local_files_only: bool = False,
+        kernels: str = "auto",
     ) -> Embedder:
         """Load a bundle made by `jinabert-onnx export`, checking its files and what it computes here.
 
@@ -73,18 +75,22 @@ class Embedder:
             self_test: compute a few short texts and compare with what they were at export.
             revision: branch, tag or commit, for a hub id only.
             local_files_only: never ask the hub; a hub id must have been downloaded before.
+            kernels: "auto" lets native kernels of `jinabert-onnx-kernels` compute attention on the CPU where that is
+                installed and fits (or as the variable JINABERT_ONNX_KERNELS says), "off" does not, "require" refuses to
+                load without.
 
         Raises:
             BundleError: not a bundle, damaged, of another schema, or without this precision.
             DownloadError: the hub id cannot be fetched.
             ProviderError: the provider cannot be had, or cannot run this precision.
+            KernelsError: native kernels are required, and none can run.
             SelfTestError: the model computes something else here than where it was exported.
             MemoryLimitError: the model alone takes more than `max_memory`.
             InputError: an argument is out of range.
             MissingDependencyError: onnxruntime is not installed.
         """
         options = LoadOptions(
-            precision, provider, threads, max_memory, integrity, self_test, revision, local_files_only
+            precision, provider, threads, max_memory, integrity, self_test, revision, local_files_only, kernels
         )
         opened = loading.open_model(source, options)
         embedder = cls(opened.model, opened.precision_reason)
@@ -134,6 +140,11 @@ class Embedder:
     def provider(self) -> str:
         """Return the execution provider that really runs: "cpu" or "cuda"."""
         return self._model.session.provider
+
+    @property
+    def kernels(self) -> Kernels:
+        """Return what computes attention: a native kernel, or the graph's own operators; and why."""
+        return self._model.session.kernels
 
     @property
     def provider_reason(self) -> str:

@@ -10,6 +10,7 @@
     ├── InputError (ValueError)               an argument or text outside what the model takes
     │   └── TruncationError                   a text too long, where cutting was not allowed
     ├── InputTypeError (TypeError)            an argument or text of the wrong type
+    ├── KernelsError (RuntimeError)           native kernels that were required and cannot be had
     ├── MemoryLimitError (MemoryError)        work that cannot be done within `max_memory`
     ├── MissingDependencyError (ImportError)  an optional package that is not installed
     ├── ProviderError (RuntimeError)          an execution provider that cannot be had
@@ -81,6 +82,10 @@ class TruncationError(InputError):
 
 class InputTypeError(JinaBertError, TypeError):
     """An argument or a text has a type that the model cannot take."""
+
+
+class KernelsError(JinaBertError, RuntimeError):
+    """Native kernels are required, and none can run here."""
 
 
 class MemoryLimitError(JinaBertError, MemoryError):

@@ -12,6 +12,7 @@ from jinabert_onnx.bundle.integrity import INTEGRITY
 from jinabert_onnx.bundle.manifest import PRECISIONS
 from jinabert_onnx.embedder import Embedder
 from jinabert_onnx.encoding.load_options import LoadOptions
+from jinabert_onnx.engine.kernels import KERNELS, KERNELS_VARIABLE
 from jinabert_onnx.engine.providers import PROVIDERS
 from jinabert_onnx.errors import MissingDependencyError
 
@@ -71,6 +72,7 @@ def add_runtime_options(
         help="weights to run; auto: what suits this machine (default: %(default)s)",
     )
     add_provider_options(parser)
+    add_kernels_option(parser)
     parser.add_argument("--max-memory", metavar="SIZE", help=memory_help)
     parser.add_argument(
         "--integrity",
@@ -95,6 +97,17 @@ def add_provider_options(parser: ArgumentParser) -> None:
     )
 
 
+def add_kernels_option(parser: ArgumentParser) -> None:
+    """Add --kernels."""
+    parser.add_argument(
+        "--kernels",
+        choices=KERNELS,
+        default="auto",
+        help="native kernels of jinabert-onnx-kernels; auto: where they are installed and fit "
+        f"(or as ${KERNELS_VARIABLE} says), require: never without (default: auto)",
+    )
+
+
 def load_embedder(arguments: Namespace) -> Embedder:
     """Load the model that the arguments of `add_model_argument` and `add_runtime_options` name."""
     return Embedder.load(arguments.model, **vars(load_options(arguments)))
@@ -111,6 +124,7 @@ def load_options(arguments: Namespace) -> LoadOptions:
         self_test=not arguments.no_self_test,
         revision=arguments.revision,
         local_files_only=arguments.local_files_only,
+        kernels=arguments.kernels,
     )
 
 

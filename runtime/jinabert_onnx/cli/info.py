@@ -88,6 +88,7 @@ def _running(model: Embedder) -> Iterator[str]:
     yield f"precision    {model.precision} ({model.precision_reason})"
     yield f"provider     {model.provider} ({model.provider_reason}){_nodes(model)}"
     yield f"threads      {model.threads} ({model.threads_reason})"
+    yield f"attention    {model.kernels.attention} ({model.kernels.reason})"
     yield f"fingerprint  {model.fingerprint}"
 
 

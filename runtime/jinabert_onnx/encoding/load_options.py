@@ -19,3 +19,4 @@ class LoadOptions:
     self_test: bool = True
     revision: str | None = None
     local_files_only: bool = False
+    kernels: str = "auto"

@@ -11,12 +11,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from jinabert_onnx.bundle.domain_version import read_domain_version
 from jinabert_onnx.bundle.integrity import require_integrity
 from jinabert_onnx.bundle.locate import Source, open_source, require_files
 from jinabert_onnx.bundle.manifest import TOKENIZER, Bundle
 from jinabert_onnx.bundle.probes import read_probes
 from jinabert_onnx.engine import providers
 from jinabert_onnx.engine.cpu import cpu_features
+from jinabert_onnx.engine.kernels import KernelRequest, require_kernels_option
 from jinabert_onnx.engine.memory_limit import MemoryLimit
 from jinabert_onnx.engine.memory_model import memory_model, parse_memory, require_room
 from jinabert_onnx.engine.precision import choose_precision
@@ -60,7 +62,7 @@ def open_model(source: Source, options: LoadOptions) -> Opened:
     opened = replace(opened, model=replace(opened.model, memory=memory))
     session = opened.model.session
     logger.info(
-        "%s: %s (%s) on %s (%s), %d threads (%s)",
+        "%s: %s (%s) on %s (%s), %d threads (%s), %s attention (%s)",
         opened.model.bundle.path,
         opened.model.precision,
         opened.precision_reason,
@@ -68,6 +70,8 @@ def open_model(source: Source, options: LoadOptions) -> Opened:
         session.provider_reason,
         session.threads,
         session.threads_reason,
+        session.kernels.attention,
+        session.kernels.reason,
     )
     return opened
 
@@ -103,6 +107,7 @@ def _self_test_failure(model: LoadedModel, difference: str) -> str:
 
 def _open(source: Source, options: LoadOptions, limit: int | None) -> Opened:
     require_integrity(options.integrity)
+    asked = require_kernels_option(options.kernels)
     bundle = open_source(source, options.revision, options.local_files_only)
     device = _device(options)
     choice = choose_precision(options.precision, list(bundle.manifest.precisions), device, cpu_features())
@@ -111,7 +116,9 @@ def _open(source: Source, options: LoadOptions, limit: int | None) -> Opened:
         _memory_limit(bundle, choice.precision, limit)
     weights = [bundle.path / name for name in files[1:]]
     onnx_file = bundle.path / files[0]
-    with SessionLoading(onnx_file, choice.precision, options.provider, options.threads, weights) as loading:
+    head_size = bundle.manifest.model.hidden_size // bundle.manifest.model.num_attention_heads
+    kernels = KernelRequest(asked, head_size, read_domain_version(onnx_file))
+    with SessionLoading(onnx_file, choice.precision, options.provider, options.threads, weights, kernels) as loading:
         tokenizer = Tokenizer(bundle.path / TOKENIZER)
         session = Session(loading)
     require_fitting(bundle, tokenizer, session)

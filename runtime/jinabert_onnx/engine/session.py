@@ -24,8 +24,9 @@ from . import providers
 from .background import BackgroundCall
 from .cancellation import Limits
 from .fork_safety import keep_in_children
+from .kernels import KernelRequest
 from .memory_model import give_back_freed
-from .session_options import create_session, nodes_by_provider
+from .session_options import Created, create_session, nodes_by_provider
 from .threads import SharedThreads, count_threads
 from .waiting import forget_interrupted
 from .watching import WatchedFiles
@@ -54,11 +55,12 @@ class SessionLoading:
         provider: str = "auto",
         threads: int | str | SharedThreads = "auto",
         weights: Sequence[Path] = (),
+        kernels: KernelRequest | None = None,
     ) -> None:
         """Decide how to load the file at `path`; entering the block begins.
 
         `threads` is a number up to 1024, "auto", or a pool shared with other sessions. `weights` are the files beside
-        `path` that hold its weights; they are watched as it is.
+        `path` that hold its weights; they are watched as it is. Without a request for `kernels` there are none.
 
         Raises:
             InputError: `threads` is out of range or `provider` unknown.
@@ -72,8 +74,8 @@ class SessionLoading:
         self.available: list[str] = onnxruntime.get_available_providers()
         candidates = providers.choose(provider, precision, self.available)
         self.files = WatchedFiles([path, *weights])  # as they are before onnxruntime maps them
-        self._call = BackgroundCall[Any](
-            partial(create_session, onnxruntime, path, precision, self.threads, candidates)
+        self._call = BackgroundCall[Created](
+            partial(create_session, onnxruntime, path, precision, self.threads, candidates, kernels)
         )
 
     def __enter__(self) -> SessionLoading:
@@ -85,12 +87,13 @@ class SessionLoading:
     ) -> None:
         self._call.__exit__(kind, error, trace)
 
-    def result(self) -> Any:
+    def result(self) -> Created:
         """Wait for onnxruntime's `InferenceSession`.
 
         Raises:
             ProviderError: the requested provider cannot be had.
             BundleError: onnxruntime cannot read the file.
+            KernelsError: native kernels are required, and none can run.
         """
         return self._call.result()
 
@@ -115,6 +118,7 @@ class Session:
         provider_reason: why, in words.
         threads: threads of one operator on the CPU.
         threads_reason: where their number comes from, in words.
+        kernels: what computes attention, and why.
         nodes: how many nodes of the graph run on "cpu" and on "cuda"; None where onnxruntime is too old to report it.
     """
 
@@ -124,11 +128,14 @@ class Session:
         Raises:
             ProviderError: the requested provider cannot be had.
             BundleError: onnxruntime cannot read the file, or it is not one of our graphs.
+            KernelsError: native kernels are required, and none can run.
         """
         self._shared, self._onnxruntime = loading.shared, loading.onnxruntime
         self.threads, self.threads_reason = loading.threads, loading.threads_reason
         self._files: WatchedFiles | None = loading.files
-        self._session: Any = loading.result()
+        created = loading.result()
+        self._session: Any = created.session
+        self.kernels = created.kernels
         keep_in_children(self._session)
         self._process = os.getpid()
         self._running: dict[tuple[int, object], int] = {}  # by thread, padded tokens of each batch that runs

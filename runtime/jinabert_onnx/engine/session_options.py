@@ -9,22 +9,42 @@ import contextlib
 import logging
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinabert_onnx.errors import BundleError, ProviderError, first_line
 from jinabert_onnx.foreign_errors import is_from
 
 from . import providers
+from .kernels import NO_KERNELS, KernelRequest, Kernels, choose_kernels, refused
 
 # Microseconds that an idle thread spins, waiting for more work. By default it does so for tens of milliseconds after
 # every run, which burns CPU and slows other processes; without any, a short text takes a tenth longer.
 _SPIN_DURATION = 50
 
+# The entry of a session's configuration that lets native kernels multiply in bfloat16.
+_ATTENTION_PRECISION = "jinabert.attention_precision"
+
 logger = logging.getLogger("jinabert_onnx")
 
 
-def create_session(onnxruntime: Any, path: Path, precision: str, threads: int, candidates: list[str]) -> Any:
+class Created(NamedTuple):
+    """An `InferenceSession`, and what computes attention in it."""
+
+    session: Any
+    kernels: Kernels
+
+
+def create_session(
+    onnxruntime: Any,
+    path: Path,
+    precision: str,
+    threads: int,
+    candidates: list[str],
+    request: KernelRequest | None = None,
+) -> Created:
     """Create an `InferenceSession` on the first of `candidates`, as `providers.choose` gives them, that can be had.
+
+    Without a `request`, no native kernels are looked for.
 
     The first session of a process leaves denormal floats off in the thread that calls this, for good, in numpy too: so
     call it in a thread that ends.
@@ -32,13 +52,14 @@ def create_session(onnxruntime: Any, path: Path, precision: str, threads: int, c
     Raises:
         ProviderError: the only candidate is CUDA, and it cannot be started or cannot run the file.
         BundleError: onnxruntime cannot read the file.
+        KernelsError: native kernels are required, and none can run.
     """
     if "cuda" in candidates and hasattr(onnxruntime, "preload_dlls"):
         with contextlib.redirect_stdout(sys.stderr):  # it prints missing libraries to stdout, where results go
             onnxruntime.preload_dlls()  # finds the CUDA libraries that pip installed
     for name in candidates:
         try:
-            session = _create(onnxruntime, path, name, precision, threads)
+            created = _create_with_kernels(onnxruntime, path, name, precision, threads, request)
         except Exception as error:  # onnxruntime's exceptions share no public base
             if not is_from("onnxruntime", error):
                 raise
@@ -46,8 +67,8 @@ def create_session(onnxruntime: Any, path: Path, precision: str, threads: int, c
                 logger.warning("CUDA could not be used (%s); running on the CPU", first_line(error))
                 continue
             raise _load_error(path, name, first_line(error)) from error
-        if providers.provider_of(session.get_providers()) == name:
-            return session
+        if providers.provider_of(created.session.get_providers()) == name:
+            return created
         if len(candidates) == 1:
             raise ProviderError(
                 f"onnxruntime could not start {name}, it would run on the CPU; check the NVIDIA driver and the CUDA "
@@ -69,8 +90,28 @@ def nodes_by_provider(session: Any) -> dict[str, int] | None:
     return counts
 
 
-def _create(onnxruntime: Any, path: Path, provider: str, precision: str, threads: int) -> Any:
+def _create_with_kernels(
+    onnxruntime: Any, path: Path, provider: str, precision: str, threads: int, request: KernelRequest | None
+) -> Created:
+    """Create a session with the kernels that there are for it, or without where onnxruntime refuses them."""
+    kernels = choose_kernels(request, provider, precision) if request else NO_KERNELS
+    if request and kernels.library:
+        try:
+            return Created(_create(onnxruntime, path, provider, precision, threads, kernels), kernels)
+        except Exception as error:  # onnxruntime's exceptions share no public base
+            if not is_from("onnxruntime", error):
+                raise
+            kernels = refused(request, kernels, error)
+    return Created(_create(onnxruntime, path, provider, precision, threads, NO_KERNELS), kernels)
+
+
+def _create(
+    onnxruntime: Any, path: Path, provider: str, precision: str, threads: int, kernels: Kernels
+) -> Any:
     options = _session_options(onnxruntime, threads)
+    if kernels.library:
+        options.add_session_config_entry(_ATTENTION_PRECISION, "bfloat16" if kernels.bfloat16 else "float32")
+        options.register_custom_ops_library(str(kernels.library))
     options.graph_optimization_level, disabled = _optimization(onnxruntime, provider, precision)
     if options.graph_optimization_level == onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL:
         # Inlining functions early serves optimisation alone; without it they are inlined as providers get their nodes.

@@ -21,6 +21,8 @@ def describe(embedder: Embedder, name: str) -> dict[str, str | int]:
         "provider": embedder.provider,
         "precision": embedder.precision,
         "threads": embedder.threads,
+        "attention": embedder.kernels.attention,
+        "attention_reason": embedder.kernels.reason,
         "max_tokens": embedder.max_seq_length,
         "dimensions": embedder.get_sentence_embedding_dimension(),
         "version": __version__,

@@ -1,0 +1,155 @@
+// The online softmax of a block of queries over blocks of keys, in tiles of a few queries and one block of keys.
+//
+// Scores are kept in units of log2, so that weights are powers of 2. Each row holds a reference, the largest score when
+// it was last looked at, and weights relative to it; it is moved only once a score exceeds it by kStale, which is rare.
+#pragma once
+
+#include "blocks.h"
+#include "problem.h"
+
+namespace jinabert::attention {
+namespace {
+
+constexpr size_t kQueries = 96;   // queries of a block, whole tiles of 6 or 16: their state stays in the second cache
+constexpr float kStale = 8.0f;    // by how many powers of 2 a weight may exceed that of the reference
+constexpr float kNothing = -44.0f;  // the certificate allows for weights below 2^-44 of the row's largest to be skipped
+constexpr float kLowest = -1e30f;  // a reference before any score
+constexpr float kLog2E = 1.44269504088896340736f;
+
+template <typename Arithmetic, size_t HEAD_SIZE>
+struct alignas(kAlignment) QueryRows {
+  using Element = typename Arithmetic::Element;
+  using V = Vectors<Arithmetic::kLanes>;
+  using Floats = typename V::Floats;
+  using PackedBlocks = Blocks<Element, HEAD_SIZE>;
+  static constexpr size_t kLanes = Arithmetic::kLanes;
+  static constexpr size_t kTileRows = Arithmetic::kTileRows;  // queries of a tile, what registers hold sums of
+  static constexpr size_t kTiles = kQueries / kTileRows;
+  static_assert(kQueries % kTileRows == 0);
+
+  float queries[kQueries * HEAD_SIZE];  // times scale and log2 e
+  float contexts[kQueries * HEAD_SIZE];
+  float weights[kQueries * kLanes];     // sums by lane
+  float scores[kTileRows * kBlock];     // of one tile
+  Element factors[kQueries * HEAD_SIZE];       // the queries, as products take them
+  Element tile_weights[kTileRows * kBlock];    // of one tile, as products take them
+  float references[kQueries];
+  float positions[kQueries];
+  size_t count;                         // of the queries, at most kQueries
+  float slope;                          // times log2 e
+
+  // Takes the queries from row `first` of the problem on, of the head whose first channel is `channel`.
+  void begin(const Problem& problem, size_t first, size_t number, size_t head) {
+    count = number;
+    slope = problem.slopes[head] * kLog2E;
+    const Floats scale = V::all(problem.scale * kLog2E);
+    const size_t computed = Arithmetic::kWholeTiles ? round_up(count, kTileRows) : count;
+    for (size_t row = 0; row < computed; row++) {
+      const size_t real = first + least(row, count - 1);  // rows behind the last repeat it
+      const float* from = problem.query + real * problem.channels + head * HEAD_SIZE;
+      positions[row] = problem.positions[real];
+      for (size_t channel = 0; channel < HEAD_SIZE; channel += kLanes)
+        V::store(queries + row * HEAD_SIZE + channel, V::load(from + channel) * scale);
+      references[row] = kLowest;
+    }
+    Arithmetic::convert(factors, queries, computed * HEAD_SIZE);
+    memset(contexts, 0, computed * HEAD_SIZE * sizeof(float));
+    memset(weights, 0, computed * kLanes * sizeof(float));
+  }
+
+  size_t tiles() const { return divide_up(count, kTileRows); }
+
+  float weight(size_t row) const { return V::sum_of(V::load(weights + row * kLanes)); }
+
+  // Adds the first `keys` keys of a block to the rows of a tile.
+  void add(size_t tile, const PackedBlocks& blocks, size_t block, size_t keys) {
+    const size_t row = tile * kTileRows;
+    if constexpr (!Arithmetic::kWholeTiles) {
+      switch (count - row) {
+        case 1: return add_rows<1>(row, blocks, block, keys);
+        case 2: return add_rows<2>(row, blocks, block, keys);
+        case 3: return add_rows<3>(row, blocks, block, keys);
+        case 4: return add_rows<4>(row, blocks, block, keys);
+        case 5: return add_rows<5>(row, blocks, block, keys);
+      }
+    }
+    add_rows<kTileRows>(row, blocks, block, keys);
+  }
+
+  // Writes the contexts from row `first` of the problem on.
+  void finish(const Problem& problem, size_t first, size_t head) const {
+    for (size_t row = 0; row < count; row++) {
+      const Floats share = V::all(1.0f / weight(row));
+      float* to = problem.context + (first + row) * problem.channels + head * HEAD_SIZE;
+      for (size_t channel = 0; channel < HEAD_SIZE; channel += kLanes)
+        V::store(to + channel, V::load(contexts + row * HEAD_SIZE + channel) * share);
+    }
+  }
+
+ private:
+  template <size_t ROWS>
+  void add_rows(size_t first, const PackedBlocks& blocks, size_t block, size_t keys) {
+    const size_t width = round_up(keys, Arithmetic::kKeys);
+    Arithmetic::template multiply<ROWS, false>(factors + first * HEAD_SIZE, HEAD_SIZE, blocks.keys(block), kBlock,
+                                               scores, kBlock, HEAD_SIZE, width);
+    const float excess = subtract_distances<ROWS>(first, blocks.block_positions(block), width);
+    if (excess < kNothing) return;
+    if (excess > kStale)
+      for (size_t row = 0; row < ROWS; row++) move_reference(first + row, scores + row * kBlock, width);
+    weigh<ROWS>(first, width);
+    Arithmetic::template multiply<ROWS, true>(tile_weights, kBlock, blocks.values(block), HEAD_SIZE,
+                                              contexts + first * HEAD_SIZE, HEAD_SIZE, width, HEAD_SIZE);
+  }
+
+  // Takes slope times distance from the scores; returns by how much the largest exceeds its row's reference.
+  template <size_t ROWS>
+  float subtract_distances(size_t first, const float* key_positions, size_t width) {
+    Floats excess = V::all(kLowest);
+    for (size_t row = 0; row < ROWS; row++) {
+      const Floats position = V::all(positions[first + row]);
+      Floats largest = V::all(kLowest);
+      for (size_t key = 0; key < width; key += kLanes) {
+        float* score = scores + row * kBlock + key;
+        const Floats biased = V::load(score) - V::absolute(V::load(key_positions + key) - position) * slope;
+        V::store(score, biased);
+        largest = V::larger(largest, biased);
+      }
+      excess = V::larger(excess, largest - references[first + row]);
+    }
+    return V::largest_of(excess);
+  }
+
+  // Raises the reference of a row to its largest score, and what was weighed so far accordingly.
+  void move_reference(size_t row, const float* row_scores, size_t width) {
+    Floats largest = V::all(references[row]);
+    for (size_t key = 0; key < width; key += kLanes) largest = V::larger(largest, V::load(row_scores + key));
+    const float reference = V::largest_of(largest);
+    if (!(reference > references[row])) return;
+    const float factor = exp2f(references[row] - reference);
+    references[row] = reference;
+    V::store(weights + row * kLanes, V::load(weights + row * kLanes) * factor);
+    float* context = contexts + row * HEAD_SIZE;
+    for (size_t channel = 0; channel < HEAD_SIZE; channel += kLanes)
+      V::store(context + channel, V::load(context + channel) * factor);
+  }
+
+  // Turns the scores of a tile into weights.
+  template <size_t ROWS>
+  void weigh(size_t first, size_t width) {
+    for (size_t row = 0; row < ROWS; row++) {
+      const float reference = references[first + row];
+      float* own = scores + row * kBlock;
+      Floats sum = V::load(weights + (first + row) * kLanes);
+      for (size_t key = 0; key < width; key += kLanes) {
+        const Floats weight = V::template exp2<Arithmetic::kExponentialDegree>(V::load(own + key) - reference);
+        sum += weight;
+        V::store(own + key, weight);
+      }
+      V::store(weights + (first + row) * kLanes, sum);
+    }
+    Arithmetic::convert(tile_weights, scores, ROWS * kBlock);
+  }
+};
+
+}  // namespace
+}  // namespace jinabert::attention

@@ -1,0 +1,39 @@
+#include "tensors.h"
+
+namespace jinabert::onnxruntime {
+
+Status* fail(const Api* api, const char* message) {
+  return call<Place::kCreateStatus>(api, static_cast<int>(ErrorCode::kInvalidArgument), message);
+}
+
+Status* read_input(const Api* api, const KernelContext* context, size_t index, Tensor* tensor) {
+  const Value* value = nullptr;
+  if (Status* status = call<Place::kKernelContextGetInput>(api, context, index, &value)) return status;
+  TensorInfo* info = nullptr;
+  if (Status* status = call<Place::kGetTensorInfo>(api, value, &info)) return status;
+  const TensorInfo* read_only = info;
+  Status* status = call<Place::kGetDimensionsCount>(api, read_only, &tensor->rank);
+  if (!status && tensor->rank > kMostDimensions) status = fail(api, "an input has more than 4 dimensions");
+  if (!status) status = call<Place::kGetDimensions>(api, read_only, &tensor->dimensions[0], tensor->rank);
+  release<Place::kReleaseTensorInfo>(api, info);
+  if (status) return status;
+  return call<Place::kGetTensorMutableData>(api, const_cast<Value*>(value), const_cast<void**>(&tensor->data));
+}
+
+Status* make_output(const Api* api, KernelContext* context, size_t index, std::initializer_list<int64_t> dimensions,
+                    void** data) {
+  Value* value = nullptr;
+  if (Status* status =
+          call<Place::kKernelContextGetOutput>(api, context, index, dimensions.begin(), dimensions.size(), &value))
+    return status;
+  return call<Place::kGetTensorMutableData>(api, value, data);
+}
+
+void SessionThreads::run(Task task, void* data, size_t count) {
+  if (status_) return;
+  if (count == 1) return task(data, 0);  // waking a thread takes longer than little work
+  constexpr size_t kBatches = 0;         // the session's scheduler decides how many tasks a thread takes at a time
+  status_ = call<Place::kKernelContextParallelFor>(api_, context_, task, count, kBatches, data);
+}
+
+}  // namespace jinabert::onnxruntime

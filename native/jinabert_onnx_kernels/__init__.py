@@ -7,6 +7,7 @@ domain. Knows nothing of bundles.
 from __future__ import annotations
 
 import ctypes
+import struct
 import sys
 from functools import cache
 from pathlib import Path
@@ -48,6 +49,7 @@ def attention_runs() -> int:
 
 @cache
 def _library() -> ctypes.CDLL:
+    _require_whole(library_path())
     library = ctypes.CDLL(str(library_path()))
     try:
         library.jinabert_attention_kernel.argtypes = [ctypes.c_size_t, ctypes.c_int]
@@ -59,3 +61,18 @@ def _library() -> ctypes.CDLL:
     if version != DOMAIN_VERSION:
         raise OSError(f"{library_path()} holds version {version} of the operators, this package {DOMAIN_VERSION}")
     return library
+
+
+def _require_whole(path: Path) -> None:
+    """Refuse an ELF file that was cut short: the loader would map it, and the process die at its first touch.
+
+    Its table of sections stands at its end.
+    """
+    with path.open("rb") as file:
+        header = file.read(64)
+    if not header.startswith(b"\x7fELF") or len(header) < 64:
+        return  # another system's format; or the loader says that it is too short
+    (table,) = struct.unpack_from("<Q", header, 40)
+    entry_bytes, entries = struct.unpack_from("<HH", header, 58)
+    if path.stat().st_size < table + entry_bytes * entries:
+        raise OSError(f"{path} was cut short; install it again")

@@ -10,6 +10,7 @@ from .bundle.fingerprint import Fingerprint, compatible
 from .embedder import Embedder
 from .encoding.results import Chunks, Embeddings, TextReport
 from .engine.cancellation import Cancellation
+from .engine.kernels import Kernels
 from .engine.threads import SharedThreads
 from .errors import (
     BundleChangedError,
@@ -22,6 +23,7 @@ from .errors import (
     InputError,
     InputTypeError,
     JinaBertError,
+    KernelsError,
     MemoryLimitError,
     MissingDependencyError,
     ProviderError,
@@ -49,6 +51,8 @@ __all__ = [
     "InputError",
     "InputTypeError",
     "JinaBertError",
+    "Kernels",
+    "KernelsError",
     "MemoryLimitError",
     "MissingDependencyError",
     "ProviderError",

@@ -15,9 +15,12 @@ struct Bfloat16Pairs {
   static constexpr size_t kLanes = 16;
   static constexpr int kExponentialDegree = 4;  // weights are rounded to 8 bits anyway
 
+  static void store(Element* to, __m512 x) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), (__m256i)_mm512_cvtneps_pbh(x));
+  }
+
   static void convert(Element* to, const float* from, size_t count) {
-    for (size_t i = 0; i < count; i += kLanes)
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i), (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(from + i)));
+    for (size_t i = 0; i < count; i += kLanes) store(to + i, _mm512_loadu_ps(from + i));
   }
 
   // keys: (count, channels apart by `stride`) -> (HEAD_SIZE / 2, ROW keys, 2), zeros behind the last.

@@ -20,6 +20,8 @@ struct Float32 {
   static constexpr int kExponentialDegree = 6;
   struct Unit {};  // what has to be switched on while a thread computes: nothing
 
+  static void store(Element* to, Floats x) { V::store(to, x); }
+
   static void convert(Element* to, const float* from, size_t count) { memcpy(to, from, count * sizeof(float)); }
 
   // keys: (count, channels apart by `stride`) -> (HEAD_SIZE, `row` keys), zeros behind the last.

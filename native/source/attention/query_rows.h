@@ -90,39 +90,54 @@ struct alignas(kAlignment) QueryRows {
   template <size_t ROWS>
   void add_rows(size_t first, const PackedBlocks& blocks, size_t block, size_t keys) {
     const size_t width = round_up(keys, Arithmetic::kKeys);
+    const float* key_positions = blocks.block_positions(block);
     Arithmetic::template multiply<ROWS, false>(factors + first * HEAD_SIZE, HEAD_SIZE, blocks.keys(block), kBlock,
                                                scores, kBlock, HEAD_SIZE, width);
-    const float excess = subtract_distances<ROWS>(first, blocks.block_positions(block), width);
+    Floats sums[ROWS];
+    float excess = weigh<ROWS>(first, key_positions, width, sums);
     if (excess < kNothing) return;
-    if (excess > kStale)
-      for (size_t row = 0; row < ROWS; row++) move_reference(first + row, scores + row * kBlock, width);
-    weigh<ROWS>(first, width);
+    if (excess > kStale) {
+      for (size_t row = 0; row < ROWS; row++) move_reference(first + row, row, key_positions, width);
+      weigh<ROWS>(first, key_positions, width, sums);
+    }
+    for (size_t row = 0; row < ROWS; row++) {
+      float* to = weights + (first + row) * kLanes;
+      V::store(to, V::load(to) + sums[row]);
+    }
     Arithmetic::template multiply<ROWS, true>(tile_weights, kBlock, blocks.values(block), HEAD_SIZE,
                                               contexts + first * HEAD_SIZE, HEAD_SIZE, width, HEAD_SIZE);
   }
 
-  // Takes slope times distance from the scores; returns by how much the largest exceeds its row's reference.
+  // Scores with their bias, of the keys from `key` on.
+  Floats biased(size_t row, size_t tile_row, const float* key_positions, size_t key) const {
+    const Floats distance = V::absolute(V::load(key_positions + key) - positions[row]);
+    return V::load(scores + tile_row * kBlock + key) - distance * slope;
+  }
+
+  // Turns the scores of a tile into weights and, by lane, their sums; returns by how much the largest score exceeds its
+  // row's reference. Where that is more than kStale the weights are of no use: it is cheaper to find out afterwards.
   template <size_t ROWS>
-  float subtract_distances(size_t first, const float* key_positions, size_t width) {
+  float weigh(size_t first, const float* key_positions, size_t width, Floats* sums) {
     Floats excess = V::all(kLowest);
     for (size_t row = 0; row < ROWS; row++) {
-      const Floats position = V::all(positions[first + row]);
-      Floats largest = V::all(kLowest);
+      const float reference = references[first + row];
+      sums[row] = Floats{};
       for (size_t key = 0; key < width; key += kLanes) {
-        float* score = scores + row * kBlock + key;
-        const Floats biased = V::load(score) - V::absolute(V::load(key_positions + key) - position) * slope;
-        V::store(score, biased);
-        largest = V::larger(largest, biased);
+        const Floats relative = biased(first + row, row, key_positions, key) - reference;
+        const Floats weight = V::template exp2<Arithmetic::kExponentialDegree>(relative);
+        excess = V::larger(excess, relative);
+        sums[row] += weight;
+        Arithmetic::store(tile_weights + row * kBlock + key, weight);
       }
-      excess = V::larger(excess, largest - references[first + row]);
     }
     return V::largest_of(excess);
   }
 
   // Raises the reference of a row to its largest score, and what was weighed so far accordingly.
-  void move_reference(size_t row, const float* row_scores, size_t width) {
+  void move_reference(size_t row, size_t tile_row, const float* key_positions, size_t width) {
     Floats largest = V::all(references[row]);
-    for (size_t key = 0; key < width; key += kLanes) largest = V::larger(largest, V::load(row_scores + key));
+    for (size_t key = 0; key < width; key += kLanes)
+      largest = V::larger(largest, biased(row, tile_row, key_positions, key));
     const float reference = V::largest_of(largest);
     if (!(reference > references[row])) return;
     const float factor = exp2f(references[row] - reference);
@@ -131,23 +146,6 @@ struct alignas(kAlignment) QueryRows {
     float* context = contexts + row * HEAD_SIZE;
     for (size_t channel = 0; channel < HEAD_SIZE; channel += kLanes)
       V::store(context + channel, V::load(context + channel) * factor);
-  }
-
-  // Turns the scores of a tile into weights.
-  template <size_t ROWS>
-  void weigh(size_t first, size_t width) {
-    for (size_t row = 0; row < ROWS; row++) {
-      const float reference = references[first + row];
-      float* own = scores + row * kBlock;
-      Floats sum = V::load(weights + (first + row) * kLanes);
-      for (size_t key = 0; key < width; key += kLanes) {
-        const Floats weight = V::template exp2<Arithmetic::kExponentialDegree>(V::load(own + key) - reference);
-        sum += weight;
-        V::store(own + key, weight);
-      }
-      V::store(weights + (first + row) * kLanes, sum);
-    }
-    Arithmetic::convert(tile_weights, scores, ROWS * kBlock);
   }
 };
 

@@ -12,6 +12,7 @@ from jinabert_onnx.embedder import Embedder
 from jinabert_onnx.encoding.load_options import LoadOptions
 from jinabert_onnx.encoding.options import BATCH_SIZE, EncodeOptions
 from jinabert_onnx.encoding.settings import Settings, resolve_settings
+from jinabert_onnx.engine.kernels import PORTABLE
 from jinabert_onnx.errors import InputError
 
 SCHEMA = 1
@@ -89,6 +90,7 @@ class Plan:
         rows: of all files.
         prompt: what stands before each text.
         limits: of int8 and uint8 vectors, which the bundle holds, by name.
+        attention: what computes attention, as `Kernels` names it: others differ in the last digits.
     """
 
     sources: tuple[Source, ...]
@@ -104,6 +106,7 @@ class Plan:
     rows: int
     prompt: str = ""
     limits: tuple[tuple[str, float], ...] = ()
+    attention: str = PORTABLE
 
     @property
     def max_length(self) -> int:
@@ -163,7 +166,18 @@ def from_json(text: str) -> tuple[Plan, list[Shard]]:
 def differences(kept: Plan, asked: Plan) -> list[str]:
     """Say what is not the same in two plans."""
     found = []
-    for name in ("kind", "text_column", "keep", "output", "model", "fingerprint", "prompt", "limits", "shard_rows"):
+    for name in (
+        "kind",
+        "text_column",
+        "keep",
+        "output",
+        "model",
+        "fingerprint",
+        "prompt",
+        "limits",
+        "attention",
+        "shard_rows",
+    ):
         found += _difference(name, getattr(kept, name), getattr(asked, name))
     for each in fields(EncodeArguments):
         found += _difference(each.name, getattr(kept.settings, each.name), getattr(asked.settings, each.name))

@@ -128,6 +128,7 @@ def _plan(job: Job, sources: Sequence[Source], kind: str, keep: tuple[str, ...],
         rows=0,
         prompt=settings.prefix,
         limits=limits_of(embedder, settings.output_dtype),
+        attention=embedder.kernels.attention,
     )
 
 

@@ -127,6 +127,11 @@ def require_model(plan: Plan, embedder: Embedder) -> None:
     found = str(fingerprint_of(embedder.bundle.manifest, embedder.precision, plan.max_length))
     if found != plan.fingerprint:
         raise InputError(f"its bundle is another: fingerprint {found}, not {plan.fingerprint}; give all nodes the same")
+    if embedder.kernels.attention != plan.attention:
+        raise InputError(
+            f"its attention is computed by other kernels: {embedder.kernels.attention}, not {plan.attention}; give all "
+            "nodes the same, or use --kernels off"
+        )
     limits = limits_of(embedder, plan.settings.output_dtype)
     if (embedder.default_prompt, limits) != (plan.prompt, plan.limits):
         raise InputError("its bundle is another: other prompt or limits of int8 vectors; give all nodes the same")

@@ -32,11 +32,15 @@ class TextReport:
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Vectors (n, dimensions) of n texts, how each text was read, and the vector space they lie in."""
+    """Vectors (n, dimensions) of n texts, how each text was read, and the vector space they lie in.
+
+    `attention` names what computed attention, as `Embedder.kernels` does.
+    """
 
     vectors: AnyVectors
     texts: tuple[TextReport, ...]
     fingerprint: Fingerprint
+    attention: str
 
 
 @dataclass(frozen=True)

@@ -42,8 +42,8 @@ class Kernels:
     """What computes attention.
 
     Attributes:
-        attention: the instruction set of the native kernel, such as "avx512"; "portable" where the graph's own operators
-            run.
+        attention: the instruction set of the native kernel, such as "avx512"; "portable" where the graph's own
+            operators run.
         reason: why, in words.
         library: the file that onnxruntime is to register; None where there is nothing to register.
         bfloat16: whether it may multiply in bfloat16.
@@ -122,7 +122,7 @@ def _installed(request: KernelRequest, precision: str) -> Kernels:
 
 def _of(module: ModuleType, request: KernelRequest, precision: str) -> Kernels:
     release = f"jinabert-onnx-kernels {module.__version__}"
-    if module.DOMAIN_VERSION != request.domain_version:
+    if request.domain_version != module.DOMAIN_VERSION:
         return _unusable(
             f"{release} has version {module.DOMAIN_VERSION} of the operators, and this graph {request.domain_version}; "
             "install the release that fits, or export the bundle again"

@@ -105,9 +105,7 @@ def _create_with_kernels(
     return Created(_create(onnxruntime, path, provider, precision, threads, NO_KERNELS), kernels)
 
 
-def _create(
-    onnxruntime: Any, path: Path, provider: str, precision: str, threads: int, kernels: Kernels
-) -> Any:
+def _create(onnxruntime: Any, path: Path, provider: str, precision: str, threads: int, kernels: Kernels) -> Any:
     options = _session_options(onnxruntime, threads)
     if kernels.library:
         options.add_session_config_entry(_ATTENTION_PRECISION, "bfloat16" if kernels.bfloat16 else "float32")

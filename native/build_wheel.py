@@ -1,0 +1,52 @@
+"""Build the wheel of the native kernels, with a compiler from PyPI where the machine has none.
+
+python native/build_wheel.py OUTPUT
+
+Takes the compiler that the variable CXX names, else the machine's own, else `ziglang`, which is installed beside the
+Python that runs this. Tells in one line what was built, and with what.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+SOURCE = Path(__file__).resolve().parent
+COMPILERS = ("c++", "g++", "clang++")
+ZIG = "ziglang==0.14.1"
+
+
+def compiler(tools: Path) -> tuple[str, str]:
+    """Return the C++ compiler's path and what it is; where there is none, ziglang's is made available below `tools`."""
+    named = os.environ.get("CXX") or next(filter(shutil.which, COMPILERS), None)
+    if named:
+        return named, _first_line([*named.split(), "--version"])
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", ZIG], check=True)
+    tools.mkdir(parents=True, exist_ok=True)
+    wrapper = tools / "zig-c++"
+    wrapper.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m ziglang c++ "$@"\n', encoding="utf-8")
+    wrapper.chmod(wrapper.stat().st_mode | stat.S_IXUSR)
+    return str(wrapper), f"{ZIG.replace('==', ' ')} from PyPI"
+
+
+def build(output: Path) -> str:
+    """Build the wheel into `output`, and say in one line what was built."""
+    path, name = compiler(output / "compiler")
+    uv = Path(sys.executable).with_name("uv")
+    subprocess.run(
+        [uv, "build", "-q", "--wheel", "--out-dir", output, SOURCE], check=True, env=os.environ | {"CXX": path}
+    )
+    (wheel,) = output.glob("*.whl")
+    return f"built {wheel.name} ({wheel.stat().st_size // 1024} KB) with {name}"
+
+
+def _first_line(command: list[str]) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[0]
+
+
+if __name__ == "__main__":
+    pass

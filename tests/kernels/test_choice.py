@@ -1,0 +1,184 @@
+"""Which kernels run and why not others: with the library as installed, and with real ones that do not fit.
+
+Each case is a process of its own, for a library that was loaded stays loaded.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import jinabert_onnx_kernels
+import pytest
+from support.paths import BUNDLES, ROOT, TRAINED
+
+PROGRAM = """
+import json, logging, sys
+logging.basicConfig(format="%(levelname)s %(message)s", level="WARNING")
+import jinabert_onnx
+from jinabert_onnx import Embedder
+try:
+    model = Embedder.load(sys.argv[1], **json.loads(sys.argv[2]))
+except jinabert_onnx.JinaBertError as error:
+    print(json.dumps({"error": type(error).__name__, "message": str(error)}))
+else:
+    report = model.encode_with_report(["Ein Satz."])
+    print(json.dumps({"attention": model.kernels.attention, "reason": model.kernels.reason, "reported": report.attention}))
+"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a process printed, and the warnings it logged."""
+
+    content: dict[str, str]
+    warnings: list[str]
+
+    @property
+    def attention(self) -> str:
+        return self.content["attention"]
+
+    @property
+    def reason(self) -> str:
+        return self.content["reason"]
+
+
+def load(
+    bundle: Path, package: Path | None = None, environment: dict[str, str] | None = None, **options: object
+) -> Answer:
+    """Load a bundle in a process where `package`, a folder, is found before what is installed."""
+    path = {"PYTHONPATH": str(package)} if package else {}
+    result = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(bundle), json.dumps(options)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | path | (environment or {}),
+    )
+    warnings = [line for line in result.stderr.splitlines() if line.startswith("WARNING")]
+    return Answer(json.loads(result.stdout), warnings)
+
+
+def package_with(folder: Path, library: bytes | None, version: int) -> Path:
+    """Copy the Python package into `folder`, with another library, or none, and another version."""
+    source = Path(jinabert_onnx_kernels.__file__).parent
+    package = folder / source.name
+    package.mkdir()
+    text = (source / "__init__.py").read_text("utf-8")
+    shown = text.replace("DOMAIN_VERSION = 2", f"DOMAIN_VERSION = {version}")
+    (package / "__init__.py").write_text(shown, encoding="utf-8")
+    if library is not None:
+        (package / jinabert_onnx_kernels.library_path().name).write_bytes(library)
+    return folder
+
+
+def compile_other(folder: Path, version: int) -> bytes:
+    """Compile `other_library.c`, which says that it holds `version` of the operators."""
+    specification = spec_from_file_location("build_wheel", ROOT / "native" / "build_wheel.py")
+    assert specification
+    assert specification.loader
+    build_wheel = module_from_spec(specification)
+    specification.loader.exec_module(build_wheel)
+    compiler, _ = build_wheel.compiler(folder / "compiler")
+    output = folder / "other.so"
+    source = Path(__file__).with_name("other_library.c")
+    subprocess.run(
+        [*compiler.split(), "-x", "c", "-shared", "-fPIC", f"-DVERSION={version}", "-o", output, source], check=True
+    )
+    return output.read_bytes()
+
+
+def test_attention_is_native_where_the_library_fits() -> None:
+    answer = load(TRAINED)
+    assert answer.attention in {"avx2", "avx512", "neon"}
+    assert answer.reason == f"jinabert-onnx-kernels {jinabert_onnx_kernels.__version__}"
+    assert answer.content["reported"] == answer.attention
+    assert not answer.warnings
+    assert load(TRAINED, precision="int8", kernels="require").attention != "portable"
+
+
+def test_kernels_can_be_switched_off_by_option_and_by_the_environment() -> None:
+    for answer in (
+        load(TRAINED, kernels="off"),
+        load(TRAINED, environment={"JINABERT_ONNX_KERNELS": "off"}),
+        load(TRAINED, kernels="off", environment={"JINABERT_ONNX_KERNELS": "require"}),
+    ):
+        assert (answer.attention, answer.reason, answer.warnings) == ("portable", "switched off", [])
+    assert load(TRAINED, kernels="require", environment={"JINABERT_ONNX_KERNELS": "off"}).attention != "portable"
+
+
+@pytest.mark.parametrize("options", [{"kernels": "on"}, {"environment": {"JINABERT_ONNX_KERNELS": "on"}}])
+def test_an_unknown_wish_is_refused_with_the_ones_there_are(options: dict[str, object]) -> None:
+    answer = load(TRAINED, **options)
+    assert answer.content["error"] == "InputError"
+    assert "'on'" in answer.content["message"]
+    assert "auto, off, require" in answer.content["message"]
+
+
+def test_what_has_no_kernel_is_information_and_an_error_where_one_is_required() -> None:
+    cases = [
+        (BUNDLES / "plain-4h", {}, "heads of"),
+        (TRAINED, {"precision": "fp16"}, "there are none for fp16"),
+    ]
+    for bundle, options, reason in cases:
+        answer = load(bundle, **options)
+        assert answer.attention == "portable"
+        assert reason in answer.reason
+        assert not answer.warnings
+        refused = load(bundle, kernels="require", **options)
+        assert refused.content["error"] == "KernelsError"
+        assert reason in refused.content["message"]
+
+
+def require_one_warning(package: Path, reason: str) -> None:
+    """Check that a package that does not fit gives one warning and the portable path, and with "require" an error."""
+    answer = load(TRAINED, package)
+    assert answer.attention == "portable"
+    assert reason in answer.reason
+    assert len(answer.warnings) == 1
+    assert reason in answer.warnings[0]
+    refused = load(TRAINED, package, kernels="require")
+    assert refused.content["error"] == "KernelsError"
+    assert reason in refused.content["message"]
+    assert load(TRAINED, package, kernels="off").warnings == []
+
+
+def test_a_missing_library_is_warned_of(tmp_path: Path) -> None:
+    require_one_warning(package_with(tmp_path, None, 2), "cannot be used")
+
+
+@pytest.mark.parametrize("kept", [0, 100, 20000])
+def test_a_library_that_was_cut_short_is_warned_of(tmp_path: Path, kept: int) -> None:
+    library = jinabert_onnx_kernels.library_path().read_bytes()[:kept]
+    require_one_warning(package_with(tmp_path, library, 2), "cannot be used")
+
+
+@pytest.mark.parametrize("version", [1, 3])
+def test_an_older_and_a_newer_library_are_warned_of(tmp_path: Path, version: int) -> None:
+    package = package_with(tmp_path, compile_other(tmp_path, version), version)
+    require_one_warning(package, f"has version {version} of the operators, and this graph 2")
+
+
+def test_a_library_of_another_release_than_its_package_is_warned_of(tmp_path: Path) -> None:
+    require_one_warning(package_with(tmp_path, compile_other(tmp_path, 3), 2), "holds version 3 of the operators")
+
+
+def test_a_library_that_onnxruntime_refuses_is_warned_of(tmp_path: Path) -> None:
+    require_one_warning(package_with(tmp_path, compile_other(tmp_path, 2), 2), "refuses every session")
+
+
+def test_info_says_what_computes_attention() -> None:
+    program = Path(sys.executable).with_name("jinabert-onnx")
+    told = {
+        kernels: subprocess.run(
+            [program, "info", str(TRAINED), "--run", "--kernels", kernels], capture_output=True, text=True, check=True
+        ).stdout
+        for kernels in ("auto", "off")
+    }
+    assert f"(jinabert-onnx-kernels {jinabert_onnx_kernels.__version__})" in told["auto"]
+    assert "attention    portable (switched off)" in told["off"]

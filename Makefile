@@ -7,9 +7,10 @@ PYTHON ?= python3
 TORCH := torch==2.13.0
 BUNDLES := build/bundles
 SOURCES = $(shell find runtime export -name '*.py' -o -name '*.json')
+KERNEL_SOURCES = $(shell find native -type f -not -name '*.pyc')
 
 # The longest first: two run at a time, and each one's output comes when it ends. Servers under overload run alone.
-SUITES_OF_TEST := test-export test-runtime lint test-serverless test-bench
+SUITES_OF_TEST := test-export test-kernels test-runtime lint test-serverless test-bench
 SUITES_OF_INTEGRATIONS := test-lowest test-eval test-readers test-commands test-docs test-corpus test-ray test-optimum \
 	test-frameworks test-examples test-deploy test-clients test-peers test-lowest-bench test-site
 side_by_side = $(MAKE) --jobs=2 --output-sync=target
@@ -39,6 +40,11 @@ test-export: .venv/ready
 # From the built wheel, where neither torch nor onnx is installed.
 test-runtime: .venv-wheel/ready $(BUNDLES)/ready
 	$(timed) .venv-wheel/bin/python -m pytest tests/runtime
+
+# The native kernels: in C++ with and without sanitizers, then in real bundles, with torch in float64 beside them.
+test-kernels: .venv/ready $(BUNDLES)/ready
+	build/tools/bin/python native/run_tests.py build/kernels-tests > build/kernels-tests.txt 2>&1 || { cat build/kernels-tests.txt; exit 1; }
+	$(timed) .venv/bin/python -m pytest tests/kernels
 
 test-server: .venv-wheel/ready $(BUNDLES)/ready
 	$(timed) .venv-wheel/bin/python -m pytest tests/server
@@ -125,7 +131,7 @@ environments: .venv/ready .venv-wheel/ready .venv-lowest/ready .venv-apps/ready 
 # uv installs; the pip beside it downloads torch, since uv finds only the builds with CUDA, which take gigabytes.
 build/tools/ready:
 	$(PYTHON) -m venv --clear build/tools
-	build/tools/bin/pip install -q uv==0.13.9
+	build/tools/bin/pip install -q uv==0.13.9 cmake==4.4.5 ninja==1.13.2
 	touch $@
 
 # PyTorch's own index has builds without CUDA; used where it answers.
@@ -143,32 +149,42 @@ build/dist/constraint.txt: build/tools/ready $(SOURCES) pyproject.toml README.md
 	build/tools/bin/uv build -q --wheel --out-dir build/dist
 	echo "jinabert-onnx @ file://$$(ls $(CURDIR)/build/dist/*.whl)" > $@
 
+# It says in one line what it built; the compiler is the machine's own, or one from PyPI.
+build/kernels/constraint.txt: build/tools/ready $(KERNEL_SOURCES)
+	rm -rf build/kernels
+	build/tools/bin/python native/build_wheel.py build/kernels
+	echo "jinabert-onnx-kernels @ file://$$(ls $(CURDIR)/build/kernels/*.whl)" > $@
+
 # An environment named $(1), with the releases of requirements/$(1).txt and the local files that $(2) names.
 define install
 	build/tools/bin/uv venv -q --clear --python $(PYTHON) $(@D)
-	build/tools/bin/uv pip install -q --python $(@D) -r requirements/$(1).in -c requirements/$(1).txt -c $(2)
+	build/tools/bin/uv pip install -q --python $(@D) -r requirements/$(1).in -c requirements/$(1).txt $(addprefix -c ,$(2))
 	touch $@
 endef
 
-.venv/ready: requirements/dev.in requirements/dev.txt pyproject.toml build/torch/constraint.txt
-	$(call install,dev,build/torch/constraint.txt)
+.venv/ready: requirements/dev.in requirements/dev.txt pyproject.toml build/torch/constraint.txt build/kernels/constraint.txt
+	$(call install,dev,build/torch/constraint.txt build/kernels/constraint.txt)
 
 .venv-eval/ready .venv-optimum/ready .venv-peers-fastembed/ready .venv-peers-openvino/ready .venv-peers-transformers/ready: \
 		.venv-%/ready: requirements/%.in requirements/%.txt pyproject.toml build/torch/constraint.txt
 	$(call install,$*,build/torch/constraint.txt)
 
-.venv-wheel/ready .venv-lowest/ready .venv-apps/ready: .venv-%/ready: requirements/%.in requirements/%.txt build/dist/constraint.txt
+.venv-lowest/ready .venv-apps/ready: .venv-%/ready: requirements/%.in requirements/%.txt build/dist/constraint.txt
 	$(call install,$*,build/dist/constraint.txt)
+
+.venv-wheel/ready: requirements/wheel.in requirements/wheel.txt build/dist/constraint.txt build/kernels/constraint.txt
+	$(call install,wheel,build/dist/constraint.txt build/kernels/constraint.txt)
 
 # What requirements/*.in asks for and the releases beside it do not have. `make lock UPGRADE=--upgrade` takes the newest of
 # all; the lowest are written by hand.
-lock: build/torch/constraint.txt build/dist/constraint.txt
-	$(call compile,dev eval optimum peers-fastembed peers-openvino peers-transformers,build/torch/constraint.txt)
-	$(call compile,wheel apps,build/dist/constraint.txt)
+lock: build/torch/constraint.txt build/dist/constraint.txt build/kernels/constraint.txt
+	$(call compile,dev,build/torch/constraint.txt build/kernels/constraint.txt)
+	$(call compile,eval optimum peers-fastembed peers-openvino peers-transformers,build/torch/constraint.txt)
+	$(call compile,wheel apps,build/dist/constraint.txt build/kernels/constraint.txt)
 	sed -i 's|^torch @ .*|$(TORCH)|; /^-e /d' requirements/*.txt
 
 compile = for name in $(1); do build/tools/bin/uv pip compile -q $(UPGRADE) --python $(PYTHON) --no-annotate --no-header \
-	--no-emit-package jinabert-onnx -c $(2) requirements/$$name.in -o requirements/$$name.txt || exit; done
+	--no-emit-package jinabert-onnx --no-emit-package jinabert-onnx-kernels $(addprefix -c ,$(2)) requirements/$$name.in -o requirements/$$name.txt || exit; done
 
 # onnxruntime-node would fetch the CUDA provider.
 .venv-peers-node/ready: benchmarks/peers/node/package.json benchmarks/peers/node/package-lock.json

@@ -36,9 +36,10 @@ def compiler(tools: Path) -> tuple[str, str]:
 def build(output: Path) -> str:
     """Build the wheel into `output`, and say in one line what was built."""
     path, name = compiler(output / "compiler")
-    uv = Path(sys.executable).with_name("uv")
     subprocess.run(
-        [uv, "build", "-q", "--wheel", "--out-dir", output, SOURCE], check=True, env=os.environ | {"CXX": path}
+        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--wheel-dir", output, SOURCE],
+        check=True,
+        env=os.environ | {"CXX": path},
     )
     (wheel,) = output.glob("*.whl")
     return f"built {wheel.name} ({wheel.stat().st_size // 1024} KB) with {name}"

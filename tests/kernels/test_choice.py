@@ -28,7 +28,8 @@ except jinabert_onnx.JinaBertError as error:
     print(json.dumps({"error": type(error).__name__, "message": str(error)}))
 else:
     report = model.encode_with_report(["Ein Satz."])
-    print(json.dumps({"attention": model.kernels.attention, "reason": model.kernels.reason, "reported": report.attention}))
+    kernels = model.kernels
+    print(json.dumps({"attention": kernels.attention, "reason": kernels.reason, "reported": report.attention}))
 """
 
 

@@ -1,8 +1,12 @@
-"""Where the goldens lie, and what the exporter's tests share to read and alter them."""
+"""Where the goldens lie, how the exporter's tests read and alter them, and how they run its commands."""
 
 from __future__ import annotations
 
+import logging
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +14,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from jinabert_onnx.cli import main
 from numpy.typing import NDArray
 from support.paths import GOLDENS
+
+Ended = subprocess.CompletedProcess[str]
+Run = Callable[..., Ended]
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,38 @@ def nested(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
         for attribute in node.attribute:
             for inner in (attribute.g, *attribute.graphs):
                 yield from nested(inner.node)
+
+
+def run_process(*arguments: object, **options: object) -> Ended:
+    """`jinabert-onnx` in a process of its own, which has to load torch first."""
+    command = [sys.executable, "-m", "jinabert_onnx", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
+
+
+def error_of(ended: Ended) -> str:
+    """The one error line, the last one, after lines of progress, of a command that ended with exit code 1."""
+    *progress, error = ended.stderr.splitlines()
+    assert ended.returncode == 1, ended.stderr
+    assert ended.stdout == ""
+    assert error.startswith("jinabert-onnx: error: ")
+    assert not any("error" in line.lower() or "Traceback" in line for line in progress), ended.stderr
+    return error
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    """`jinabert-onnx` in this process, where torch is loaded; what the command line does to a process is undone."""
+    monkeypatch.setattr(logging.getLogger("jinabert_onnx"), "handlers", [])
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+
+    def run(*arguments: object) -> Ended:
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
+
+    yield run
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(params=sorted(path.name for path in GOLDENS.iterdir()))

@@ -6,7 +6,6 @@ import json
 import math
 import pickle
 import re
-import shutil
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,8 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from jinabert_onnx.errors import BundleNotFoundError, InputError, JinaBertError
 from jinabert_onnx_export import CheckpointError, UnsupportedCheckpointError
 from jinabert_onnx_export.checkpoint.read import open_checkpoint
@@ -612,41 +609,3 @@ def test_the_default_prompt_stands_before_every_text(copy_checkpoint: Copy):
     prompts(prompts=QUERY, default_prompt_name="query")(directory)
 
     np.testing.assert_array_equal(vectors_of(directory, ["t20", "t30 t31"]), plain)
-
-
-# Damage at random. Half of the places lie in the first bytes, where the structure is.
-edit = st.tuples(
-    st.sampled_from(["flip", "cut", "insert", "delete"]),
-    st.one_of(st.integers(0, 4000), st.integers(0, 2**20)),
-    st.binary(min_size=1, max_size=8),
-)
-
-
-def damage(data: bytes, edits: list[tuple[str, int, bytes]]) -> bytes:
-    for kind, place, extra in edits:
-        place %= len(data) + 1
-        end = {"flip": place + len(extra), "cut": len(data), "insert": place, "delete": place + len(extra)}[kind]
-        middle = extra if kind in ("flip", "insert") else b""
-        data = data[:place] + middle + data[end:]
-    return data
-
-
-@pytest.fixture(scope="module")
-def fuzzed(tmp_path_factory: pytest.TempPathFactory, read_golden) -> Path:
-    directory = tmp_path_factory.mktemp("fuzz") / "checkpoint"
-    return shutil.copytree(read_golden("plain-12h-bert-prefix").path, directory)
-
-
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
-@settings(max_examples=80, deadline=None, derandomize=True, database=None)
-@given(edits=st.lists(edit, min_size=1, max_size=4))
-def test_random_damage_gives_our_error_or_finite_weights(fuzzed: Path, name: str, edits):
-    original = (fuzzed / name).read_bytes()
-    (fuzzed / name).write_bytes(damage(original, edits))
-    try:
-        encoder = open_checkpoint(fuzzed).load_encoder()
-    except JinaBertError:
-        return  # any other exception fails the test
-    finally:
-        (fuzzed / name).write_bytes(original)
-    assert all(torch.isfinite(value).all() for value in encoder.state_dict().values())

@@ -15,10 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
-from conftest import Run, error_of, run_process
+from conftest import Run, error_of, run_process, stock_session
 from jinabert_onnx import Embedder, JinaBertError
 from jinabert_onnx.bundle.integrity import check_files
 from jinabert_onnx.bundle.manifest import open_bundle
@@ -108,7 +107,7 @@ def test_the_files_can_be_read_by_other_users(bundle: Path) -> None:
 def test_stock_onnxruntime_gives_the_same_vectors_without_our_options(bundle: Path, precision: str) -> None:
     model = Embedder.load(bundle, precision=precision)
     file = bundle / open_bundle(bundle).files_of(precision)[0]
-    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    session = stock_session(file)
     ids = np.array([[0, *range(100, 700), 2]])
     (output,) = session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
     ours = model._model.session.run(ids, np.ones_like(ids))

@@ -154,10 +154,11 @@ def test_a_bundle_is_embedded_by_its_hub_id(hub: Hub, exported: Exported, tmp_pa
     [
         (("owner/missing",), ("owner/missing", "404")),
         (("owner/model", "--revision", "v9"), ("owner/model at revision v9", "404")),
+        (("owner/bundle",), ("no weights",)),
     ],
-    ids=["repository", "revision"],
+    ids=["repository", "revision", "checkpoint"],
 )
-def test_what_the_hub_does_not_have_is_one_error_line(arguments, words, hub: Hub, tmp_path: Path):
+def test_what_the_hub_does_not_have_is_one_error_line(arguments, words, hub: Hub, exported: Exported, tmp_path: Path):
     source, *options = arguments
 
     process = run("export", source, tmp_path / "out", *options, home=tmp_path / "home", endpoint=hub.endpoint)
@@ -165,13 +166,6 @@ def test_what_the_hub_does_not_have_is_one_error_line(arguments, words, hub: Hub
     message = error_of(process)
     assert not [word for word in words if word not in message], message
     assert [path.name for path in tmp_path.iterdir() if path.name != "home"] == []
-
-
-def test_a_checkpoint_in_a_repository_that_holds_none_is_one_error_line(hub: Hub, exported: Exported, tmp_path: Path):
-    process = run("export", "owner/bundle", tmp_path / "out", home=tmp_path / "home", endpoint=hub.endpoint)
-
-    assert "no weights" in error_of(process)
-    assert not (tmp_path / "out").exists()
 
 
 def test_a_bundle_in_a_repository_that_holds_a_checkpoint_is_one_error_line(hub: Hub, tmp_path: Path):

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from conftest import GOLDENS, Run, error_of, nested
+from conftest import GOLDENS, Run, error_of, nested, stock_session
 from jinabert_onnx import Embedder
 from jinabert_onnx.engine.session import open_session
 from jinabert_onnx_export import export
@@ -42,7 +42,7 @@ class Trained:
 
 
 def stock_vectors(path: Path, texts: Sequence[np.ndarray], options: object = None) -> np.ndarray:
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = stock_session(path, options)
     outputs = [session.run(None, {"input_ids": ids[None], "attention_mask": np.ones_like(ids)[None]}) for ids in texts]
     return np.stack([output[0].mean(axis=0, dtype=np.float64) for (output,) in outputs])
 

@@ -10,7 +10,7 @@ import pytest
 from datasets import Dataset
 from jinabert_onnx import Embedder
 from jinabert_onnx.errors import InputError
-from jinabert_onnx_eval.mteb.model import BundleEncoder, prompt_name
+from jinabert_onnx_eval.mteb.model import BundleEncoder
 from mteb.abstasks import AbsTask
 from mteb.models import EncoderProtocol
 from mteb.types import PromptType
@@ -90,25 +90,22 @@ def test_results_are_kept_by_weights_length_and_precision(model):
     assert {revision.rpartition("-")[2] for revision in revisions} == {"fp32", "int8"}
 
 
-def test_prompts_are_chosen_in_mtebs_order():
-    prompts = ["T-query", "T", "Retrieval-query", "Retrieval", "query"]
-    for first in range(len(prompts)):
-        held = dict.fromkeys(reversed(prompts[first:]), "")
-        assert prompt_name(held, "T", "Retrieval", "query") == prompts[first]
-    assert prompt_name({"query": ""}, "T", "Retrieval", "document") is None
-    assert prompt_name({"passage": ""}, "T", "Retrieval", "document") == "passage"
-    assert prompt_name({"query": ""}, "T", "STS", None) is None
-
-
 def test_a_bundles_prompts_stand_before_queries_and_documents(model, trained_copy):
     manifest = trained_copy / "manifest.json"
     text = manifest.read_text("utf-8")
     assert '"prompts": {}' in text
-    manifest.write_text(text.replace('"prompts": {}', '"prompts": {"query": "Q: ", "passage": "P: "}'), "utf-8")
+    manifest.write_text(
+        text.replace('"prompts": {}', '"prompts": {"query": "Q: ", "passage": "P: ", "STS": "S: "}'), "utf-8"
+    )
     with Embedder.load(trained_copy) as prompted:
         encoder = BundleEncoder(prompted)
-        for kind, prefix in ((PromptType.query, "Q: "), (PromptType.document, "P: "), (None, "")):
-            found = encode(encoder, batches(["a text"]), "Retrieval", prompt_type=kind)
+        chosen = (
+            ("Retrieval", PromptType.query, "Q: "),
+            ("Retrieval", PromptType.document, "P: "),
+            ("STS", None, "S: "),
+        )
+        for task_type, kind, prefix in (*chosen, ("Retrieval", None, "")):
+            found = encode(encoder, batches(["a text"]), task_type, prompt_type=kind)
             np.testing.assert_allclose(found[0], model.encode(f"{prefix}a text"), atol=1e-5)
         assert encoder.mteb_model_meta.use_instructions
         assert encoder.mteb_model_meta.revision != BundleEncoder(model).mteb_model_meta.revision

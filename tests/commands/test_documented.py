@@ -30,7 +30,7 @@ SHORT = {  # makes a run short, changes nothing else
     "on_cuda.py": "--rehearse --lengths 16 --batches 1",
 }
 SHORT_BENCH = "--seconds 1 --rounds 2 --length 16 --batch-size 1 --precision int8"
-ELSEWHERE = ("side_by_side.py", "page.py", "make_checkpoint.py")  # tests/peers and tests/export run them
+ELSEWHERE = ("side_by_side.py", "make_checkpoint.py")  # tests/peers and tests/export run them
 
 
 def documented() -> dict[str, str]:
@@ -67,7 +67,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     content = json.loads((ROOT / "tests/data/tiny-de-en/heldout.json").read_text("utf-8"))
     few = {"pairs": content["pairs"][:60], "long": sorted(content["long"], key=len)[:5]}
     (directory / "texts.json").write_text(json.dumps(few), "utf-8")
-    done = in_directory(directory, f"bench bundle --quick {SHORT_BENCH} --no-plots --output before")
+    done = in_directory(directory, f"bench bundle --quick {SHORT_BENCH} --output before")
     assert done.returncode == 0, done.stderr
     shutil.copytree(directory / "before", directory / "after")  # nothing can be slower, however busy the machine is
     return directory

@@ -1,4 +1,4 @@
-"""What peers need made once: the plain export, its folder, its int8 forms, torch's code. All in the work directory."""
+"""What peers need made once: the plain export, its folder, its int8 forms. All in the work directory."""
 
 from __future__ import annotations
 
@@ -47,10 +47,7 @@ def _steps(chosen: Mapping[str, Peer], files: Files, vocabulary: int) -> list[tu
         arguments = ("make", folder, str(files.qint8), processor_form())
         make = _python("transformers", "peers.sentence_transformers_peer", *arguments)
         steps.append((files.qint8, make))
-    compiled = [
-        peer for peer in chosen.values() if str(files.compiled) in peer.arguments and "compiled" in peer.arguments
-    ]
-    return steps + [(files.compiled / peer.name, peer.command) for peer in compiled]  # started and asked nothing
+    return steps
 
 
 def _python(name: str, module: str, *arguments: str) -> list[str]:

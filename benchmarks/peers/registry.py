@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from .workload import EMBEDDER, SORTED, Form, Takes
+from .workload import Takes
 
 BENCHMARKS = Path(__file__).resolve().parent.parent
 ROOT = BENCHMARKS.parent
@@ -37,11 +37,6 @@ class Files:
         return self.work / "openvino-int8.xml"
 
     @property
-    def compiled(self) -> Path:
-        """Code that torch has compiled."""
-        return self.work / "torch-compiled"
-
-    @property
     def folder(self) -> Path:
         """Return the plain export as libraries expect it from the hub."""
         return self.work / "plain-folder"
@@ -62,7 +57,7 @@ class Peer:
         arguments: of its worker, to serve.
         setting: what it is and how it is set, for readers.
         environment: the part of `.venv-peers-NAME` that runs it.
-        form: how it is given mixed texts.
+        whole: it is given all texts in one call, others get mixed ones in batches of like length.
     """
 
     name: str
@@ -73,7 +68,7 @@ class Peer:
     setting: str
     environment: str = OWN
     takes: Takes = "ids"
-    form: Form = SORTED
+    whole: bool = False
 
     def describe(self) -> dict[str, object]:
         """Return what is known of it without asking it."""
@@ -110,33 +105,26 @@ def peers(files: Files, threads: int, hidden: int = 768) -> dict[str, Peer]:
 
 def _runtimes(files: Files, threads: str) -> tuple[Peer, ...]:
     """Those that take token ids."""
-    plain, static, bundle, folder = str(files.plain), str(files.static), str(files.bundle), str(files.folder)
+    plain, static, bundle = str(files.plain), str(files.static), str(files.bundle)
 
-    def torch(name: str, mode: str, dtype: str, setting: str) -> Peer:
-        arguments = (str(files.checkpoint), threads, mode, dtype, str(files.compiled))
+    def torch(name: str, dtype: str, setting: str) -> Peer:
+        arguments = (str(files.checkpoint), threads, dtype)
         return Peer(name, "peers.torch_peer", arguments, dtype == "float32", False, setting)
 
     def openvino(name: str, model: str, hint: tuple[str, ...], setting: str) -> Peer:
         int8, arguments = model == static, ("serve", model, threads, *hint)
         return Peer(name, "peers.openvino_peer", arguments, not int8, int8, setting, "openvino")
 
-    def optimum(name: str, setting: str) -> Peer:
-        return Peer(name, "peers.optimum_peer", (folder, threads), True, False, setting, "transformers")
-
     def ours(name: str, precision: str) -> Peer:
         arguments, int8 = (bundle, precision, threads, "ids"), precision == "int8"
-        return Peer(name, "peers.ours", arguments, not int8, int8, f"ours, {precision}", form=EMBEDDER)
+        return Peer(name, "peers.ours", arguments, not int8, int8, f"ours, {precision}")
 
     return (
-        torch("torch", "eager", "float32", "torch eager, float32"),
-        torch("torch-bf16", "eager", "bfloat16", "torch eager, bfloat16, as the model card loads it"),
-        torch("torch-compile", "compiled", "float32", "torch.compile(dynamic=True), float32"),
-        torch("torch-compile-bf16", "compiled", "bfloat16", "torch.compile(dynamic=True), bfloat16"),
+        torch("torch", "float32", "torch eager, float32"),
+        torch("torch-bf16", "bfloat16", "torch eager, bfloat16, as the model card loads it"),
         Peer("plain", "peers.plain", ("serve", plain, threads), True, False, "plain export in stock onnxruntime"),
-        optimum("optimum", "ORTModelForFeatureExtraction, plain export"),
         openvino("openvino-fp32", plain, ("f32",), "OpenVINO, plain export, float32"),
         openvino("openvino-int8", static, (), "OpenVINO, NNCF static int8; other operators in the type it chooses"),
-        openvino("openvino-int8-float32", static, ("f32",), "the same, other operators in float32"),
         ours("ours-fp32", "fp32"),
         ours("ours-int8", "int8"),
     )
@@ -160,7 +148,7 @@ def _libraries(files: Files, threads: str, hidden: str) -> tuple[Peer, ...]:
     def ours(name: str, precision: str) -> Peer:
         arguments, int8 = (bundle, precision, threads, "texts"), precision == "int8"
         told = f"ours, Embedder.encode, {precision}"
-        return Peer(name, "peers.ours", arguments, not int8, int8, told, takes="texts", form=EMBEDDER)
+        return Peer(name, "peers.ours", arguments, not int8, int8, told, takes="texts", whole=True)
 
     form = f"its own dynamic int8 export, for {processor_form()}"
     return (

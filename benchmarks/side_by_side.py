@@ -87,7 +87,7 @@ def main() -> int:
     files = Files(arguments.checkpoint, arguments.bundle, arguments.work)
     config = json.loads((files.checkpoint / "config.json").read_text("utf-8"))
     sizes = Sizes(config["hidden_size"], config["num_hidden_layers"], config["intermediate_size"])
-    known = peers(files, arguments.threads, sizes.hidden)
+    known = peers(files, arguments.threads)
     chosen = {name: known[name] for name in known if name in arguments.only and name not in arguments.skip}
     prepare(chosen, files, config["vocab_size"])
     try:

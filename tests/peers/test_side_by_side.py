@@ -106,7 +106,7 @@ def test_a_work_directory_of_another_checkpoint_is_refused(record: dict[str, Any
 def test_a_missing_environment_is_named_with_its_target(directory: Path):
     from peers.preparing import prepare
 
-    lacking = Peer("lacking", "peers.plain", (), True, False, "", environment="nowhere")
+    lacking = Peer("lacking", "plain", (), "", environment="nowhere")
     with pytest.raises(SystemExit, match=r"lacking needs .*: make \.venv-peers-nowhere/ready"):
         prepare({"lacking": lacking}, Files(CHECKPOINT, BUNDLE, directory / "none"), 1)
 

@@ -6,14 +6,13 @@ The bundle is exported beforehand (`make test-frameworks` does it).
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from jinabert_onnx import Embedder
 from support.network import only_hosts
-from support.paths import BUNDLES, CHECKPOINT, TRAINED
+from support.paths import BUNDLES, CHECKPOINT
 
 HELDOUT = CHECKPOINT / "heldout.json"
 
@@ -32,17 +31,6 @@ def no_other_machine() -> Iterator[None]:
     """Fails the test if a framework asks for a host."""
     with only_hosts():
         yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """What tests check is not remembered in the user's cache; child processes inherit it."""
-    os.environ["JINABERT_ONNX_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-
-
-@pytest.fixture(scope="session")
-def trained() -> Path:
-    return TRAINED
 
 
 @pytest.fixture(scope="session")
@@ -68,6 +56,13 @@ def pairs() -> list[tuple[str, str]]:
     """German and English of one meaning, each text once."""
     found = {pair["de"]: pair["en"] for pair in json.loads(HELDOUT.read_text("utf-8"))["pairs"][:150]}
     return [(german, english) for english, german in {english: german for german, english in found.items()}.items()]
+
+
+@pytest.fixture(params=["German finds English", "English finds German"])
+def translations(request: pytest.FixtureRequest, pairs: list[tuple[str, str]]) -> tuple[list[str], list[str]]:
+    """Queries in one language, and in the same order their translations into the other."""
+    german, english = ([pair[side] for pair in pairs] for side in (0, 1))
+    return (german, english) if request.param.startswith("German") else (english, german)
 
 
 @pytest.fixture(scope="session")

@@ -6,13 +6,14 @@ The bundle is exported beforehand (`make test-frameworks` does it).
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from jinabert_onnx import Embedder
 from support.network import only_hosts
-from support.paths import BUNDLES, CHECKPOINT
+from support.paths import BUNDLES, CHECKPOINT, TRAINED
 
 HELDOUT = CHECKPOINT / "heldout.json"
 
@@ -31,6 +32,17 @@ def no_other_machine() -> Iterator[None]:
     """Fails the test if a framework asks for a host."""
     with only_hosts():
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What tests check is not remembered in the user's cache; child processes inherit it."""
+    os.environ["JINABERT_ONNX_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def trained() -> Path:
+    return TRAINED
 
 
 @pytest.fixture(scope="session")

@@ -106,7 +106,7 @@ test-frameworks: .venv/ready .venv-apps/ready $(BUNDLES)/ready
 
 # Corpora on a cluster of several Ray nodes in this machine. The engine is checked for types where Ray is installed.
 test-ray: .venv/ready .venv-apps/ready $(BUNDLES)/ready
-	.venv/bin/mypy --python-executable .venv-apps/bin/python runtime/jinabert_onnx/corpus/ray_engine.py
+	.venv/bin/mypy --python-executable .venv-apps/bin/python runtime/jinabert_onnx/corpus/ray_*.py
 	$(timed) .venv-apps/bin/python -m pytest -p no:asyncio tests/ray
 
 # The programs of examples/, one of them in headless Chromium. They are checked for types where DuckDB is installed.

@@ -15,8 +15,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.paths import CHECKPOINT, ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 BENCHMARKS = ROOT / "benchmarks"
 LIST = BENCHMARKS / "README.md"
 RESULTS = ROOT / "docs" / "reference" / "results.md"
@@ -64,7 +64,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with what the measuring commands name: a bundle, texts, and two results of `bench`."""
     directory = tmp_path_factory.mktemp("workplace")
     (directory / "bundle").symlink_to(ROOT / SMALL["build/base-bundle"])
-    content = json.loads((ROOT / "tests/data/tiny-de-en/heldout.json").read_text("utf-8"))
+    content = json.loads((CHECKPOINT / "heldout.json").read_text("utf-8"))
     few = {"pairs": content["pairs"][:60], "long": sorted(content["long"], key=len)[:5]}
     (directory / "texts.json").write_text(json.dumps(few), "utf-8")
     done = in_directory(directory, f"bench bundle --quick {SHORT_BENCH} --output before")

@@ -25,6 +25,11 @@ test: ; @echo 'two suites run at a time; each tells its result when it ends' && 
 
 test-integrations: ; @echo 'two suites run at a time; each tells its result when it ends' && $(side_by_side) $(SUITES_OF_INTEGRATIONS) && $(MAKE) test-lowest-server
 
+# Processes share the cores: threads of torch that wait must not spin, and modules are compiled at their first import only,
+# whatever the environment says (importing torch and onnxscript without compiled modules takes 6 s instead of 2).
+export OMP_WAIT_POLICY := passive
+unexport PYTHONDONTWRITEBYTECODE
+
 # How long a recipe took, in build/times.tsv.
 timed = $(PYTHON) tests/timed.py $@
 
@@ -107,7 +112,7 @@ test-frameworks: .venv/ready .venv-apps/ready $(BUNDLES)/ready
 
 # Corpora on a cluster of several Ray nodes in this machine. The engine is checked for types where Ray is installed.
 test-ray: .venv/ready .venv-apps/ready $(BUNDLES)/ready
-	.venv/bin/mypy --python-executable .venv-apps/bin/python runtime/jinabert_onnx/corpus/ray_engine.py
+	.venv/bin/mypy --python-executable .venv-apps/bin/python runtime/jinabert_onnx/corpus/ray_*.py
 	$(timed) .venv-apps/bin/python -m pytest -p no:asyncio tests/ray
 
 # The programs of examples/, one of them in headless Chromium. They are checked for types where DuckDB is installed.

@@ -4,9 +4,8 @@
 
 One process a peer, each in its own environment (`make peers`), asked one at a time and in turns, with a rest in
 between; medians. Those that take token ids run beside each other, then those that take texts. What peers need (the
-plain export, its int8 forms, compiled code) is made once, in the work directory; `--prepare` makes it and stops. Delete
-it when the checkpoint changes. A peer that takes too long or too much memory for a shape is ended, which is its result.
-`--results FILE` keeps the run for `page.py`, which makes the results page of it.
+plain export, its int8 forms) is made once, in the work directory; delete it when the checkpoint changes. A peer that
+takes too long or too much memory for a shape is ended, which is its result. The tables are Markdown for RESULTS.md.
 Exit code 1 if a float32 peer's vectors are not torch's, or a peer died.
 """
 
@@ -23,7 +22,7 @@ from typing import Any
 from jinabert_onnx.bench.machine import result_line
 from jinabert_onnx.bench.roofline import Ceiling, Rates, Sizes
 from jinabert_onnx.bench.texts import TextMaker
-from peers import page, sheet
+from peers import tables
 from peers.agreement import MismatchError
 from peers.client import Limits
 from peers.preparing import prepare
@@ -48,12 +47,10 @@ def arguments_of(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=known, default=known, metavar="PEER", help=" ".join(known))
     parser.add_argument("--skip", nargs="+", default=[], metavar="PEER[:SHAPE]", help="to leave out")
     parser.add_argument("--quick", action="store_true", help="small shapes and few turns: does everything run?")
-    parser.add_argument("--repeats", type=float, default=1, help="multiplies turns and passes (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=50, help="that a peer may take at once (default: %(default)s)")
     most = round(MEMORY_SHARE * memory_megabytes())
     parser.add_argument("--megabytes", type=float, default=most, help="that a peer may hold (default: %(default)s)")
-    parser.add_argument("--prepare", action="store_true", help="make what peers need, and stop")
-    parser.add_argument("--results", type=_place, metavar="FILE", help="keep this run for page.py")
+    parser.add_argument("--results", type=_place, metavar="FILE", help="keep this run as JSON")
     return parser.parse_args(argv)
 
 
@@ -66,7 +63,7 @@ def measure(arguments: argparse.Namespace, chosen: Mapping[str, Peer], sizes: Si
     shapes = list(QUICK_SHAPES) if arguments.quick else [shape for shape in SHAPES if shape.name in arguments.shapes]
     write_inputs(arguments.work, shapes, TextMaker(arguments.checkpoint))
     limits = Limits(arguments.seconds, arguments.megabytes)
-    turns = Turns(arguments.work, limits, frozenset(arguments.skip), arguments.repeats)
+    turns = Turns(arguments.work, limits, frozenset(arguments.skip))
     ceiling = Ceiling(arguments.threads)
     before = ceiling.measure(first=True)
     turns.run(chosen, shapes)
@@ -90,17 +87,15 @@ def main() -> int:
     files = Files(arguments.checkpoint, arguments.bundle, arguments.work)
     config = json.loads((files.checkpoint / "config.json").read_text("utf-8"))
     sizes = Sizes(config["hidden_size"], config["num_hidden_layers"], config["intermediate_size"])
-    known = peers(files, arguments.threads, sizes.hidden)
+    known = peers(files, arguments.threads)
     chosen = {name: known[name] for name in known if name in arguments.only and name not in arguments.skip}
     prepare(chosen, files, config["vocab_size"])
-    if arguments.prepare:
-        return 0
     try:
         results = measure(arguments, chosen, sizes)
     except MismatchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(page.tables(sheet.read(results)))
+    print(tables.render(results))
     for line in (*disagreements(results["shapes"]), *(f"FAILED: {failure}" for failure in results["failures"])):
         print(line)
     if arguments.results:

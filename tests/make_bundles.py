@@ -10,13 +10,12 @@ from pathlib import Path
 
 from jinabert_onnx.bundle.manifest import PRECISIONS
 from jinabert_onnx_export import export
-
-DATA = Path(__file__).resolve().parent / "data"
+from support.paths import CHECKPOINT, GOLDENS
 
 
 def main(output: Path) -> None:
     """Write one bundle a checkpoint below `output`."""
-    for checkpoint in (*sorted((DATA / "goldens").iterdir()), DATA / "tiny-de-en"):
+    for checkpoint in (*sorted(GOLDENS.iterdir()), CHECKPOINT):
         export(checkpoint, output / checkpoint.name, PRECISIONS)
         sys.stderr.write(f"exported {checkpoint.name}\n")
 

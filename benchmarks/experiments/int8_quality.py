@@ -1,6 +1,6 @@
 """What int8 costs in quality: the bundle's int8 beside other int8 forms, on texts that training never saw.
 
-    python benchmarks/experiments/int8_quality.py BUNDLE [--checkpoint CHECKPOINT] [--most TEXTS]
+    python benchmarks/experiments/int8_quality.py BUNDLE [--checkpoint CHECKPOINT] [--texts FILE] [--most TEXTS]
 
 BUNDLE holds fp32 and int8 of CHECKPOINT (default: the trained one in the tests). Each text runs alone. Every form is
 compared with the bundle's fp32 vectors, by length: sentences of both languages, and consecutive ones joined. The forms:
@@ -66,14 +66,14 @@ Run = Callable[[Ids, Ids], Vectors]  # ids and mask (batch, sequence) to embeddi
 Figures = dict[str, float]
 
 
-def read_groups(bundle: Bundle, most: int) -> dict[str, list[Ids]]:
-    """Return token ids of the held-out texts by length, at most `most` of each, evenly from all."""
+def read_groups(bundle: Bundle, file: Path, most: int) -> dict[str, list[Ids]]:
+    """Return token ids of the file's texts by length, at most `most` of each, evenly from all."""
     tokenizer = Tokenizer(bundle.path / TOKENIZER)
 
     def ids_of(texts: Sequence[str]) -> list[Ids]:
         return tokenizer(texts, bundle.manifest.model.max_tokens).input_ids
 
-    groups = group_by_length(read_texts(DATA / "heldout.json"), lambda texts: [*map(len, ids_of(texts))], 2048)
+    groups = group_by_length(read_texts(file), lambda texts: [*map(len, ids_of(texts))], 2048)
     texts = {group.name: group.texts for group in groups if group.name != LONG}
     return {name: ids_of(found[:: -(-len(found) // most)]) for name, found in texts.items()}
 
@@ -165,13 +165,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--checkpoint", default=str(DATA))
+    parser.add_argument("--texts", type=Path, default=DATA / "heldout.json", help="as for `jinabert-onnx eval`")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--most", type=int, default=MOST, help="texts of a group, 8 or more (default: %(default)s)")
     arguments = parser.parse_args()
     if arguments.most < 8:
         parser.error("--most must be 8 or more, for batches of texts of all lengths")
     bundle = open_bundle(arguments.bundle)
-    mode, groups = bundle.manifest.pooling.mode, read_groups(bundle, arguments.most)
+    mode, groups = bundle.manifest.pooling.mode, read_groups(bundle, arguments.texts, arguments.most)
     results: dict[str, dict[str, Figures]] = {}
     with tempfile.TemporaryDirectory() as directory:
         runs = open_runs(bundle, arguments.checkpoint, arguments.threads, Path(directory))

@@ -14,7 +14,7 @@ from typing import Any
 
 from .registry import Peer, environment
 
-LOAD_SECONDS = 600.0  # compiling included
+LOAD_SECONDS = 600.0
 _POLL_SECONDS = 0.1
 _SPARE_MEGABYTES = 1000  # of the machine; with less the system itself would end processes
 

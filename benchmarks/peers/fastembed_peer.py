@@ -1,23 +1,21 @@
-"""fastembed with the plain export as a custom model. Runs in an environment of its own, without this project.
-
-PYTHONPATH=benchmarks .venv-peers-fastembed/bin/python -m peers.fastembed_peer FOLDER HIDDEN THREADS
-"""
+"""fastembed with the plain export as a custom model. Runs in an environment of its own, without this project."""
 
 from __future__ import annotations
 
-import sys
+import json
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .worker import About, Encode, Vectors, serve_texts
+from .worker import About, Encode, Vectors
 
 NAME = "local/jinabert"
 
 
-def load(folder: str, hidden: int, threads: int) -> tuple[Encode, About]:
+def load(folder: str, threads: str) -> tuple[Encode, About]:
     """Return the folder's `onnx/model.onnx`, mean pooled, not normalised."""
     fastembed: Any = import_module("fastembed")
     description: Any = import_module("fastembed.common.model_description")
@@ -26,16 +24,12 @@ def load(folder: str, hidden: int, threads: int) -> tuple[Encode, About]:
         pooling=description.PoolingType.MEAN,
         normalization=False,
         sources=description.ModelSource(url="https://localhost/unused"),  # one is required; the path is taken
-        dim=hidden,
+        dim=json.loads((Path(folder) / "config.json").read_text("utf-8"))["hidden_size"],
         model_file="onnx/model.onnx",
     )
-    model = fastembed.TextEmbedding(NAME, threads=threads, specific_model_path=folder)
+    model = fastembed.TextEmbedding(NAME, threads=int(threads), specific_model_path=folder)
 
     def encode(texts: list[str]) -> Vectors:
         return np.stack(list(model.embed(texts)))
 
     return encode, {name: version(name) for name in ("fastembed", "onnxruntime", "tokenizers")}
-
-
-if __name__ == "__main__":
-    serve_texts(lambda: load(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))

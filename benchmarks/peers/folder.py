@@ -1,7 +1,5 @@
 """The plain export in a folder laid out as libraries expect it from the hub, with a dynamic int8 form beside it.
 
-    PYTHONPATH=benchmarks python -m peers.folder PLAIN.onnx CHECKPOINT FOLDER     (asked by side_by_side.py)
-
 The metadata is what the project writes into its bundles. Weights lie inside `onnx/model.onnx`, since not every
 library takes them from a second file. `onnx/model_quantized.onnx` is stock onnxruntime's dynamic quantisation with
 weights per channel and of 7 bits (`reduce_range`), so that products do not saturate on AVX2.
@@ -10,7 +8,6 @@ weights per channel and of 7 bits (`reduce_range`), so that products do not satu
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 import onnx
@@ -21,8 +18,9 @@ MODEL = Path("onnx") / "model.onnx"
 QUANTIZED = Path("onnx") / "model_quantized.onnx"
 
 
-def make(plain: Path, checkpoint: str, folder: Path) -> None:
+def make(plain: str, checkpoint: str, output: str) -> None:
     """Write the folder, anew if it exists in part."""
+    folder = Path(output)
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     shutil.rmtree(folder, ignore_errors=True)
@@ -32,7 +30,3 @@ def make(plain: Path, checkpoint: str, folder: Path) -> None:
     quantize_dynamic(
         folder / MODEL, folder / QUANTIZED, weight_type=QuantType.QInt8, per_channel=True, reduce_range=True
     )
-
-
-if __name__ == "__main__":
-    make(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))

@@ -1,11 +1,7 @@
-"""Ours: a bundle through the runtime's session, as `Embedder` runs it, or through `Embedder.encode` itself.
-
-PYTHONPATH=benchmarks python -m peers.ours BUNDLE PRECISION THREADS {ids,texts}     (asked by side_by_side.py)
-"""
+"""Ours: a bundle through the runtime's session, as `Embedder` runs it, or through `Embedder.encode` itself."""
 
 from __future__ import annotations
 
-import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,33 +9,26 @@ from jinabert_onnx import Embedder
 from jinabert_onnx.bundle.manifest import open_bundle
 from jinabert_onnx.engine.session import open_session
 
-from .worker import About, Encode, Run, Vectors, serve, serve_texts
+from .worker import About, Encode, Run, Vectors
 
 
-def load(path: Path, precision: str, threads: int) -> tuple[Run, About]:
-    """Open the session of one precision on the CPU."""
+def load(takes: str, path: str, precision: str, threads: str) -> tuple[Run | Encode, About]:
+    """Open one precision on the CPU, for token ids or for texts."""
+    open_one = _encoder if takes == "texts" else _session
+    return open_one(Path(path), precision, int(threads)), {
+        name: version(name) for name in ("jinabert-onnx", "onnxruntime")
+    }
+
+
+def _session(path: Path, precision: str, threads: int) -> Run:
     bundle = open_bundle(path)
-    session = open_session(bundle.path / bundle.files_of(precision)[0], precision, "cpu", threads)
-    return session.run, _versions()
+    return open_session(bundle.path / bundle.files_of(precision)[0], precision, "cpu", threads).run
 
 
-def load_embedder(path: Path, precision: str, threads: int) -> tuple[Encode, About]:
-    """Return the same as users call it."""
+def _encoder(path: Path, precision: str, threads: int) -> Encode:
     model = Embedder.load(path, precision=precision, provider="cpu", threads=threads)
 
     def encode(texts: list[str]) -> Vectors:
         return model.encode(texts, show_progress_bar=False)
 
-    return encode, _versions()
-
-
-def _versions() -> About:
-    return {name: version(name) for name in ("jinabert-onnx", "onnxruntime")}
-
-
-if __name__ == "__main__":
-    bundle, precision, threads = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-    if sys.argv[4] == "texts":
-        serve_texts(lambda: load_embedder(bundle, precision, threads))
-    else:
-        serve(lambda: load(bundle, precision, threads))
+    return encode

@@ -1,4 +1,4 @@
-"""What peers need made once: the plain export, its folder, its int8 forms, torch's code. All in the work directory."""
+"""What peers need made once: the plain export, its folder, its int8 forms. All in the work directory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from jinabert_onnx.bundle.file_records import record_file
 
-from .registry import NODE, OWN, ROOT, Files, Peer, environment, processor_form, python_of
+from .registry import NODE, OWN, ROOT, Files, Peer, environment, processor_form, python_of, work_of
 
 
 def prepare(chosen: Mapping[str, Peer], files: Files, vocabulary: int) -> None:
@@ -37,24 +37,15 @@ def _steps(chosen: Mapping[str, Peer], files: Files, vocabulary: int) -> list[tu
     used = {argument for peer in chosen.values() for argument in peer.arguments}
     steps = []
     if used & {plain, static, folder}:
-        steps.append((files.plain, _python(OWN, "peers.plain", "make", str(files.checkpoint), plain)))
+        steps.append((files.plain, work_of(OWN, "make", "plain", str(files.checkpoint), plain)))
     if static in used:
-        make = _python("openvino", "peers.openvino_peer", "make", plain, static, str(vocabulary))
-        steps.append((files.static, make))
+        steps.append((files.static, work_of("openvino", "make", "openvino_peer", plain, static, str(vocabulary))))
     if folder in used:
-        steps.append((files.folder, _python(OWN, "peers.folder", plain, str(files.checkpoint), folder)))
+        steps.append((files.folder, work_of(OWN, "make", "folder", plain, str(files.checkpoint), folder)))
     if files.qint8.name in used:
-        arguments = ("make", folder, str(files.qint8), processor_form())
-        make = _python("transformers", "peers.sentence_transformers_peer", *arguments)
-        steps.append((files.qint8, make))
-    compiled = [
-        peer for peer in chosen.values() if str(files.compiled) in peer.arguments and "compiled" in peer.arguments
-    ]
-    return steps + [(files.compiled / peer.name, peer.command) for peer in compiled]  # started and asked nothing
-
-
-def _python(name: str, module: str, *arguments: str) -> list[str]:
-    return [str(python_of(name)), "-m", module, *arguments]
+        arguments = (folder, str(files.qint8), processor_form())
+        steps.append((files.qint8, work_of("transformers", "make", "sentence_transformers_peer", *arguments)))
+    return steps
 
 
 def _require_environments(chosen: Mapping[str, Peer]) -> None:

@@ -1,21 +1,25 @@
 """The peers: what each is called, which environment runs it, what it is given, and how it is set.
 
-A new peer is a module that serves `peers.worker`, and an entry here; what needs making is in `preparing`.
+A new peer is a module with `load`, which `peers.worker` serves with the peer's arguments and the number of threads, and
+an entry here; what needs making is a module's `make`, and in `preparing`.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from .workload import EMBEDDER, SORTED, Form, Takes
+from .workload import Takes
 
 BENCHMARKS = Path(__file__).resolve().parent.parent
 ROOT = BENCHMARKS.parent
 OWN = "own"  # this process's environment; the others are made by `make .venv-peers-NAME/ready`
 NODE = "node"
+_INT8: dict[str, Any] = {"exact": False, "int8": True}
 
 
 @dataclass(frozen=True)
@@ -37,11 +41,6 @@ class Files:
         return self.work / "openvino-int8.xml"
 
     @property
-    def compiled(self) -> Path:
-        """Code that torch has compiled."""
-        return self.work / "torch-compiled"
-
-    @property
     def folder(self) -> Path:
         """Return the plain export as libraries expect it from the hub."""
         return self.work / "plain-folder"
@@ -57,23 +56,23 @@ class Peer:
     """One runtime or library with one model.
 
     Attributes:
+        arguments: of its module's `load`.
+        setting: what it is and how it is set, for readers.
         exact: its vectors must be torch's; others are judged by cosine.
         int8: its linear layers run in int8, which sets the ceiling that its times are held against.
-        arguments: of its worker, to serve.
-        setting: what it is and how it is set, for readers.
         environment: the part of `.venv-peers-NAME` that runs it.
-        form: how it is given mixed texts.
+        whole: it is given all texts in one call, others get mixed ones in batches of like length.
     """
 
     name: str
     module: str
     arguments: tuple[str, ...]
-    exact: bool
-    int8: bool
     setting: str
+    exact: bool = True
+    int8: bool = False
     environment: str = OWN
     takes: Takes = "ids"
-    form: Form = SORTED
+    whole: bool = False
 
     def describe(self) -> dict[str, object]:
         """Return what is known of it without asking it."""
@@ -89,7 +88,7 @@ class Peer:
         """Return the command line of its worker."""
         if self.environment == NODE:
             return ["node", str(BENCHMARKS / "peers" / "node" / f"{self.module}.mjs"), str(self.home), *self.arguments]
-        return [str(python_of(self.environment)), "-m", self.module, *self.arguments]
+        return work_of(self.environment, self.takes, self.module, *self.arguments)
 
 
 def python_of(name: str) -> Path:
@@ -97,85 +96,64 @@ def python_of(name: str) -> Path:
     return Path(sys.executable) if name == OWN else ROOT / f".venv-peers-{name}" / "bin" / "python"
 
 
+def work_of(environment: str, *arguments: str) -> list[str]:
+    """Return the command line of `peers.worker` in an environment."""
+    return [str(python_of(environment)), "-m", "peers.worker", *arguments]
+
+
 def environment() -> dict[str, str]:
     """Return the environment in which `python -m peers...` is found, and nothing is fetched."""
     return os.environ | {"PYTHONPATH": str(BENCHMARKS), "HF_HUB_OFFLINE": "1"}
 
 
-def peers(files: Files, threads: int, hidden: int = 768) -> dict[str, Peer]:
+def peers(files: Files, threads: int) -> dict[str, Peer]:
     """Return every peer by name, in the order of the tables."""
-    found = (*_runtimes(files, str(threads)), *_libraries(files, str(threads), str(hidden)))
-    return {peer.name: peer for peer in found}
+    found = (*_runtimes(files), *_libraries(files))
+    return {peer.name: replace(peer, arguments=(*peer.arguments, str(threads))) for peer in found}
 
 
-def _runtimes(files: Files, threads: str) -> tuple[Peer, ...]:
+def _runtimes(files: Files) -> tuple[Peer, ...]:
     """Those that take token ids."""
-    plain, static, bundle, folder = str(files.plain), str(files.static), str(files.bundle), str(files.folder)
-
-    def torch(name: str, mode: str, dtype: str, setting: str) -> Peer:
-        arguments = (str(files.checkpoint), threads, mode, dtype, str(files.compiled))
-        return Peer(name, "peers.torch_peer", arguments, dtype == "float32", False, setting)
-
-    def openvino(name: str, model: str, hint: tuple[str, ...], setting: str) -> Peer:
-        int8, arguments = model == static, ("serve", model, threads, *hint)
-        return Peer(name, "peers.openvino_peer", arguments, not int8, int8, setting, "openvino")
-
-    def optimum(name: str, setting: str) -> Peer:
-        return Peer(name, "peers.optimum_peer", (folder, threads), True, False, setting, "transformers")
-
-    def ours(name: str, precision: str) -> Peer:
-        arguments, int8 = (bundle, precision, threads, "ids"), precision == "int8"
-        return Peer(name, "peers.ours", arguments, not int8, int8, f"ours, {precision}", form=EMBEDDER)
-
+    checkpoint, bundle, plain = str(files.checkpoint), str(files.bundle), str(files.plain)
+    openvino = partial(Peer, module="openvino_peer", environment="openvino")
+    static = "OpenVINO, NNCF static int8; other operators in the type it chooses"
+    bfloat16 = "torch eager, bfloat16, as the model card loads it"
     return (
-        torch("torch", "eager", "float32", "torch eager, float32"),
-        torch("torch-bf16", "eager", "bfloat16", "torch eager, bfloat16, as the model card loads it"),
-        torch("torch-compile", "compiled", "float32", "torch.compile(dynamic=True), float32"),
-        torch("torch-compile-bf16", "compiled", "bfloat16", "torch.compile(dynamic=True), bfloat16"),
-        Peer("plain", "peers.plain", ("serve", plain, threads), True, False, "plain export in stock onnxruntime"),
-        optimum("optimum", "ORTModelForFeatureExtraction, plain export"),
-        openvino("openvino-fp32", plain, ("f32",), "OpenVINO, plain export, float32"),
-        openvino("openvino-int8", static, (), "OpenVINO, NNCF static int8; other operators in the type it chooses"),
-        openvino("openvino-int8-float32", static, ("f32",), "the same, other operators in float32"),
-        ours("ours-fp32", "fp32"),
-        ours("ours-int8", "int8"),
+        Peer("torch", "torch_peer", (checkpoint, "float32"), "torch eager, float32"),
+        Peer("torch-bf16", "torch_peer", (checkpoint, "bfloat16"), bfloat16, exact=False),
+        Peer("plain", "plain", (plain,), "plain export in stock onnxruntime"),
+        openvino("openvino-fp32", arguments=(plain, "f32"), setting="OpenVINO, plain export, float32"),
+        openvino("openvino-int8", arguments=(str(files.static), ""), setting=static, **_INT8),
+        Peer("ours-fp32", "ours", ("ids", bundle, "fp32"), "ours, fp32"),
+        Peer("ours-int8", "ours", ("ids", bundle, "int8"), "ours, int8", **_INT8),
     )
 
 
-def _libraries(files: Files, threads: str, hidden: str) -> tuple[Peer, ...]:
+def _libraries(files: Files) -> tuple[Peer, ...]:
     """Those that take texts."""
-    folder, bundle = str(files.folder), str(files.bundle)
-
-    def library(name: str, module: str, arguments: tuple[str, ...], int8: bool, setting: str, home: str) -> Peer:
-        return Peer(name, module, (*arguments, threads), not int8, int8, setting, home, "texts")
-
-    def sentence_transformers(name: str, arguments: tuple[str, ...], int8: bool, setting: str) -> Peer:
-        module, told = "peers.sentence_transformers_peer", f"sentence-transformers, {setting}"
-        return library(name, module, arguments, int8, told, "transformers")
-
-    def javascript(name: str, model: str, dtype: str, setting: str) -> Peer:
-        told = f"transformers.js on Node, {setting}"
-        return library(name, "worker", (model, dtype), dtype != "fp32", told, NODE)
-
-    def ours(name: str, precision: str) -> Peer:
-        arguments, int8 = (bundle, precision, threads, "texts"), precision == "int8"
-        told = f"ours, Embedder.encode, {precision}"
-        return Peer(name, "peers.ours", arguments, not int8, int8, told, takes="texts", form=EMBEDDER)
-
-    form = f"its own dynamic int8 export, for {processor_form()}"
+    checkpoint, bundle, folder = str(files.checkpoint), str(files.bundle), str(files.folder)
+    library = partial(Peer, takes="texts")
+    transformers = partial(library, module="sentence_transformers_peer", environment="transformers")
+    node, ours = partial(library, module="worker", environment=NODE), partial(library, module="ours", whole=True)
+    st, js, form = "sentence-transformers", "transformers.js on Node", f"for {processor_form()}"
+    q8 = "plain export, q8: stock dynamic int8, 7-bit weights per channel"
+    encode = "ours, Embedder.encode"
     return (
-        sentence_transformers("st-torch", ("torch", str(files.checkpoint)), False, "torch backend, float32"),
-        sentence_transformers("st-onnx", ("onnx", folder, "model.onnx"), False, "onnx backend, plain export"),
-        sentence_transformers("st-qint8", ("onnx", folder, files.qint8.name), True, form),
-        library("fastembed", "peers.fastembed_peer", (folder, hidden), False, "fastembed, custom model", "fastembed"),
-        javascript("transformersjs-fp32", folder, "fp32", "plain export, fp32"),
-        javascript(
-            "transformersjs-q8", folder, "q8", "plain export, q8: stock dynamic int8, 7-bit weights per channel"
+        transformers("st-torch", arguments=("torch", checkpoint, ""), setting=f"{st}, torch backend, float32"),
+        transformers("st-onnx", arguments=("onnx", folder, "model.onnx"), setting=f"{st}, onnx backend, plain export"),
+        transformers(
+            "st-qint8",
+            arguments=("onnx", folder, files.qint8.name),
+            setting=f"{st}, its own dynamic int8 export, {form}",
+            **_INT8,
         ),
-        javascript("transformersjs-ours-fp32", bundle, "fp32", "our bundle, fp32"),
-        javascript("transformersjs-ours-int8", bundle, "int8", "our bundle, int8"),
-        ours("ours-fp32-texts", "fp32"),
-        ours("ours-int8-texts", "int8"),
+        library("fastembed", "fastembed_peer", (folder,), "fastembed, custom model", environment="fastembed"),
+        node("transformersjs-fp32", arguments=(folder, "fp32"), setting=f"{js}, plain export, fp32"),
+        node("transformersjs-q8", arguments=(folder, "q8"), setting=f"{js}, {q8}", **_INT8),
+        node("transformersjs-ours-fp32", arguments=(bundle, "fp32"), setting=f"{js}, our bundle, fp32"),
+        node("transformersjs-ours-int8", arguments=(bundle, "int8"), setting=f"{js}, our bundle, int8", **_INT8),
+        ours("ours-fp32-texts", arguments=("texts", bundle, "fp32"), setting=f"{encode}, fp32"),
+        ours("ours-int8-texts", arguments=("texts", bundle, "int8"), setting=f"{encode}, int8", **_INT8),
     )
 
 

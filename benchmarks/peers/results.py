@@ -1,11 +1,10 @@
-"""What a run found as data, by shape and peer, and the file that keeps it for `page.py`. Prints nothing."""
+"""What a run found as data, by shape and peer, and the file that keeps it. Prints nothing."""
 
 from __future__ import annotations
 
 import datetime
 import json
 import os
-import platform
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -56,7 +55,6 @@ def _peers_of(turns: Turns, shape: str, peers: Mapping[str, Peer]) -> dict[str, 
 def _figures(timing: Timing) -> dict[str, Any]:
     return {
         "milliseconds": round(timing.median, 2),
-        "first_pass": round(timing.first, 2),
         "passes": [round(value, 2) for value in timing.milliseconds],
         "peak_megabytes": timing.peak_megabytes,
     }
@@ -79,12 +77,7 @@ def write(path: Path, results: Mapping[str, Any]) -> None:
         "benchmark": "side_by_side",
         "date": datetime.date.today().isoformat(),
         "command": shlex.join(["python", *(_from_top(word) for word in sys.argv)]),
-        "machine": asdict(describe())
-        | versions()
-        | {
-            "memory_gibibytes": round(memory_megabytes() * 1e6 / 2**30),
-            "platform": f"{platform.system()} {platform.release().split('-')[0]}, {platform.machine()}",
-        },
+        "machine": asdict(describe()) | versions(),
         "results": results,
     }
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -25,20 +25,15 @@ SHAPE_SECONDS = 12.0
 
 @dataclass
 class Timing:
-    """The passes of one peer over one shape of `tokens` tokens: the first, which warms up, and every timed one."""
+    """The timed passes of one peer over one shape, and the most that its process has held."""
 
-    tokens: int
-    first: float
+    milliseconds: list[float]
     peak_megabytes: float
-    milliseconds: list[float] = field(default_factory=list)
 
     @property
     def median(self) -> float:
-        """Of the timed passes, in milliseconds."""
+        """Of the passes, in milliseconds."""
         return statistics.median(self.milliseconds)
-
-
-Timings = dict[str, dict[str, Timing]]  # shape, peer
 
 
 @dataclass
@@ -47,8 +42,8 @@ class Turns:
 
     Attributes:
         skip: names of peers, and `peer:shape`, to leave out.
-        repeats: turns and passes are multiplied by it.
         about: what each peer tells of itself.
+        timings: by shape and peer.
         missing: by shape and peer, why there is no figure.
         failures: which workers died, one line each.
     """
@@ -56,21 +51,11 @@ class Turns:
     work: Path
     limits: Limits
     skip: frozenset[str] = frozenset()
-    repeats: float = 1.0
     about: dict[str, dict[str, object]] = field(default_factory=dict)
+    timings: dict[str, dict[str, Timing]] = field(default_factory=dict)
     missing: dict[str, dict[str, str]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
-    _timings: Timings = field(default_factory=dict)
     _unstartable: set[str] = field(default_factory=set)
-
-    @property
-    def timings(self) -> Timings:
-        """Return what has been timed, by shape and peer."""
-        timed = {
-            shape: {name: timing for name, timing in row.items() if name not in self.missing.get(shape, {})}
-            for shape, row in self._timings.items()
-        }
-        return {shape: row for shape, row in timed.items() if row}
 
     def run(self, peers: Mapping[str, Peer], shapes: Sequence[Shape]) -> None:
         """Those that take ids beside each other, then those that take texts: a table each, and half of the memory."""
@@ -106,59 +91,42 @@ class Turns:
 
     def _interleave(self, workers: Sequence[Worker], shape: Shape) -> None:
         """One untimed pass of everyone, then the timed turns, of each as many as it has time for."""
-        asked = [worker for worker in workers if self._is_asked(worker.peer, shape)]
-        for worker in asked:
-            self._warm_up(worker, shape)
-        asked = [worker for worker in asked if not worker.dead]
-        turns = max(1, round(shape.turns * self.repeats))
-        for turn in range(turns if asked else 0):
-            for worker in asked:
-                if not worker.dead and turn < self._turns_of(worker.peer, shape):
+        turns = {worker: self._warm_up(worker, shape) for worker in workers if self._is_asked(worker.peer, shape)}
+        for turn in range(shape.turns):
+            for worker in turns:
+                if turn < turns[worker] and not worker.dead:
                     self._turn(worker, shape)
-            _note(f"{shape.name}: turn {turn + 1} of {turns} of {', '.join(worker.peer.name for worker in asked)}")
+            _note(f"{shape.name}: turn {turn + 1} of {shape.turns} of {', '.join(one.peer.name for one in turns)}")
 
-    def _warm_up(self, worker: Worker, shape: Shape) -> None:
+    def _warm_up(self, worker: Worker, shape: Shape) -> int:
+        """Return how many turns there is time for: none if the first pass is the only one, or the last."""
         answer = self._ask(worker, shape, warm=0, runs=1)
         if answer is None:
-            return
-        ((first,), peak) = answer
-        timing = Timing(sum(shape.lengths), first, peak)
-        self._timings.setdefault(shape.name, {})[worker.peer.name] = timing
-        if first > 1000 * SHAPE_SECONDS:
-            timing.milliseconds.append(first)
-
-    def _turns_of(self, peer: Peer, shape: Shape) -> int:
-        """How many turns there is time for: none if the first pass is the only one."""
-        timing = self._timings[shape.name][peer.name]
-        if timing.first > 1000 * SHAPE_SECONDS:
             return 0
-        return max(1, int(1000 * SHAPE_SECONDS / (timing.first * (shape.warm + self._runs(shape)))))
+        (first,), peak = answer
+        alone = first > 1000 * SHAPE_SECONDS
+        self.timings.setdefault(shape.name, {})[worker.peer.name] = Timing([first] if alone else [], peak)
+        return 0 if alone else max(1, int(1000 * SHAPE_SECONDS / (first * (shape.warm + shape.runs))))
 
     def _turn(self, worker: Worker, shape: Shape) -> None:
-        answer = self._ask(worker, shape, shape.warm, self._runs(shape))
+        answer = self._ask(worker, shape, shape.warm, shape.runs)
         if answer is not None:
-            timing = self._timings[shape.name][worker.peer.name]
+            timing = self.timings[shape.name][worker.peer.name]
             timing.milliseconds += answer[0]
             timing.peak_megabytes = answer[1]
-
-    def _runs(self, shape: Shape) -> int:
-        return max(1, round(shape.runs * self.repeats))
 
     def _ask(self, worker: Worker, shape: Shape, warm: int, runs: int) -> tuple[list[float], float] | None:
         """Milliseconds of the timed passes, and the peak of memory; None if the worker has ended."""
         time.sleep(PAUSE_SECONDS)
         peer = worker.peer
-        inputs = input_file(self.work, shape, shape.form(peer.form), peer.takes)
+        inputs = input_file(self.work, shape, peer.takes, peer.whole)
+        vectors = vectors_file(self.work, peer.name, shape.name)
         try:
-            vectors = vectors_file(self.work, peer.name, shape.name)
-            answer = worker.run(inputs, vectors, warm, runs, self._seconds(shape))
+            answer = worker.run(inputs, vectors, warm, runs, self.limits.seconds * shape.patience)
         except (PeerError, OverLimitError) as error:
             self._miss(peer, shape, error)
             return None
         return answer["milliseconds"], answer["peak_megabytes"]
-
-    def _seconds(self, shape: Shape) -> float:
-        return self.limits.seconds * shape.patience
 
     def _is_asked(self, peer: Peer, shape: Shape) -> bool:
         """Whether this peer runs this shape; if not, why not is noted."""
@@ -167,18 +135,12 @@ class Turns:
             reasons[peer.name] = "left out"
         elif peer.name in self._unstartable:
             reasons.setdefault(peer.name, "does not start")
-        elif (seconds := self.least_seconds(peer.name, shape)) > self._seconds(shape):
-            reasons.setdefault(peer.name, f"at least {seconds:.0f} s")
         return peer.name not in reasons
-
-    def least_seconds(self, peer: str, shape: Shape) -> float:
-        """Return what the shape takes if its tokens cost what the last one's did: those of longer texts cost more."""
-        timings = [row[peer] for row in self.timings.values() if peer in row]
-        return timings[-1].median / timings[-1].tokens * sum(shape.lengths) / 1000 if timings else 0.0
 
     def _miss(self, peer: Peer, shape: Shape, error: PeerError | OverLimitError) -> None:
         reason = str(error) if isinstance(error, OverLimitError) else "died"
         self.missing.setdefault(shape.name, {})[peer.name] = reason
+        self.timings.get(shape.name, {}).pop(peer.name, None)
         if isinstance(error, PeerError):
             self.failures.append(f"{shape.name}: {error}")
         _note(f"{peer.name} on {shape.name}: {error}")

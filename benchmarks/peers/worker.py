@@ -1,5 +1,10 @@
 """A peer's side of the line protocol: load, say so, then run what each line asks for. Needs numpy only.
 
+    PYTHONPATH=benchmarks python -m peers.worker {ids,texts} MODULE ARGUMENT ...     (asked by side_by_side.py)
+    PYTHONPATH=benchmarks python -m peers.worker make MODULE ARGUMENT ...
+
+calls `load` or `make` of a module beside this one. `load` gives the model and what to tell of it.
+
 Requests and answers are JSON, one a line, on stdin and stdout. Whatever libraries print goes to stderr.
 """
 
@@ -10,6 +15,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -23,17 +29,9 @@ Encode = Callable[[list[str]], Vectors]  # texts to vectors (batch, hidden)
 About = Mapping[str, object]  # versions, settings, what preparing the model took
 
 
-def serve(load: Callable[[], tuple[Run, About]]) -> None:
-    """Answer until stdin ends, from token ids; `load` gives the model and what to tell of it."""
-    _serve(load, _run_ids)
-
-
-def serve_texts(load: Callable[[], tuple[Encode, About]]) -> None:
-    """The same from texts: tokenizing and pooling are within the time."""
-    _serve(load, _run_texts)
-
-
-def _serve(load: Callable[[], tuple[Any, About]], run: Callable[[Any, dict[str, Any]], list[float]]) -> None:
+def serve(load: Callable[[], tuple[Any, About]], takes: str = "ids") -> None:
+    """Answer until stdin ends, from token ids or from texts: tokenizing and pooling are then within the time."""
+    run = _run_ids if takes == "ids" else _run_texts
     answers = _claim_stdout()
     start = time.perf_counter()
     model, about = load()
@@ -108,3 +106,16 @@ def _peak_megabytes() -> float:
 
 def _since(start: float) -> float:
     return round((time.perf_counter() - start) * 1000, 3)
+
+
+def main(what: str, module: str, *arguments: str) -> None:
+    """Serve the peer of a module, or have it make something."""
+    peer = import_module(f"peers.{module}")
+    if what == "make":
+        peer.make(*arguments)
+    else:
+        serve(lambda: peer.load(*arguments), what)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

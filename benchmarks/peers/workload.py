@@ -13,21 +13,13 @@ from typing import Literal
 
 import numpy as np
 from jinabert_onnx.bench.texts import TextMaker
-from jinabert_onnx.engine.batching import TOKEN_BUDGETS, pad, plan_batches
+from jinabert_onnx.engine.batching import pad, plan_batches
 from numpy.typing import NDArray
 
 BATCH_SIZE = 32  # the default of `encode`
-SORTED_TOKENS = 512  # padded tokens of a sorted batch: about what is fastest on a CPU, with any of the runtimes
+BATCH_TOKENS = 512  # padded tokens of a batch: as `Embedder` has it, and about what is fastest with any of the runtimes
 
 Takes = Literal["ids", "texts"]  # what a peer is given
-Form = Literal["padded", "sorted", "embedder"]
-
-# Ways of batching: one batch of everything; batches of like length; batches as `Embedder` plans them here, which
-# for those that take texts is all texts in one call. Nobody pads 32 texts of 8 to 512 tokens to one length by choice:
-# it took five times as long as batches of like length, with every runtime.
-PADDED: Form = "padded"
-SORTED: Form = "sorted"
-EMBEDDER: Form = "embedder"
 
 
 @dataclass(frozen=True)
@@ -51,10 +43,6 @@ class Shape:
     def takes(self, takes: Takes) -> bool:
         """Return whether this is asked of those that take `takes`."""
         return takes == "ids" or self.texts
-
-    def form(self, wanted: Form) -> Form:
-        """Return how its texts are batched for a peer that batches mixed ones as `wanted`."""
-        return wanted if len(set(self.lengths)) > 1 else PADDED
 
 
 def _mixed_lengths(count: int) -> tuple[int, ...]:
@@ -83,13 +71,13 @@ QUICK_SHAPES = (
 )
 
 
-def input_file(work: Path, shape: Shape, form: Form, takes: Takes = "ids") -> Path:
-    """Return where the batches of a shape lie."""
-    return work / "inputs" / f"{shape.name}-{form}.{'npz' if takes == 'ids' else 'json'}"
+def input_file(work: Path, shape: Shape, takes: Takes, whole: bool = False) -> Path:
+    """Return where the batches of a shape lie, or all of its texts in one call."""
+    return work / "inputs" / f"{shape.name}{'-whole' if whole else ''}.{'npz' if takes == 'ids' else 'json'}"
 
 
 def write_inputs(work: Path, shapes: Iterable[Shape], maker: TextMaker) -> None:
-    """Write the batches of every shape and form, as token ids and as the texts that have these ids.
+    """Write the batches of every shape, as token ids, and as the texts that have these ids, which also lie in one call.
 
     For batch n `places{n}`, `ids{n}` and `mask{n}`; or a list of objects with `places` and `texts`.
     """
@@ -97,11 +85,11 @@ def write_inputs(work: Path, shapes: Iterable[Shape], maker: TextMaker) -> None:
     for shape in shapes:
         generator = np.random.default_rng([len(shape.lengths), *shape.lengths])
         texts = [maker.make(length, generator) for length in shape.lengths]
-        for form in sorted({shape.form(wanted) for wanted in (SORTED, EMBEDDER)}):
-            _write_ids(input_file(work, shape, form, "ids"), texts, _plan(shape.lengths, form), maker)
-            calls = _plan(shape.lengths, PADDED if form == EMBEDDER else form)
+        plan, all_at_once = _plan(shape.lengths), [np.arange(len(texts))]
+        _write_ids(input_file(work, shape, "ids"), texts, plan, maker)
+        for whole, calls in ((False, plan), (True, all_at_once)):
             batches = [{"places": places.tolist(), "texts": [texts[place] for place in places]} for places in calls]
-            input_file(work, shape, form, "texts").write_text(json.dumps(batches), "utf-8")
+            input_file(work, shape, "texts", whole).write_text(json.dumps(batches), "utf-8")
 
 
 def _write_ids(path: Path, texts: list[str], plan: list[NDArray[np.intp]], maker: TextMaker) -> None:
@@ -112,8 +100,8 @@ def _write_ids(path: Path, texts: list[str], plan: list[NDArray[np.intp]], maker
     np.savez(path, **arrays)  # type: ignore[arg-type]
 
 
-def _plan(lengths: tuple[int, ...], form: Form) -> list[NDArray[np.intp]]:
-    if form == PADDED:
+def _plan(lengths: tuple[int, ...]) -> list[NDArray[np.intp]]:
+    """Mixed texts in batches of like length: padded to one length they took five times as long, with every runtime."""
+    if len(set(lengths)) == 1:
         return [np.arange(len(lengths))]
-    budget = SORTED_TOKENS if form == SORTED else TOKEN_BUDGETS["cpu"]
-    return plan_batches(lengths, BATCH_SIZE, budget)
+    return plan_batches(lengths, BATCH_SIZE, BATCH_TOKENS)

@@ -150,14 +150,24 @@ def found_of(ranks: Ranks, documents: int) -> Found:
     return Found(len(ranks), documents, hit_rate(ranks, 1), hit_rate(ranks, TOP), float((1 / ranks).mean()))
 
 
+def own_ranks(queries: Vectors, documents: Vectors) -> Ranks:
+    """Return the ranks of the documents that have the index of their query, among all; both (n, hidden)."""
+    return ranks_of(similarities(queries, documents), np.eye(len(queries), dtype=bool))
+
+
 def hit_rate(ranks: Ranks, top: int) -> float:
     """Return the share of ranks that are at most `top`."""
     return float((ranks <= top).mean())
 
 
+def first_place_difference(first: Ranks, second: Ranks) -> Difference:
+    """Return how many more first places `first` has than `second`, as a share of the same queries."""
+    return paired_difference((first == 1).astype(np.float64), (second == 1).astype(np.float64))
+
+
 def paired_difference(first: Floats, second: Floats) -> Difference:
     """Return the mean of `first` - `second` over the same queries, with a bootstrap interval (seeded, percentiles)."""
-    differences = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
+    differences = first - second
     generator = np.random.default_rng(0)
     means = [generator.choice(differences, size=len(differences)).mean() for _ in range(_RESAMPLES)]
     tail = 100 * (1 - CONFIDENCE) / 2

@@ -21,7 +21,6 @@ def wanted() -> Wanted:
         threads=(1,),
         batch_sizes=(1, 3),
         lengths=(8, 40),
-        workloads=("queries",),
         quick=True,
         seconds=2,
         rounds=5,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from jinabert_onnx import InputError
 from jinabert_onnx.bench import Record, compare, read_record
 from jinabert_onnx.bench.verdicts import lines_of
 from jinabert_onnx.cli import main
+from support.paths import ROOT
 
 Redraw = Callable[..., Record]
 
@@ -27,8 +27,7 @@ def redraw(record: Record) -> Redraw:
         for found in record.cells:
             slow = factor if found.cell.configuration.precision == "int8" else 1.0
             levels = slow * np.exp(noise * generator.standard_normal(10))
-            calls = [0.01 * found.cell.batch_size for _ in found.calls]
-            cells.append(replace(found, rounds=tuple(tuple(level * call for call in calls) for level in levels)))
+            cells.append(replace(found, rounds=tuple((0.01 * found.cell.batch_size * level,) for level in levels)))
         ceilings = tuple(
             replace(
                 found,
@@ -125,7 +124,7 @@ def test_the_command_judges_and_says_so_with_its_exit_code(
         Path(file).write_text(record.to_json(), "utf-8")
     assert main(["bench", "compare", *files]) == 0
     table = capsys.readouterr().out
-    assert "6 slower" in table
+    assert "4 slower" in table
     assert "+20" in table
     assert main(["bench", "compare", *files, "--max-slowdown", "10"]) == 1
     assert "more than 10 % slower" in capsys.readouterr().err
@@ -138,35 +137,27 @@ def test_a_record_comes_back_from_its_file(record: Record, tmp_path: Path):
     assert read_record(tmp_path) == record
 
 
+def test_the_committed_record_of_an_earlier_version_is_read():
+    record = read_record(ROOT / "benchmarks" / "results" / "bench")
+    assert {found.cell.length for found in record.cells} == {16, 128, 512}
+    assert {item.verdict for item in compare(record, record).differences} == {"same", "unclear"}
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
         (lambda text: text[: len(text) // 2], "damaged record"),
         (lambda text: "[]", "damaged record"),
         (lambda text: text.replace('"schema": 1', '"schema": 2', 1), "schema 2"),
-        (lambda text: text.replace('"created"', '"begun"', 1), "begun"),
-        (
-            lambda text: text.replace('"batch_size": 3, "length": 8,', '"batch_size": "3", "length": 8,'),
-            "str in place of int",
-        ),
-        (lambda text: re.sub(r'"peak": \d+', '"peak": 0', text), "not above zero"),
-        (lambda text: re.sub(r'"fp32": [\d.]+', f'"fp32": 1{"0" * 400}', text), "too large"),
-        (lambda text: re.sub(r'("threads": )1, "tokens"', r'\g<1>2, "tokens"', text), "ceilings are missing"),
+        (lambda text: text.replace('"created"', '"begun"', 1), "created"),
     ],
 )
 def test_a_damaged_file_is_refused_in_one_line(
-    record: Record,
-    change: Callable[[str], str],
-    told: str,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    record: Record, change: Callable[[str], str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     good, bad = tmp_path / "good.json", tmp_path / "bad.json"
     good.write_text(record.to_json(), "utf-8")
-    # The summary is for other programs; what is read is the cells below it.
-    head, mark, rest = record.to_json().partition('"created"')
-    head = '{\n"schema": 1,\n'
-    bad.write_text(change(head + mark + rest), "utf-8")
+    bad.write_text(change(record.to_json()), "utf-8")
     assert main(["bench", "compare", str(good), str(bad)]) == 1
     error = capsys.readouterr().err
     assert "bad.json" in error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from jinabert_onnx.bench import statistics
 from jinabert_onnx.bench.statistics import estimate, is_supported, ratio_interval, student
 
 TRIALS = 200
@@ -56,17 +55,3 @@ def test_too_few_rounds_tell_no_interval():
 def test_a_percentile_needs_a_sample_beyond_it(percent: int, samples: int):
     assert is_supported(percent, samples)
     assert not is_supported(percent, samples - 1)
-
-
-def test_repeats_of_few_calls_do_not_support_a_rare_one():
-    assert not is_supported(95, 1000, kinds=8)
-    assert is_supported(95, 1000, kinds=20)
-    assert not is_supported(95, 1000, kinds=1)
-    assert is_supported(50, 2, kinds=1)
-
-
-def test_resamples_that_do_not_fit_at_once_are_those_of_one_piece(monkeypatch: pytest.MonkeyPatch):
-    rounds = drawn(np.random.default_rng(3), 7)
-    whole = estimate(rounds)
-    monkeypatch.setattr(statistics, "_AT_ONCE", 1000)
-    assert estimate(rounds) == whole

@@ -11,11 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinabert_onnx import CancelledError, Embedder
-from jinabert_onnx.bench.children import Place
 from jinabert_onnx.bench.plan import Cell, Configuration
-from jinabert_onnx.bench.schedule import Turns, is_turn, share_out
+from jinabert_onnx.bench.processes import Place
 from jinabert_onnx.bench.subject import load
-from jinabert_onnx.bench.timing import Job, time_rounds, warm_up
+from jinabert_onnx.bench.timing import Job, Turns, is_turn, share_out, time_rounds, warm_up
 from jinabert_onnx.engine.cancellation import Cancellation
 
 ONE = Configuration("int8", "cpu", 1)
@@ -27,7 +26,7 @@ class NotedJob(Job):
 
     log: list[str] = field(default_factory=list)
 
-    def run(self, cancellation: Cancellation) -> list[float]:
+    def run(self, cancellation: Cancellation) -> float:
         self.log.append(self.cell.shape)
         return super().run(cancellation)
 
@@ -39,16 +38,15 @@ def model(trained: Path) -> Iterator[Embedder]:
 
 
 def jobs(model: Embedder, log: list[str]) -> list[Job]:
-    return [
-        NotedJob(Cell(ONE, size, 8, None), model, (("one two three",) * size,), ((8,) * size,), log)
-        for size in (1, 2, 3)
-    ]
+    return [NotedJob(Cell(ONE, size, 8), model, ("one two three",) * size, log) for size in (1, 2, 3)]
 
 
 def test_cells_take_turns_and_a_quick_one_warms_up_in_each(model: Embedder):
     log: list[str] = []
     turns = [Turns(4, 1), Turns(4, 3), Turns(2, 1)]
-    found, _ = time_rounds(jobs(model, log), turns, 4, {}, 0, Cancellation(), lambda index: None)
+    advanced: list[int] = []
+    found, _ = time_rounds(jobs(model, log), turns, 4, {}, Cancellation(), advanced.append)
+    assert sum(advanced) == len(log)
     assert [len(cell.rounds) for cell in found] == [4, 4, 2]
     assert [len(cell.rounds[0]) for cell in found] == [1, 3, 1]
     assert [log.count(f"{size} x 8") for size in (1, 2, 3)] == [turn.total for turn in turns] == [4, 16, 2]
@@ -58,7 +56,7 @@ def test_cells_take_turns_and_a_quick_one_warms_up_in_each(model: Embedder):
 
 def test_the_order_of_turns_changes_from_round_to_round(model: Embedder):
     log: list[str] = []
-    time_rounds(jobs(model, log), [Turns(6, 1)] * 3, 6, {}, 0, Cancellation(), lambda index: None)
+    time_rounds(jobs(model, log), [Turns(6, 1)] * 3, 6, {}, Cancellation(), lambda calls: None)
     rounds = [tuple(log[start : start + 3]) for start in range(0, 18, 3)]
     assert {frozenset(order) for order in rounds} == {frozenset(log)}
     assert len(set(rounds)) > 1
@@ -74,7 +72,7 @@ def test_a_cancelled_sweep_ends(model: Embedder):
     cancellation = Cancellation()
     cancellation.cancel()
     with pytest.raises(CancelledError):
-        time_rounds(jobs(model, []), [Turns(2, 1)] * 3, 2, {}, 0, cancellation, lambda index: None)
+        time_rounds(jobs(model, []), [Turns(2, 1)] * 3, 2, {}, cancellation, lambda calls: None)
 
 
 @pytest.mark.usefixtures("model")  # what the first model of a process starts is there before

@@ -15,8 +15,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.paths import CHECKPOINT, ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 BENCHMARKS = ROOT / "benchmarks"
 LIST = BENCHMARKS / "README.md"
 RESULTS = ROOT / "docs" / "reference" / "results.md"
@@ -26,16 +26,11 @@ SMALL = {  # what documented commands name, and what stands for it here
     "build/base-bundle": "build/bundles/tiny-de-en",
 }
 SHORT = {  # makes a run short, changes nothing else
-    "experiments/cold_start.py": "--repeats 1",
-    "experiments/corpus_rate.py": "--tokens 60000 --precision int8 --lengths 128",
-    "experiments/int8_quality.py": "--most 12",
     "experiments/memory_model.py": "--precision int8",
     "on_cuda.py": "--rehearse --lengths 16 --batches 1",
-    "experiments/serve_load.py": "--seconds 1 --rounds 1",
 }
-NEEDS = {"experiments/saturation.py": "qemu-x86_64"}  # programs that no package index has
 SHORT_BENCH = "--seconds 1 --rounds 2 --length 16 --batch-size 1 --precision int8"
-ELSEWHERE = ("side_by_side.py", "page.py", "make_checkpoint.py")  # tests/peers and tests/export run them
+ELSEWHERE = ("side_by_side.py", "make_checkpoint.py")  # tests/peers and tests/export run them
 
 
 def documented() -> dict[str, str]:
@@ -45,7 +40,7 @@ def documented() -> dict[str, str]:
 
 
 def runnable() -> list[str]:
-    return sorted(set(documented()) - set(ELSEWHERE) - set(NEEDS))
+    return sorted(set(documented()) - set(ELSEWHERE))
 
 
 def arguments_of(name: str, directory: Path) -> list[str]:
@@ -69,10 +64,10 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with what the measuring commands name: a bundle, texts, and two results of `bench`."""
     directory = tmp_path_factory.mktemp("workplace")
     (directory / "bundle").symlink_to(ROOT / SMALL["build/base-bundle"])
-    content = json.loads((ROOT / "tests/data/tiny-de-en/heldout.json").read_text("utf-8"))
+    content = json.loads((CHECKPOINT / "heldout.json").read_text("utf-8"))
     few = {"pairs": content["pairs"][:60], "long": sorted(content["long"], key=len)[:5]}
     (directory / "texts.json").write_text(json.dumps(few), "utf-8")
-    done = in_directory(directory, f"bench bundle --quick {SHORT_BENCH} --no-plots --output before")
+    done = in_directory(directory, f"bench bundle --quick {SHORT_BENCH} --output before")
     assert done.returncode == 0, done.stderr
     shutil.copytree(directory / "before", directory / "after")  # nothing can be slower, however busy the machine is
     return directory
@@ -118,15 +113,3 @@ def test_measuring_command_of_the_results_runs(line: str, workplace: Path):
     done = in_directory(workplace, f"{line} {SHORT_BENCH}" if line.startswith("bench bundle") else line)
     assert done.returncode == 0, done.stderr
     assert done.stdout
-
-
-@pytest.mark.parametrize(("name", "program"), NEEDS.items())
-def test_a_benchmark_without_its_program_names_it(
-    name: str, program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert shutil.which(program) is None
-    done = run(name, arguments_of(name, tmp_path))
-    assert done.returncode == 1
-    assert program in done.stderr
-    assert "Traceback" not in done.stderr

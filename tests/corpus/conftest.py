@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,15 +16,10 @@ import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
 from jinabert_onnx import Embedder
-from support.paths import TRAINED
 
 PATIENCE = 120.0  # seconds that nothing here should take
+ROWS = 1200  # of a corpus that takes a while
 TEXTS = [f"Satz {number}: „Wetter“, {'Wind und Regen, ' * (number % 13)}\nend" for number in range(150)] + [""]
-
-
-@pytest.fixture(scope="session")
-def trained() -> Path:
-    return TRAINED
 
 
 @pytest.fixture(scope="session", params=["fp32", "int8"])
@@ -46,6 +43,39 @@ def embed(bundle: Path, source: Path, output: Path, *options: object) -> subproc
     return subprocess.run(
         command(bundle, source, output, *options), capture_output=True, text=True, check=False, timeout=PATIENCE
     )
+
+
+def refused(bundle: Path, source: Path, output: Path, *options: object) -> str:
+    """Return the one line of a command that fails and leaves nothing but what there was."""
+    before = sorted(source.parent.iterdir())
+    result = embed(bundle, source, output, *options)
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1), result.stderr
+    assert sorted(source.parent.iterdir()) == before
+    return result.stderr
+
+
+def start(bundle: Path, source: Path, output: Path, shards: int, *options: object) -> subprocess.Popen[str]:
+    """Return the process of a command once it has done as many shards, of 50 rows each."""
+    line = command(bundle, source, output, "--shard-rows", 50, *options)
+    process = subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
+    directory, deadline = output.with_name(f"{output.name}.parts"), time.monotonic() + PATIENCE
+    while len(list(directory.glob("shard-*.json"))) < shards and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    return process
+
+
+def killed(bundle: Path, source: Path, output: Path, shards: int) -> Path:
+    """Kill a command once it has done as many shards; return the directory of what is done."""
+    process = start(bundle, source, output, shards)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=PATIENCE)
+    return output.with_name(f"{output.name}.parts")
+
+
+def corpus(path: Path) -> Path:
+    """Write a file that takes a while."""
+    return write(path, [TEXTS[number % len(TEXTS)] + str(number) for number in range(ROWS)])
 
 
 def write(path: Path, texts: Sequence[str]) -> Path:

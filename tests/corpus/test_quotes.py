@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import signal
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from conftest import TEXTS, embed, rejected, write
+from conftest import TEXTS, corpus, embed, killed, refused, rejected, write
 from jinabert_onnx import Embedder, InputError
 from jinabert_onnx.corpus import lines
-from test_resuming import corpus, start, wait_for_shards
 
 NAMES = ("id", "text")
 
@@ -40,11 +38,8 @@ def test_a_quote_that_swallows_rows_is_an_error_that_names_its_line(
     changes: dict[int, str], line: int, words: str, trained: Path, tmp_path: Path
 ) -> None:
     source = numbered(tmp_path / "rows.csv", changes)
-    result = embed(trained, source, tmp_path / "out.parquet")
-    assert result.returncode == 1, result.stderr
-    assert f"rows.csv: the quote that opens in line {line} {words}" in result.stderr
-    assert result.stderr.count("\n") == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
+    message = refused(trained, source, tmp_path / "out.parquet")
+    assert f"rows.csv: the quote that opens in line {line} {words}" in message
 
 
 def test_a_quote_in_the_header_that_swallows_rows_is_an_error(tmp_path: Path) -> None:
@@ -88,22 +83,11 @@ def test_rows_in_are_told_and_are_rows_out_and_rows_set_aside(ending: str, train
     assert f"jinabert-onnx: 20 rows in, {out} embedded, {aside} set aside\n" in result.stderr
 
 
-def test_rows_are_told_where_none_is_good_and_where_there_are_none(trained: Path, tmp_path: Path) -> None:
-    source = tmp_path / "rows.jsonl"
-    source.write_text("{\n[]\n")
-    assert "2 rows in, 0 embedded, 2 set aside\n" in embed(trained, source, tmp_path / "out.parquet").stderr
-    source.write_text("")
-    assert "0 rows in, 0 embedded, 0 set aside\n" in embed(trained, source, tmp_path / "out.parquet").stderr
-
-
 def test_rows_of_a_run_that_was_stopped_are_told_by_the_one_that_ends_it(
     trained: Path, model: Embedder, tmp_path: Path
 ) -> None:
     source, output = corpus(tmp_path / "rows.jsonl"), tmp_path / "out.npy"
-    process = start(trained, source, output, "--shard-rows", 50)
-    wait_for_shards(tmp_path / "out.npy.parts", 2, process)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    killed(trained, source, output, 2)
     result = embed(trained, source, output, "--shard-rows", 50)
     assert "1200 rows in, 1200 embedded, 0 set aside\n" in result.stderr
     assert len(np.load(output)) == 1200
@@ -112,11 +96,7 @@ def test_rows_of_a_run_that_was_stopped_are_told_by_the_one_that_ends_it(
 @pytest.mark.parametrize("name", ["rows", "rejected"])
 def test_a_shard_whose_counts_do_not_add_up_is_made_anew(name: str, trained: Path, tmp_path: Path) -> None:
     source, output = corpus(tmp_path / "rows.jsonl"), tmp_path / "out.npy"
-    process = start(trained, source, output, "--shard-rows", 50)
-    wait_for_shards(tmp_path / "out.npy.parts", 2, process)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    counts = tmp_path / "out.npy.parts" / "shard-000001.json"
+    counts = killed(trained, source, output, 2) / "shard-000001.json"
     changed = json.loads(counts.read_text())
     changed[name] += 1
     counts.write_text(json.dumps(changed))

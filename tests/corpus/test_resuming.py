@@ -10,25 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE, TEXTS, command, embed, write
+from conftest import PATIENCE, command, corpus, embed, killed, start
 
-ROWS = 1200
 OPTIONS = ("--shard-rows", 50)
-
-
-def corpus(path: Path) -> Path:
-    return write(path, [TEXTS[number % len(TEXTS)] + str(number) for number in range(ROWS)])
-
-
-def start(bundle: Path, source: Path, output: Path, *options: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(command(bundle, source, output, *options), stderr=subprocess.PIPE, text=True)
-
-
-def wait_for_shards(directory: Path, count: int, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while len(list(directory.glob("shard-*.json"))) < count and process.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 @pytest.mark.parametrize("kind", ["parquet", "npy"])
@@ -41,10 +25,10 @@ def test_a_process_killed_several_times_gives_the_bytes_of_one_that_was_not(
     assert embed(trained, source, whole, *options).returncode == 0
     parts, chance, kills = tmp_path / f"out.{kind}.parts", random.Random(kind + precision), 0
     while not output.exists():
-        process = start(trained, source, output, *options)
         done = len(list(parts.glob("shard-*.json"))) if parts.exists() else 0
+        wanted = done + chance.randrange(1, 6) if kills < 4 else 0
+        process = start(trained, source, output, wanted, "--precision", precision)
         if kills < 4:
-            wait_for_shards(parts, done + chance.randrange(1, 6), process)
             time.sleep(chance.random() * 0.05)
             process.kill()
             kills += 1
@@ -58,8 +42,7 @@ def test_a_process_killed_several_times_gives_the_bytes_of_one_that_was_not(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_says_how_to_go_on(number: signal.Signals, trained: Path, tmp_path: Path) -> None:
     source, output = corpus(tmp_path / "texts.jsonl"), tmp_path / "out.npy"
-    process = start(trained, source, output, *OPTIONS)
-    wait_for_shards(tmp_path / "out.npy.parts", 2, process)
+    process = start(trained, source, output, 2)
     process.send_signal(number)
     _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 128 + number
@@ -72,11 +55,8 @@ def test_an_interrupted_run_says_how_to_go_on(number: signal.Signals, trained: P
 
 def test_another_plan_or_input_is_refused_and_what_is_done_stays(trained: Path, tmp_path: Path) -> None:
     source, output = corpus(tmp_path / "texts.jsonl"), tmp_path / "out.npy"
-    process = start(trained, source, output, *OPTIONS)
-    wait_for_shards(tmp_path / "out.npy.parts", 1, process)
-    process.kill()
-    process.communicate(timeout=PATIENCE)
-    before = sorted(path.name for path in (tmp_path / "out.npy.parts").glob("shard*"))
+    parts = killed(trained, source, output, 1)
+    before = sorted(path.name for path in parts.glob("shard*"))
     other = embed(trained, source, output, *OPTIONS, "--normalize")
     assert other.returncode == 1
     assert "normalize was False and is True" in other.stderr
@@ -84,13 +64,12 @@ def test_another_plan_or_input_is_refused_and_what_is_done_stays(trained: Path, 
     changed = embed(trained, source, output, *OPTIONS)
     assert changed.returncode == 1
     assert "the input has changed" in changed.stderr
-    assert set(before) <= {path.name for path in (tmp_path / "out.npy.parts").iterdir()}
+    assert set(before) <= {path.name for path in parts.iterdir()}
 
 
 def test_a_second_process_on_the_same_output_is_refused(trained: Path, tmp_path: Path) -> None:
     source, output = corpus(tmp_path / "texts.jsonl"), tmp_path / "out.npy"
-    process = start(trained, source, output, *OPTIONS)
-    wait_for_shards(tmp_path / "out.npy.parts", 1, process)
+    process = start(trained, source, output, 1)
     process.send_signal(signal.SIGSTOP)
     try:
         second = embed(trained, source, output, *OPTIONS)
@@ -104,8 +83,7 @@ def test_a_second_process_on_the_same_output_is_refused(trained: Path, tmp_path:
 
 def test_an_input_that_changes_on_the_way_is_refused(trained: Path, tmp_path: Path) -> None:
     source, output = corpus(tmp_path / "texts.jsonl"), tmp_path / "out.npy"
-    process = start(trained, source, output, *OPTIONS)
-    wait_for_shards(tmp_path / "out.npy.parts", 1, process)
+    process = start(trained, source, output, 1)
     with source.open("a") as stream:
         stream.write('{"text": "mehr"}\n')
     _, errors = process.communicate(timeout=PATIENCE)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from build_context import copy_context
 from image import Image, Sources, build
 from support.paths import ROOT, TRAINED
 
@@ -17,9 +16,17 @@ BUNDLE = TRAINED
 
 @pytest.fixture(scope="session")
 def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `docker build .` sends."""
+    """What `docker build .` sends: all that .dockerignore, which begins by leaving out everything, takes back."""
     target = tmp_path_factory.mktemp("context")
-    copy_context(ROOT, target)
+    rules = [line for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines() if not line.startswith("#")]
+    nothing, *kept, caches = rules
+    assert (nothing, caches) == ("*", "**/__pycache__")
+    for name in kept:
+        source = ROOT / name.removeprefix("!")
+        if source.is_dir():
+            shutil.copytree(source, target / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, target)
     return target
 
 

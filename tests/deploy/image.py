@@ -6,17 +6,17 @@ base image there is nothing but the Python that runs these tests. Absolute paths
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dockerfile import Instruction, parse
-
+SETTINGS = {"USER", "EXPOSE", "STOPSIGNAL", "HEALTHCHECK", "ENTRYPOINT", "CMD"}
 # A path stands at the beginning of a word, or after a quote, "=" or ":"; a URL's path does not.
 _ABSOLUTE = re.compile(r"""(?:(?<=[\s"'=:])|^)/(?=\w)""")
 _VARIABLE = re.compile(r"\$\{?(\w+)\}?")
@@ -30,7 +30,7 @@ class Image:
     root: Path
     environment: dict[str, str]
     directory: Path
-    settings: dict[str, Instruction] = field(default_factory=dict)  # the last USER, CMD, ...
+    settings: dict[str, str] = field(default_factory=dict)  # the last USER, CMD, ...
 
     def path(self, inside: str) -> Path:
         """Where the image's `inside` is on this machine."""
@@ -42,14 +42,10 @@ class Image:
 
     def command(self, *arguments: str) -> list[str]:
         """What `docker run IMAGE ARGUMENTS` runs."""
-        words = [*self.settings["ENTRYPOINT"].exec_form(), *(arguments or self.settings["CMD"].exec_form())]
-        return self._found([self.translate(word) for word in words])
+        return self._found([*exec_form(self.settings["ENTRYPOINT"]), *(arguments or exec_form(self.settings["CMD"]))])
 
     def healthcheck(self) -> list[str]:
-        form = self.settings["HEALTHCHECK"]
-        assert form.rest.startswith("CMD ")
-        command = Instruction("CMD", {}, form.rest.removeprefix("CMD ")).exec_form()
-        return self._found([self.translate(word) for word in command])
+        return self._found(exec_form(self.settings["HEALTHCHECK"].removeprefix("CMD ")))
 
     def variables(self, changes: Mapping[str, str]) -> dict[str, str]:
         """The image's environment and nothing of this process's, with what `docker run --env` changes."""
@@ -57,9 +53,10 @@ class Image:
 
     def _found(self, command: list[str]) -> list[str]:
         """The command's program is looked for in the image's PATH, which is not this process's."""
-        program = Path(shutil.which(command[0], path=self.environment["PATH"]) or "")
-        assert program.is_relative_to(self.root), f"{command[0]} is not in the image"
-        return [str(program), *command[1:]]
+        name, *words = map(self.translate, command)
+        program = Path(shutil.which(name, path=self.environment["PATH"]) or "")
+        assert program.is_relative_to(self.root), f"{name} is not in the image"
+        return [str(program), *words]
 
 
 @dataclass(frozen=True)
@@ -71,25 +68,40 @@ class Sources:
     base_environment: Mapping[str, str]  # what the base image sets
 
 
+def exec_form(text: str) -> list[str]:
+    """The words of `CMD ["a", "b"]`; the form with a shell is an error."""
+    words: list[str] = json.loads(text)
+    return words
+
+
 def build(dockerfile: Path, sources: Sources, work: Path) -> Image:
     """Follow `dockerfile` and return its last stage."""
-    instructions = parse(dockerfile.read_text("utf-8"))
     arguments: dict[str, str] = {}
     stages = dict(sources.named)
-    image, name = None, ""
-    for instruction in instructions:
-        if instruction.name == "ARG":
-            key, _, value = instruction.rest.partition("=")
+    image, stage = None, ""
+    for name, flags, rest in _instructions(dockerfile.read_text("utf-8")):
+        if name == "ARG":
+            key, _, value = rest.partition("=")
             arguments[key] = value
-        elif instruction.name == "FROM":
-            _put_away(image, name, stages, work)
-            base, _, name = _substituted(instruction.rest, arguments).partition(" AS ")
+        elif name == "FROM":
+            _put_away(image, stage, stages, work)
+            base, _, stage = _substituted(rest, arguments).partition(" AS ")
             image = _new_stage(base, work / "root", sources.base_environment)
         else:
             assert image is not None, "an instruction before the first FROM"
-            _follow(instruction, image, sources.context, stages)
+            source = stages[flags["from"]] if "from" in flags else sources.context
+            _follow(name, flags, rest, image, source)
     assert image is not None
     return image
+
+
+def _instructions(text: str) -> Iterator[tuple[str, dict[str, str], str]]:
+    """Name, flags and the rest of each."""
+    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    for line in "\n".join(lines).replace("\\\n", "").splitlines():
+        found = re.fullmatch(r"(\w+)\s+((?:--[a-z-]+=\S+\s+)*)(.*?)\s*", line)
+        assert found is not None, line
+        yield found[1], dict(re.findall(r"--([a-z-]+)=(\S+)", found[2])), found[3]
 
 
 def _put_away(image: Image | None, name: str, stages: dict[str, Path], work: Path) -> None:
@@ -110,32 +122,24 @@ def _new_stage(base: str, root: Path, environment: Mapping[str, str]) -> Image:
     return image
 
 
-def _follow(instruction: Instruction, image: Image, context: Path, stages: Mapping[str, Path]) -> None:
-    if instruction.name == "RUN":
-        _run(instruction, image)
-    elif instruction.name == "COPY":
-        source = stages[instruction.flags["from"]] if "from" in instruction.flags else context
-        _copy(_substituted(instruction.rest, image.environment).split(), source, image)
-    elif instruction.name == "ENV":
-        for word in instruction.words():
-            name, _, value = word.partition("=")
-            image.environment[name] = _substituted(image.translate(value), image.environment)
-    elif instruction.name == "WORKDIR":
-        image.directory = image.path(instruction.rest)
+def _follow(name: str, flags: Mapping[str, str], rest: str, image: Image, source: Path) -> None:
+    """Commands run in the environment of this process, which may say where packages come from; without cache mounts."""
+    if name == "RUN":
+        assert flags.get("mount", "type=cache").startswith("type=cache")
+        command = ["/bin/sh", "-c", image.translate(rest)]
+        subprocess.run(command, cwd=image.directory, env=os.environ | image.environment, check=True)
+    elif name == "COPY":
+        _copy(_substituted(rest, image.environment).split(), source, image)
+    elif name == "ENV":
+        for word in rest.split():
+            key, _, value = word.partition("=")
+            image.environment[key] = _substituted(image.translate(value), image.environment)
+    elif name == "WORKDIR":
+        image.directory = image.path(rest)
         image.directory.mkdir(parents=True, exist_ok=True)
     else:
-        image.settings[instruction.name] = instruction
-
-
-def _run(instruction: Instruction, image: Image) -> None:
-    """In the environment of this process, which may say where packages come from; a cache mount is left out."""
-    assert instruction.flags.get("mount", "type=cache").startswith("type=cache")
-    subprocess.run(
-        ["/bin/sh", "-c", image.translate(instruction.rest)],
-        cwd=image.directory,
-        env=os.environ | image.environment,
-        check=True,
-    )
+        assert name in SETTINGS, f"an instruction that these tests do not know: {name}"
+        image.settings[name] = rest
 
 
 def _copy(words: list[str], source: Path, image: Image) -> None:

@@ -7,16 +7,17 @@ import runpy
 import subprocess
 import sys
 import tarfile
-import urllib.error
 from collections.abc import Callable
 from pathlib import Path
 
 import boto3
+import httpx
 import pytest
 from botocore.stub import Stubber
 from conftest import BUNDLE, DEPLOY, mount
 from container import run
 from image import Image
+from support.live_server import LiveServer, wait_for
 
 YAMLLINT = (
     "{extends: default, rules: {line-length: {max: 120}, document-start: disable, braces: {max-spaces-inside: 0}, "
@@ -50,6 +51,17 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def embeds_with_key(server: LiveServer) -> bool:
+    with server.client() as client:
+        answer = client.post("/v1/embeddings", json=REQUEST, headers={"Authorization": f"Bearer {KEY}"})
+    return len(answer.json()["data"]) == 1
+
+
+def wait_until_granted(server: LiveServer, path: str) -> None:
+    """Ask as a probe does, until the answer is a success."""
+    wait_for(lambda: httpx.get(server.url + path).is_success)
+
+
 def drain(arguments: list[str]) -> int:
     return int(arguments[arguments.index("--drain") + 1])
 
@@ -61,22 +73,18 @@ def megabytes(size: str) -> float:
 
 def test_compose_runs_the_server_with_keys(server_image: Image, compose: dict, keys: Path) -> None:
     mount(server_image, keys, "/run/secrets/api_keys")
-    with run(server_image, *compose["command"]) as container:
-        with pytest.raises(urllib.error.HTTPError, match="401") as refused:
-            container.ask("/v1/embeddings", REQUEST)
-        refused.value.close()
-        assert len(container.ask("/v1/embeddings", REQUEST, KEY)["data"]) == 1
-        assert container.stop() == 0
+    with run(server_image, *compose["command"]) as server:
+        assert server.embed(**REQUEST).status_code == 401
+        assert embeds_with_key(server)
 
 
 def test_kubernetes_runs_the_server_with_keys_and_finds_its_probes(server_image: Image, pod: dict, keys: Path) -> None:
-    (server,) = pod["containers"]
+    (container,) = pod["containers"]
     mount(server_image, keys, "/run/keys/api-keys.txt")
-    with run(server_image, *server["args"]) as container:
+    with run(server_image, *container["args"]) as server:
         for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-            container.wait_until_it_grants(server[probe]["httpGet"]["path"])
-        assert len(container.ask("/v1/embeddings", REQUEST, KEY)["data"]) == 1
-        assert container.stop() == 0
+            wait_until_granted(server, container[probe]["httpGet"]["path"])
+        assert embeds_with_key(server)
 
 
 def test_there_is_time_to_drain(compose: dict, pod: dict) -> None:
@@ -97,7 +105,7 @@ def test_the_server_plans_with_less_memory_than_the_limit(compose: dict, pod: di
 
 def test_user_port_and_mounts_are_the_images(server_image: Image, compose: dict, pod: dict) -> None:
     (server,) = pod["containers"]
-    assert server_image.settings["USER"].rest == "{runAsUser}:{runAsGroup}".format(**pod["securityContext"])
+    assert server_image.settings["USER"] == "{runAsUser}:{runAsGroup}".format(**pod["securityContext"])
     assert str(server["ports"][0]["containerPort"]) == server_image.environment["PORT"]
     assert compose["ports"][0].endswith(f":{server_image.environment['PORT']}")
     model = server_image.environment["JINABERT_ONNX_MODEL"]
@@ -117,10 +125,9 @@ def test_the_image_serves_what_sagemaker_unpacks_and_asks_for(
     sagemaker["write_model_archive"](BUNDLE, tmp_path / "model.tar.gz")
     with tarfile.open(tmp_path / "model.tar.gz") as archive:
         archive.extractall(server_image.path("/opt/ml/model"), filter="data")
-    with run(server_image, "serve", environment=sagemaker["ENVIRONMENT"]) as container:
-        container.wait_until_it_grants("/ping")
-        assert len(container.ask("/invocations", REQUEST)["data"]) == 1
-        assert container.stop() == 0
+    with run(server_image, "serve", environment=sagemaker["ENVIRONMENT"]) as server:
+        wait_until_granted(server, "/ping")
+        assert len(httpx.post(f"{server.url}/invocations", json=REQUEST).json()["data"]) == 1
 
 
 def test_sagemaker_would_understand_the_calls(sagemaker: dict) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from container import run
-from image import Image
+from image import Image, exec_form
 from support.paths import ROOT
 
 NOT_IN_AN_IMAGE = {"torch", "onnx", "onnxscript", "onnx-ir", "safetensors", "transformers", "optimum", "pip", "pytest"}
@@ -53,16 +53,14 @@ def test_the_build_is_sent_what_it_copies_and_nothing_else(context: Path) -> Non
 
 
 def test_the_server_answers_and_ends_well_when_it_is_stopped(server_image: Image) -> None:
-    with run(server_image) as container:
-        answer = container.ask("/v1/embeddings", REQUEST)
-        assert [len(item["embedding"]) for item in answer["data"]] == [256, 256]
-        assert container.stop() == 0
+    with run(server_image) as server:
+        assert [len(item["embedding"]) for item in server.embed(**REQUEST).json()["data"]] == [256, 256]
 
 
 def test_the_server_runs_as_a_user_of_its_own_and_is_stopped_as_it_expects(server_image: Image) -> None:
-    assert re.fullmatch(r"[1-9]\d{3,}:[1-9]\d{3,}", server_image.settings["USER"].rest)
-    assert server_image.settings["STOPSIGNAL"].rest == "SIGTERM"
-    assert server_image.settings["EXPOSE"].rest == server_image.environment["PORT"]
+    assert re.fullmatch(r"[1-9]\d{3,}:[1-9]\d{3,}", server_image.settings["USER"])
+    assert server_image.settings["STOPSIGNAL"] == "SIGTERM"
+    assert server_image.settings["EXPOSE"] == server_image.environment["PORT"]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +78,7 @@ def test_an_image_has_the_runtime_in_the_versions_of_the_constraints_and_nothing
 
 
 def test_the_lambda_function_answers(lambda_image: Image) -> None:
-    (handler,) = lambda_image.settings["CMD"].exec_form()
+    (handler,) = exec_form(lambda_image.settings["CMD"])
     task_root = lambda_image.environment["LAMBDA_TASK_ROOT"]
     result = subprocess.run(
         [sys.executable, "-S", "-c", INVOKE, handler, json.dumps(FUNCTION_URL_EVENT)],  # -S: only what the image has

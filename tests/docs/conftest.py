@@ -9,17 +9,15 @@ import json
 from pathlib import Path
 
 import pytest
+from support.paths import CHECKPOINT, ROOT, TRAINED
 
-ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-BUNDLE = ROOT / "build/bundles/tiny-de-en"
-CHECKPOINT = ROOT / "tests/data/tiny-de-en"
 
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The directory that examples run in."""
-    (tmp_path / "bundle").symlink_to(BUNDLE)
+    (tmp_path / "bundle").symlink_to(TRAINED)
     (tmp_path / "checkpoint").symlink_to(CHECKPOINT)
     content = json.loads((CHECKPOINT / "heldout.json").read_text("utf-8"))
     few = {"pairs": content["pairs"][:30], "long": sorted(content["long"], key=len)[:3]}

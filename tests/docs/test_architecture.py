@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from support.paths import ROOT
 
 PAGE = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
 PLACES = ("", "runtime/jinabert_onnx", "export/jinabert_onnx_export", "export/jinabert_onnx_eval")

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import DOCS
 from jinabert_onnx.cli.main import _commands, _parse, _parser
+from support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
-DOCS = ROOT / "docs"
 # Their own parts test them: tests/frameworks, tests/readers, tests/corpus, tests/examples, test_style.
 ELSEWHERE = {"frameworks.md", "other-runtimes.md", "migration.md", "corpora.md", "examples.md", "style.md"}
 PAGES = [ROOT / "README.md", *sorted(path for path in DOCS.rglob("*.md") if path.name not in ELSEWHERE)]
@@ -76,20 +76,25 @@ CHEAP = [  # run as they stand, in the order of a reader of the first page
 @pytest.mark.parametrize("code", PYTHON)
 def test_examples_run_as_they_stand(code: str, workplace: Path) -> None:
     before = "".join(lines for start, lines in BEFORE.items() if start in code)
-    script = workplace / "example.py"
-    script.write_text(before + code, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-W", "error", script], cwd=workplace, capture_output=True, text=True, timeout=120
-    )
+    run(workplace, "-W", "error", "-c", before + code)
+
+
+def run(workplace: Path, *arguments: str) -> str:
+    """Return what Python prints, which must end well."""
+    done = subprocess.run([sys.executable, *arguments], cwd=workplace, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def run_line(workplace: Path, line: str) -> str:
+    """Return what a documented command prints."""
+    assert line in LINES
+    return run(workplace, "-m", "jinabert_onnx", *shlex.split(line)[1:])
 
 
 def test_exporting_from_python(workplace: Path) -> None:
     (code,) = [code for name, code in examples("python") if name.startswith("docs/guides/exporting.md")]
-    script = workplace / "example.py"
-    script.write_text(code, encoding="utf-8")
-    done = subprocess.run([sys.executable, script], cwd=workplace, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    run(workplace, "-c", code)
     assert (workplace / "exported/onnx/model_int8.onnx").is_file()
 
 
@@ -107,18 +112,10 @@ def test_commands_are_what_the_parser_takes(line: str) -> None:
 
 @pytest.mark.parametrize("line", CHEAP)
 def test_commands_that_are_cheap_run(line: str, workplace: Path) -> None:
-    assert line in LINES
-    words = shlex.split(line)
-    done = subprocess.run(
-        [sys.executable, "-m", "jinabert_onnx", *words[1:]], cwd=workplace, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout
+    assert run_line(workplace, line)
 
 
 def test_packing_and_unpacking_as_documented(workplace: Path) -> None:
     for line in ("jinabert-onnx pack bundle bundle.tar", "jinabert-onnx unpack bundle.tar elsewhere"):
-        assert line in LINES
-        words = shlex.split(line)
-        subprocess.run([sys.executable, "-m", "jinabert_onnx", *words[1:]], cwd=workplace, check=True, timeout=120)
+        run_line(workplace, line)
     assert (workplace / "elsewhere/manifest.json").is_file()

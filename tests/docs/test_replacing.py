@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import DOCS, ROOT
+from conftest import DOCS
 from jinabert_onnx import Embedder
+from support.paths import BUNDLES, TRAINED
 
-OTHER = ROOT / "build/bundles/plain-4h"
+OTHER = BUNDLES / "plain-4h"
 _, _, SECTION = (DOCS / "deploy/serving.md").read_text("utf-8").partition("\n## Replacing a bundle\n")
 WAYS = re.findall(r"(?:^    .*\n)+", SECTION.partition("\n## ")[0], re.M)
 
@@ -27,7 +28,7 @@ def test_the_page_shows_two_ways() -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_a_bundle_replaced_as_printed_harms_no_loaded_model(way: str, workplace: Path) -> None:
     (workplace / "bundle").unlink()
-    shutil.copytree(ROOT / "build/bundles/tiny-de-en", workplace / "bundle")
+    shutil.copytree(TRAINED, workplace / "bundle")
     shutil.copytree(OTHER, workplace / "new-bundle")
     (workplace / "current").symlink_to("bundle")
     place = workplace / way.split()[-1]

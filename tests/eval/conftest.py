@@ -14,11 +14,6 @@ from support.paths import CHECKPOINT, TRAINED
 
 
 @pytest.fixture(scope="session")
-def checkpoint() -> Path:
-    return CHECKPOINT
-
-
-@pytest.fixture(scope="session")
 def trained() -> Path:
     """The bundle of the trained checkpoint: fp32, fp16 and int8."""
     return TRAINED

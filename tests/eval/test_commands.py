@@ -18,17 +18,13 @@ Capture = pytest.CaptureFixture[str]
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guides" / "quality.md"
 
 
-def documented(report: str, trained: Path, checkpoint: Path, few_texts: Path) -> list[str]:
+def documented(report: str, trained: Path, few_texts: Path) -> list[str]:
     """The words of the guide's command that reproduces its figures, with fewer texts."""
     found = re.search(
         rf"^    \.venv/bin/jinabert-onnx (eval {report} .*--texts tests.*)$", GUIDE.read_text("utf-8"), re.M
     )
     assert found
-    places = {
-        "build/bundles/tiny-de-en": trained,
-        "tests/data/tiny-de-en/heldout.json": few_texts,
-        "tests/data/tiny-de-en": checkpoint,
-    }
+    places = {"build/bundles/tiny-de-en": trained, "tests/data/tiny-de-en/heldout.json": few_texts}
     return [str(places.get(word, word)) for word in shlex.split(found[1])]
 
 
@@ -59,12 +55,10 @@ def test_help_loads_neither_torch_nor_mteb(report: str):
     assert "MODEL" in done.stdout
 
 
-def test_precisions_are_recorded_and_shown(
-    trained_copy: Path, checkpoint: Path, few_texts: Path, tmp_path: Path, capsys: Capture
-):
+def test_precisions_are_recorded_and_shown(trained_copy: Path, few_texts: Path, tmp_path: Path, capsys: Capture):
     files = open_bundle(trained_copy).manifest.files
     written = tmp_path / "precisions.json"
-    words = documented("precisions", trained_copy, checkpoint, few_texts)
+    words = documented("precisions", trained_copy, few_texts)
     assert run(*words, "--json", written, "--record") == 0
     table = capsys.readouterr().out
     assert "sentences: 140 texts, 60 of them pairs" in table
@@ -76,15 +70,16 @@ def test_precisions_are_recorded_and_shown(
     int8 = found["results"]["groups"][0]["forms"]["int8"]
     assert 0.99 < int8["fidelity"]["min_cosine"] < int8["fidelity"]["mean_cosine"] < 1
     essence = found["results"]["essence"]
-    assert 1 > essence["int8"]["mean_cosine"] > essence["stock int8"]["mean_cosine"] > 0.99
-    assert essence["int8"]["min_cosine"] > essence["stock int8"]["min_cosine"]
+    assert 1 > essence["int8"]["mean_cosine"] > 0.9997  # stock int8 has 0.9994, and 0.998 at least
+    assert essence["int8"]["min_cosine"] > 0.999
     assert essence["fp32"].keys() == {"german_finds_english", "english_finds_german"}
     assert all(line["german_finds_english"] > 0.9 for line in essence.values())
 
     manifest = open_bundle(trained_copy).manifest
     assert manifest.files == files
     assert manifest.quality["texts"]["file"] == "few.json"
-    assert manifest.quality["precisions"] == {name: essence[name] for name in ("fp32", "fp16", "int8")}
+    assert manifest.quality["precisions"] == essence
+    assert essence.keys() == {"fp32", "fp16", "int8"}
     assert run("info", trained_copy) == 0
     shown = capsys.readouterr().out
     assert f"on few.json (sha256 {found['texts']['sha256'][:12]})" in shown
@@ -136,20 +131,8 @@ def test_precisions_need_fp32(trained_copy: Path, few_texts: Path, capsys: Captu
     assert "no fp32 to compare with" in refused(capsys, "precisions", trained_copy, "--texts", few_texts)
 
 
-def test_without_torch_a_checkpoint_cannot_be_run(trained: Path, checkpoint: Path, few_texts: Path):
-    code = (
-        "import sys\nsys.modules['torch'] = None\nfrom jinabert_onnx.cli import main\n"
-        "sys.exit(main(['eval', 'long', *sys.argv[1:]]))"
-    )
-    words = [sys.executable, "-c", code, str(trained), "--texts", str(few_texts), "--checkpoint", str(checkpoint)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 1
-    assert done.stderr.count("\n") == 1
-    assert "pip install 'jinabert-onnx[cpu,export]'" in done.stderr
-
-
 @pytest.mark.parametrize("report", ["precisions", "languages", "retrieval", "long"])
-def test_without_a_checkpoint_the_runtime_is_enough(report: str, trained: Path, few_texts: Path):
+def test_the_runtime_is_enough(report: str, trained: Path, few_texts: Path):
     code = (
         "import sys\nfor name in ('torch', 'onnx', 'onnxscript', 'safetensors', 'mteb', 'matplotlib'):\n"
         "    sys.modules[name] = None\n"
@@ -160,20 +143,27 @@ def test_without_a_checkpoint_the_runtime_is_enough(report: str, trained: Path, 
     assert done.returncode == 0, done.stderr
 
 
-def test_languages(trained: Path, checkpoint: Path, few_texts: Path, tmp_path: Path, capsys: Capture):
-    written = tmp_path / "languages.json"
-    words = documented("languages", trained, checkpoint, few_texts)
-    assert run(*words, "--precision", "int8", "--json", written) == 0
-    assert "German finds English" in capsys.readouterr().out
+@pytest.mark.parametrize(
+    ("report", "shown"), [("languages", "German finds English"), ("long", "documents of more than 512 tokens")]
+)
+def test_languages_and_long_texts(
+    report: str, shown: str, trained: Path, few_texts: Path, tmp_path: Path, capsys: Capture
+):
+    written = tmp_path / "report.json"
+    assert run(*documented(report, trained, few_texts), "--precision", "int8", "--json", written) == 0
+    assert shown in capsys.readouterr().out
     found = json.loads(written.read_text("utf-8"))
-    assert found["model"].endswith(":int8")
-    assert found["results"]["pairs"] == 60
-    assert found["results"]["directions"]["german_finds_english"]["hit_10"] > 0.9
+    assert (found["report"], found["model"].rpartition(":")[2]) == (report, "int8")
+    results = found["results"]
+    if report == "languages":
+        assert results["pairs"] == 60
+        assert results["directions"]["german_finds_english"]["hit_10"] > 0.9
+    else:
+        assert results["readings"]["first 512"]["mean_cosine"] < 1
 
 
 def test_retrieval_with_a_reranker_beside(
     trained: Path,
-    checkpoint: Path,
     few_texts: Path,
     tmp_path: Path,
     capsys: Capture,
@@ -184,24 +174,13 @@ def test_retrieval_with_a_reranker_beside(
     (tmp_path / "words.py").write_text(reranker[1])
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
-    words = documented("retrieval", trained, checkpoint, few_texts)
+    words = documented("retrieval", trained, few_texts)
     assert run(*words, "--precision", "int8", "--chunk-tokens", 96, "--json", "r.json") == 0
     table = capsys.readouterr().out
     assert "late, reranked" in table
     found = json.loads(Path("r.json").read_text("utf-8"))["results"]
     assert found["rows"].keys() == {"plain", "late", "plain, reranked", "late, reranked"}
     assert found["rows"]["plain, reranked"] != found["rows"]["plain"]
-
-
-def test_long_beside_torch(trained: Path, checkpoint: Path, few_texts: Path, tmp_path: Path, capsys: Capture):
-    written = tmp_path / "long.json"
-    words = documented("long", trained, checkpoint, few_texts)
-    assert run(*words, "--lengths", 600, "--precision", "int8", "--json", written) == 0
-    assert "agrees" in capsys.readouterr().out
-    found = json.loads(written.read_text("utf-8"))["results"]
-    (row,) = found["agreement with torch"]
-    assert (row["tokens"], row["within"]) == (600, True)
-    assert found["truncation"]["readings"]["first 512"]["mean_cosine"] < 1
 
 
 @pytest.mark.parametrize(
@@ -211,7 +190,6 @@ def test_long_beside_torch(trained: Path, checkpoint: Path, few_texts: Path, tmp
         (("retrieval", "--rerank", "no_such_module_here:f"), "cannot be imported"),
         (("retrieval", "--rerank", "json:no_such"), "has no function 'no_such'"),
         (("retrieval", "--chunk-tokens", "0"), "must be 1 or more"),
-        (("long", "--lengths", "600"), "give --checkpoint too"),
         (("languages", "--json", "no/such/place.json"), "there is no directory"),
         (("languages", "--json", "."), "is a directory"),
     ],

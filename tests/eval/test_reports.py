@@ -4,25 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
 from jinabert_onnx import Embedder
-from jinabert_onnx.bundle.manifest import open_bundle
 from jinabert_onnx.errors import InputError
 from jinabert_onnx.text.sentences import sentence_spans
-from jinabert_onnx_eval.baselines.stock import load_stock
 from jinabert_onnx_eval.metrics.languages import measure_languages
-from jinabert_onnx_eval.metrics.long_agreement import compare_with_torch
-from jinabert_onnx_eval.metrics.precisions import compare_forms, encode_groups, essence
 from jinabert_onnx_eval.metrics.retrieval import RetrievalReport, chunk_spans, measure_retrieval, relevant_chunks
 from jinabert_onnx_eval.metrics.truncation import CUT, measure_truncation
 from jinabert_onnx_eval.scores import Vectors
 from jinabert_onnx_eval.texts.cloze import Corpus, Query, make_corpus
-from jinabert_onnx_eval.texts.groups import group_by_length
 from jinabert_onnx_eval.texts.read import EvalTexts, Pair
-from jinabert_onnx_export.errors import VerificationError
 
 
 @pytest.fixture(scope="module")
@@ -33,21 +26,6 @@ def corpus(texts: EvalTexts) -> Corpus:
 @pytest.fixture(scope="module")
 def plain(model: Embedder, corpus: Corpus) -> RetrievalReport:
     return measure_retrieval(model, corpus)
-
-
-def test_a_form_without_a_group_leaves_it_out_of_the_essence(model: Embedder, texts: EvalTexts):
-    groups = group_by_length(texts, model.count_tokens, 64)
-    exact = encode_groups(model.encode, groups, lambda line: None)
-    some = {"sentences": exact["sentences"]}
-    reports = compare_forms(groups, {"fp32": exact, "other": some})
-    assert "other" not in reports[1].forms
-    assert essence(reports)["other"]["min_cosine"] == pytest.approx(1)
-
-
-def test_a_bundle_of_other_weights_is_refused(trained: Path, checkpoint: Path, tmp_path: Path):
-    golden = checkpoint.parent / "goldens" / "plain-4h"
-    with pytest.raises(VerificationError, match="made from another checkpoint"):
-        load_stock(str(golden), open_bundle(trained), 1, tmp_path)
 
 
 def test_the_trained_model_serves_both_languages(model: Embedder, texts: EvalTexts):
@@ -155,17 +133,6 @@ def test_short_documents_have_nothing_to_cut(model: Embedder):
     corpus = Corpus(("one", "two"), (Query("one", 0, 0, 3),), "questions")
     with pytest.raises(InputError, match="more than 512 tokens"):
         measure_truncation(model, corpus)
-
-
-def test_long_texts_agree_with_torch(model: Embedder, checkpoint: Path, texts: EvalTexts):
-    found = compare_with_torch(model, str(checkpoint), texts.long, [300, 600])
-    assert [(row.tokens, row.texts, row.within) for row in found] == [(300, 2, True), (600, 2, True)]
-    assert all(row.max_difference_tokens < 1e-4 for row in found)
-
-
-def test_lengths_beyond_the_model_are_refused(model: Embedder, checkpoint: Path, texts: EvalTexts):
-    with pytest.raises(InputError, match="8193"):
-        compare_with_torch(model, str(checkpoint), texts.long, [8193])
 
 
 def test_pairs_of_no_translation_find_nothing(model: Embedder, texts: EvalTexts):

@@ -7,14 +7,9 @@ from pathlib import Path
 
 import pytest
 from jinabert_onnx import Embedder
-from support.paths import ROOT, TRAINED
+from support.paths import ROOT
 
 sys.path.insert(0, str(ROOT / "examples" / "search"))  # tests look into the program too, not only at what it prints
-
-
-@pytest.fixture(scope="session")
-def trained() -> Path:
-    return TRAINED
 
 
 @pytest.fixture(scope="session", params=["fp32", "int8"])

@@ -12,7 +12,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-HELD_OUT = Path(__file__).resolve().parents[1] / "data" / "tiny-de-en" / "heldout.json"
+from support.paths import CHECKPOINT
+
 PARAGRAPHS = 10  # of a document
 LONG_DOCUMENTS = 4  # of over 1000 tokens each
 
@@ -28,7 +29,7 @@ class Question:
 
 def write_folder(folder: Path) -> list[Question]:
     """Write every pair and a few long documents; the questions are the sides of the pairs that were left out."""
-    content = json.loads(HELD_OUT.read_text("utf-8"))
+    content = json.loads((CHECKPOINT / "heldout.json").read_text("utf-8"))
     documents: dict[tuple[str, str], list[str]] = defaultdict(list)  # by language and source
     questions = []
     for index, pair in enumerate(content["pairs"]):

@@ -5,7 +5,6 @@ Needs the cache of packages in .venv-examples-node, and `chromium`; `make test-e
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -13,7 +12,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,8 @@ import pytest
 from jinabert_onnx import Embedder
 from numpy.typing import NDArray
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from support.bundles import edit_json, flip_a_byte, record_again
+from support.paths import CHECKPOINT
 from surroundings import PATIENCE, ROOT, documented
 
 HEADING = "In the browser"
@@ -37,7 +38,7 @@ TEXTS = [
     "a",
     "ÄÖÜ ß é — “quotes” 🚆 列车 \t tab\nline   spaces ",
     "How do I reset my password?",
-    *json.loads((ROOT / "tests/data/tiny-de-en/heldout.json").read_text("utf-8"))["long"][:2],
+    *json.loads((CHECKPOINT / "heldout.json").read_text("utf-8"))["long"][:2],
     "The committee postponed its decision. " * 20,
     "<s> no </s> special <mask> tokens <pad>",
 ]
@@ -124,19 +125,10 @@ def page(browser: Browser) -> Iterator[Page]:
 
 @pytest.fixture
 def broken(site: Site, tmp_path: Path) -> Iterator[Site]:
-    """A site like the other, whose files a test may replace."""
-    for part in site.folder.iterdir():
-        if part.name in ("bundle", "lib"):
-            shutil.copytree(part, tmp_path / part.name, copy_function=os.symlink)
-        elif part.suffix in (".js", ".html"):
-            (tmp_path / part.name).symlink_to(part)
-    with served(tmp_path, serving("python -m http.server 8000 --bind 127.0.0.1"), tmp_path) as live:
+    """A site like the other, whose files a test may damage."""
+    folder = Path(shutil.copytree(site.folder, tmp_path / "site", ignore=shutil.ignore_patterns("node_modules")))
+    with served(folder, serving("python -m http.server 8000 --bind 127.0.0.1"), folder) as live:
         yield live
-
-
-def replace(file: Path, content: bytes) -> None:
-    file.unlink()
-    file.write_bytes(content)
 
 
 def cosines(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -252,58 +244,53 @@ def test_a_text_that_is_too_long_is_refused_and_the_page_goes_on(page: Page, sit
     expect(page.get_by_role("alert")).to_be_hidden()
 
 
-def without_bundle(folder: Path) -> None:
-    shutil.rmtree(folder / "bundle")
-
-
-def without_lib(folder: Path) -> None:
-    shutil.rmtree(folder / "lib")
-
-
-def with_one_byte_altered(folder: Path) -> None:
-    file = folder / "bundle" / "onnx" / "model_int8.onnx"
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
-    replace(file, bytes(content))
-
-
 def with_a_file_cut_short(folder: Path) -> None:
     file = folder / "bundle" / "tokenizer.json"
-    replace(file, file.read_bytes()[:-100])
-
-
-def with_fp32_alone(folder: Path) -> None:
-    manifest = json.loads((folder / "bundle" / "manifest.json").read_text("utf-8"))
-    del manifest["precisions"]["int8"]
-    replace(folder / "bundle" / "manifest.json", json.dumps(manifest).encode())
+    file.write_bytes(file.read_bytes()[:-100])
 
 
 def with_another_tokenizer(folder: Path) -> None:
     """Two tokens change places, and the manifest lists the file as it is now."""
-    file = folder / "bundle" / "tokenizer.json"
-    content = json.loads(file.read_text("utf-8"))
-    vocabulary = content["model"]["vocab"]
-    vocabulary["Ġwetter"], vocabulary["Ġhaus"] = vocabulary["Ġhaus"], vocabulary["Ġwetter"]
-    altered = json.dumps(content).encode()
-    manifest = json.loads((folder / "bundle" / "manifest.json").read_text("utf-8"))
-    manifest["files"]["tokenizer.json"] = {"bytes": len(altered), "sha256": hashlib.sha256(altered).hexdigest()}
-    replace(file, altered)
-    replace(folder / "bundle" / "manifest.json", json.dumps(manifest).encode())
+
+    def exchange(content: dict) -> None:
+        vocabulary = content["model"]["vocab"]
+        vocabulary["Ġwetter"], vocabulary["Ġhaus"] = vocabulary["Ġhaus"], vocabulary["Ġwetter"]
+
+    edit_json(folder / "bundle" / "tokenizer.json", exchange)
+    record_again(folder / "bundle", "tokenizer.json")
 
 
-@pytest.mark.parametrize(
-    ("breaking", "message"),
-    [
-        (without_bundle, r"manifest\.json: the server says 404; is a bundle there\?"),
-        (without_lib, r'The libraries in lib/ cannot be loaded; run "npm run lib" \(.*\)\.'),
-        (with_one_byte_altered, r"onnx/model_int8\.onnx is not the file that the manifest lists; copy the bundle.*"),
-        (with_a_file_cut_short, r"tokenizer\.json is not the file that the manifest lists; copy the bundle again\."),
-        (with_fp32_alone, r"This bundle has no int8; export it with --precision int8\."),
-        (with_another_tokenizer, r"This browser computes other vectors than the exporter's machine did \(cosine 0.*"),
-    ],
-)  # fmt: skip
-def test_what_is_wrong_is_shown(page: Page, broken: Site, breaking: object, message: str) -> None:
-    assert callable(breaking)
+BREAKING: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no bundle": (
+        lambda folder: shutil.rmtree(folder / "bundle"),
+        r"manifest\.json: the server says 404; is a bundle there\?",
+    ),
+    "no libraries": (
+        lambda folder: shutil.rmtree(folder / "lib"),
+        r'The libraries in lib/ cannot be loaded; run "npm run lib" \(.*\)\.',
+    ),
+    "one byte altered": (
+        lambda folder: flip_a_byte(folder / "bundle" / "onnx" / "model_int8.onnx"),
+        r"onnx/model_int8\.onnx is not the file that the manifest lists; copy the bundle.*",
+    ),
+    "a file cut short": (
+        with_a_file_cut_short,
+        r"tokenizer\.json is not the file that the manifest lists; copy the bundle again\.",
+    ),
+    "fp32 alone": (
+        lambda folder: edit_json(folder / "bundle" / "manifest.json", lambda listed: listed["precisions"].pop("int8")),
+        r"This bundle has no int8; export it with --precision int8\.",
+    ),
+    "another tokenizer": (
+        with_another_tokenizer,
+        r"This browser computes other vectors than the exporter's machine did \(cosine 0.*",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BREAKING)
+def test_what_is_wrong_is_shown(page: Page, broken: Site, name: str) -> None:
+    breaking, message = BREAKING[name]
     breaking(broken.folder)
     page.goto(broken.url)
     alert = page.get_by_role("alert")

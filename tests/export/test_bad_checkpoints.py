@@ -6,17 +6,15 @@ import json
 import math
 import pickle
 import re
-import shutil
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from jinabert_onnx.errors import BundleNotFoundError, InputError, JinaBertError
 from jinabert_onnx_export import CheckpointError, UnsupportedCheckpointError
 from jinabert_onnx_export.checkpoint.read import open_checkpoint
@@ -195,70 +193,51 @@ def header_end(data: bytes) -> int:
     return 8 + int.from_bytes(data[:8], "little")
 
 
-BROKEN, UNSUPPORTED = CheckpointError, UnsupportedCheckpointError
 SAFETENSORS = "model.safetensors"
 DEEP = "[" * 100_000
-# id: the alteration, the class of the error, words its message has to hold.
-REFUSED: dict[str, tuple[Alter, type[JinaBertError], tuple[str, ...]]] = {
+Cases = dict[str, tuple[Alter, str]]  # the alteration, and what its message has to hold, between semicolons
+REFUSED_AS_BROKEN: Cases = {
     # files
-    "no-config": (remove("config.json"), BROKEN, ("no config.json",)),
-    "no-weights": (remove(SAFETENSORS), BROKEN, ("no weights", SAFETENSORS, "pytorch_model.bin")),
-    "no-tokenizer": (remove("tokenizer.json"), BROKEN, ("no tokenizer.json",)),
-    "config-is-a-directory": (replace_by_directory("config.json"), BROKEN, ("config.json",)),
-    "weights-are-a-directory": (replace_by_directory(SAFETENSORS), BROKEN, ("no weights",)),
+    "no-config": (remove("config.json"), "no config.json"),
+    "no-weights": (remove(SAFETENSORS), f"no weights; {SAFETENSORS}; pytorch_model.bin"),
+    "no-tokenizer": (remove("tokenizer.json"), "no tokenizer.json"),
+    "config-is-a-directory": (replace_by_directory("config.json"), "config.json"),
+    "weights-are-a-directory": (replace_by_directory(SAFETENSORS), "no weights"),
     # config.json
-    "config-empty": (write("config.json", ""), BROKEN, ("config.json", "JSON")),
-    "config-cut": (cut("config.json", lambda data: len(data) // 2), BROKEN, ("config.json", "JSON")),
-    "config-not-utf-8": (write("config.json", b'{"a": "\xff"}'), BROKEN, ("config.json", "JSON")),
-    "config-nested-deeply": (write("config.json", DEEP), BROKEN, ("config.json",)),
-    "config-a-list": (write("config.json", "[1]"), BROKEN, ("config.json", "not a JSON object")),
-    "bert": (config(position_embedding_type="absolute"), UNSUPPORTED, ("not a JinaBERT", "absolute")),
-    "bert-without-the-key": (config(position_embedding_type=None), UNSUPPORTED, ("not a JinaBERT", "alibi")),
-    "roberta": (config(model_type="roberta"), UNSUPPORTED, ("not a JinaBERT", "roberta")),
-    "jina-v3": (
-        config(model_type="xlm-roberta", position_embedding_type="rotary"),
-        UNSUPPORTED,
-        ("not a JinaBERT", "xlm-roberta"),
-    ),
-    "feed-forward-original": (config(feed_forward_type="original"), UNSUPPORTED, ("feed_forward_type", "original")),
-    "feed-forward-missing": (config(feed_forward_type=None), UNSUPPORTED, ("feed_forward_type",)),
-    "feed-forward-a-list": (config(feed_forward_type=["geglu"]), UNSUPPORTED, ("feed_forward_type",)),
-    "activation": (config(hidden_act="silu"), UNSUPPORTED, ("hidden_act", "silu")),
-    "pooler": (config(emb_pooler="cls"), UNSUPPORTED, ("emb_pooler", "cls")),
-    "heads-do-not-divide": (config(num_attention_heads=3), BROKEN, ("hidden_size 64", "3 num_attention_heads")),
-    "heads-zero": (config(num_attention_heads=0), BROKEN, ("num_attention_heads is 0",)),
-    "size-missing": (config(intermediate_size=None), BROKEN, ("intermediate_size",)),
-    "size-negative": (config(hidden_size=-64), BROKEN, ("hidden_size is -64",)),
-    "size-a-float": (config(vocab_size=500.0), BROKEN, ("vocab_size is 500.0",)),
-    "size-a-bool": (config(num_hidden_layers=True), BROKEN, ("num_hidden_layers is True",)),
-    "size-another": (
-        config(intermediate_size=127),
-        BROKEN,
-        ("config.json", "mlp.gated_layers.weight", "[256, 64]", "[254, 64]"),
-    ),
-    "eps-nan": (config(layer_norm_eps=math.nan), BROKEN, ("layer_norm_eps is nan",)),
-    "eps-missing": (config(layer_norm_eps=None), BROKEN, ("layer_norm_eps",)),
-    "layers-more": (config(num_hidden_layers=3), BROKEN, ("missing", "encoder.layer.2.")),
+    "config-empty": (write("config.json", ""), "config.json; JSON"),
+    "config-cut": (cut("config.json", lambda data: len(data) // 2), "config.json; JSON"),
+    "config-not-utf-8": (write("config.json", b'{"a": "\xff"}'), "config.json; JSON"),
+    "config-nested-deeply": (write("config.json", DEEP), "config.json"),
+    "config-a-list": (write("config.json", "[1]"), "config.json; not a JSON object"),
+    "heads-do-not-divide": (config(num_attention_heads=3), "hidden_size 64; 3 num_attention_heads"),
+    "heads-zero": (config(num_attention_heads=0), "num_attention_heads is 0"),
+    "size-missing": (config(intermediate_size=None), "intermediate_size"),
+    "size-negative": (config(hidden_size=-64), "hidden_size is -64"),
+    "size-a-float": (config(vocab_size=500.0), "vocab_size is 500.0"),
+    "size-a-bool": (config(num_hidden_layers=True), "num_hidden_layers is True"),
+    "size-another": (config(intermediate_size=127), "config.json; mlp.gated_layers.weight; [256, 64]; [254, 64]"),
+    "eps-nan": (config(layer_norm_eps=math.nan), "layer_norm_eps is nan"),
+    "eps-missing": (config(layer_norm_eps=None), "layer_norm_eps"),
+    "layers-more": (config(num_hidden_layers=3), "missing; encoder.layer.2."),
     "layers-fewer": (
         config(num_hidden_layers=1),
-        BROKEN,
-        ("unexpected", "encoder.layer.1.attention.self.key.bias", "encoder.layer.1.mlp.wo.weight"),
+        "unexpected; encoder.layer.1.attention.self.key.bias; encoder.layer.1.mlp.wo.weight",
     ),
-    "layers-absurd": (config(num_hidden_layers=10**9), BROKEN, ("1000000000 layers",)),
+    "layers-absurd": (config(num_hidden_layers=10**9), "1000000000 layers"),  # building them would take days
     **{
-        f"{size}-absurd-{value:.0e}": (config(**{size: value}), BROKEN, ("config.json",))
+        f"{size}-absurd-{value:.0e}": (config(**{size: value}), "config.json")
         for size in ("vocab_size", "hidden_size", "intermediate_size", "type_vocab_size")
         for value in (2**62, 10**30)
     },
     # tokenizer.json
-    "tokenizer-cut": (cut("tokenizer.json", lambda data: len(data) // 2), BROKEN, ("tokenizer.json", "not a valid")),
-    "tokenizer-not-utf-8": (write("tokenizer.json", b"\xff\xfe{}"), BROKEN, ("tokenizer.json", "not a valid")),
-    "tokenizer-empty-object": (write("tokenizer.json", "{}"), BROKEN, ("tokenizer.json", "not a valid")),
-    "tokenizer-of-another": (config(vocab_size=499), BROKEN, ("tokenizer.json", "token id 499", "vocab_size 499")),
-    "tokenizer-frame": (tokenizer_with_special_id, BROKEN, ("tokenizer.json", "token id 9999", "vocab_size 500")),
+    "tokenizer-cut": (cut("tokenizer.json", lambda data: len(data) // 2), "tokenizer.json; not a valid"),
+    "tokenizer-not-utf-8": (write("tokenizer.json", b"\xff\xfe{}"), "tokenizer.json; not a valid"),
+    "tokenizer-empty-object": (write("tokenizer.json", "{}"), "tokenizer.json; not a valid"),
+    "tokenizer-of-another": (config(vocab_size=499), "tokenizer.json; token id 499; vocab_size 499"),
+    "tokenizer-frame": (tokenizer_with_special_id, "tokenizer.json; token id 9999; vocab_size 500"),
     # safetensors
     **{
-        f"weights-cut-at-{place}": (cut(SAFETENSORS, length), BROKEN, (SAFETENSORS, "cut short or damaged"))
+        f"weights-cut-at-{place}": (cut(SAFETENSORS, length), f"{SAFETENSORS}; cut short or damaged")
         for place, length in {
             "0": lambda data: 0,
             "7": lambda data: 7,
@@ -271,59 +250,45 @@ REFUSED: dict[str, tuple[Alter, type[JinaBertError], tuple[str, ...]]] = {
     },
     "weights-longer": (
         lambda directory: write(SAFETENSORS, (directory / SAFETENSORS).read_bytes() + b"\0")(directory),
-        BROKEN,
-        (SAFETENSORS, "damaged"),
+        f"{SAFETENSORS}; damaged",
     ),
     "weights-a-pointer": (
         write(SAFETENSORS, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n"),
-        BROKEN,
-        (SAFETENSORS, "damaged"),
+        f"{SAFETENSORS}; damaged",
     ),
     "header-not-json": (
         lambda directory: write(SAFETENSORS, b"\x10" + bytes(7) + b"{" * 16 + bytes(100))(directory),
-        BROKEN,
-        (SAFETENSORS, "damaged"),
+        f"{SAFETENSORS}; damaged",
     ),
-    "dtype-i64": (changing(WIDE, Tensor.long), BROKEN, (SAFETENSORS, WIDE, "I64", "F16")),
-    "dtype-f64": (changing(WIDE, Tensor.double), BROKEN, (SAFETENSORS, WIDE, "F64", "F16")),
+    "dtype-i64": (changing(WIDE, Tensor.long), f"{SAFETENSORS}; {WIDE}; I64; F16"),
+    "dtype-f64": (changing(WIDE, Tensor.double), f"{SAFETENSORS}; {WIDE}; F64; F16"),
     # tensors
-    "tensor-missing": (without(WIDE), BROKEN, ("missing", WIDE)),
-    "tensors-missing": (without("embeddings.LayerNorm.bias", WORDS), BROKEN, ("embeddings.LayerNorm.bias", WORDS)),
-    "tensor-extra": (adding(adapter__weight=(2, 2)), BROKEN, ("unexpected", "adapter.weight")),
+    "tensor-missing": (without(WIDE), f"missing; {WIDE}"),
+    "tensors-missing": (without("embeddings.LayerNorm.bias", WORDS), f"embeddings.LayerNorm.bias; {WORDS}"),
+    "tensor-extra": (adding(adapter__weight=(2, 2)), "unexpected; adapter.weight"),
     "tensor-of-the-other-variant": (
         adding(encoder__layer__0__layer_norm_1__weight=(64,)),
-        BROKEN,
-        ("unexpected", "plain", "encoder.layer.0.layer_norm_1.weight"),
+        "unexpected; plain; encoder.layer.0.layer_norm_1.weight",
     ),
-    "tensor-misshapen": (changing(WIDE, lambda tensor: tensor[:-1]), BROKEN, (WIDE, "[255, 64]", "[256, 64]")),
-    "tensor-transposed": (changing(WIDE, lambda tensor: tensor.T), BROKEN, (WIDE, "[64, 256]", "[256, 64]")),
-    "tensor-of-a-wrong-rank": (changing(WIDE, torch.flatten), BROKEN, (WIDE, "[16384]", "[256, 64]")),
-    "names-with-and-without-prefix": (weights(prefixed_twice), BROKEN, ("with and without 'bert.'", WORDS)),
-    "names-of-both-variants": (
-        adding(encoder__layer__0__mlp__up_gated_layer__weight=(256, 64)),
-        UNSUPPORTED,
-        ("not a JinaBERT", "both", "gated_layers", "up_gated_layer"),
-    ),
-    "names-of-bert": (weights(as_bert), UNSUPPORTED, ("not a JinaBERT", "neither", "gated_layers", "up_gated_layer")),
-    "reranker": (adding(classifier__weight=(1, 64)), UNSUPPORTED, ("classifier.*", "reranker")),
-    "reranker-with-prefix": (adding(bert__classifier__bias=(1,)), UNSUPPORTED, ("classifier.*", "reranker")),
-    "nan": (changing(WIDE, with_value(math.nan)), BROKEN, (WIDE, "NaN")),
-    "inf": (changing(WIDE, with_value(math.inf)), BROKEN, (WIDE, "infinity")),
-    "minus-inf": (changing(WORDS, with_value(-math.inf)), BROKEN, (WORDS, "infinity")),
-    "nan-f16": (changing(WIDE, with_value(math.nan, torch.float16)), BROKEN, (WIDE, "NaN")),
-    "inf-bf16": (changing(WIDE, with_value(math.inf, torch.bfloat16)), BROKEN, (WIDE, "infinity")),
+    "tensor-misshapen": (changing(WIDE, lambda tensor: tensor[:-1]), f"{WIDE}; [255, 64]; [256, 64]"),
+    "tensor-transposed": (changing(WIDE, lambda tensor: tensor.T), f"{WIDE}; [64, 256]; [256, 64]"),
+    "tensor-of-a-wrong-rank": (changing(WIDE, torch.flatten), f"{WIDE}; [16384]; [256, 64]"),
+    "names-with-and-without-prefix": (weights(prefixed_twice), f"with and without 'bert.'; {WORDS}"),
+    "nan": (changing(WIDE, with_value(math.nan)), f"{WIDE}; NaN"),
+    "inf": (changing(WIDE, with_value(math.inf)), f"{WIDE}; infinity"),
+    "minus-inf": (changing(WORDS, with_value(-math.inf)), f"{WORDS}; infinity"),
+    "nan-f16": (changing(WIDE, with_value(math.nan, torch.float16)), f"{WIDE}; NaN"),
+    "inf-bf16": (changing(WIDE, with_value(math.inf, torch.bfloat16)), f"{WIDE}; infinity"),
     # shards
-    "shard-missing": (shards(lambda directory, names: (directory / SHARDS[1]).unlink()), BROKEN, (SHARDS[1],)),
+    "shard-missing": (shards(lambda directory, names: (directory / SHARDS[1]).unlink()), SHARDS[1]),
     "shard-cut": (
         shards(lambda directory, names: cut(SHARDS[1], lambda data: len(data) - 9)(directory)),
-        BROKEN,
-        (SHARDS[1], "cut short"),
+        f"{SHARDS[1]}; cut short",
     ),
     **{
         f"index-leaves-by-{name}": (
             shards(lambda directory, names, path=path: names.update({WORDS: path})),
-            BROKEN,
-            (INDEX, repr(path), "leaves the checkpoint"),
+            f"{INDEX}; {path!r}; leaves the checkpoint",
         )
         for name, path in {
             "parent": "../model.safetensors",
@@ -334,73 +299,73 @@ REFUSED: dict[str, tuple[Alter, type[JinaBertError], tuple[str, ...]]] = {
     },
     "index-names-a-tensor-in-no-file": (
         shards(lambda directory, names: names.update(absent=SHARDS[0])),
-        BROKEN,
-        (INDEX, "absent"),
+        f"{INDEX}; absent",
     ),
-    "tensor-in-two-shards": (shards(add_to_second_shard), BROKEN, ("embeddings.LayerNorm.bias",)),
-    "index-empty": (shards(lambda directory, names: names.clear()), BROKEN, (INDEX, "weight_map")),
+    "tensor-in-two-shards": (shards(add_to_second_shard), "embeddings.LayerNorm.bias"),
+    "index-empty": (shards(lambda directory, names: names.clear()), f"{INDEX}; weight_map"),
     "index-not-json": (
         lambda directory: (remove(SAFETENSORS)(directory), write(INDEX, "{")(directory)),
-        BROKEN,
-        (INDEX, "JSON"),
+        f"{INDEX}; JSON",
     ),
     # pickles
-    "pickle-empty": (to_pickle_of_bytes(b""), BROKEN, ("pytorch_model.bin", "damaged")),
-    "pickle-a-pointer": (to_pickle_of_bytes(b"version https://git-lfs"), BROKEN, ("pytorch_model.bin", "damaged")),
+    "pickle-empty": (to_pickle_of_bytes(b""), "pytorch_model.bin; damaged"),
+    "pickle-a-pointer": (to_pickle_of_bytes(b"version https://git-lfs"), "pytorch_model.bin; damaged"),
     "pickle-cut": (
         lambda directory: (
             pickled(lambda tensors: tensors)(directory),
             cut("pytorch_model.bin", lambda data: len(data) // 2)(directory),
         ),
-        BROKEN,
-        ("pytorch_model.bin", "damaged"),
+        "pytorch_model.bin; damaged",
     ),
-    "pickle-of-a-newer-protocol": (to_pickle_of_bytes(pickle.dumps([1], 5)), BROKEN, ("pytorch_model.bin",)),
-    "pickle-of-a-list": (pickled(lambda tensors: list(tensors.values())), BROKEN, ("pytorch_model.bin", "list")),
-    "pickle-nested": (pickled(lambda tensors: {"model": tensors}), BROKEN, ("pytorch_model.bin", "model is dict")),
+    "pickle-of-a-newer-protocol": (to_pickle_of_bytes(pickle.dumps([1], 5)), "pytorch_model.bin"),
+    "pickle-of-a-list": (pickled(lambda tensors: list(tensors.values())), "pytorch_model.bin; list"),
+    "pickle-nested": (pickled(lambda tensors: {"model": tensors}), "pytorch_model.bin; model is dict"),
     "pickle-i64": (
         pickled(lambda tensors: tensors | {WIDE: tensors[WIDE].long()}),
-        BROKEN,
-        ("pytorch_model.bin", WIDE, "int64"),
+        f"pytorch_model.bin; {WIDE}; int64",
     ),
-    "pickle-nan": (pickled(lambda tensors: tensors | {WIDE: tensors[WIDE] * math.nan}), BROKEN, (WIDE, "NaN")),
-    "pickle-sparse": (pickled(lambda tensors: tensors | {WIDE: tensors[WIDE].to_sparse()}), BROKEN, (WIDE,)),
-    "pickle-without-data": (pickled(lambda tensors: tensors | {WIDE: tensors[WIDE].to("meta")}), BROKEN, (WIDE,)),
-    "pickle-with-unknown-storage": (with_unknown_storage, BROKEN, ("pytorch_model.bin", "damaged")),
+    "pickle-nan": (pickled(lambda tensors: tensors | {WIDE: tensors[WIDE] * math.nan}), f"{WIDE}; NaN"),
+    "pickle-sparse": (pickled(lambda tensors: tensors | {WIDE: tensors[WIDE].to_sparse()}), WIDE),
+    "pickle-without-data": (pickled(lambda tensors: tensors | {WIDE: tensors[WIDE].to("meta")}), WIDE),
+    "pickle-with-unknown-storage": (with_unknown_storage, "pytorch_model.bin; damaged"),
+}
+REFUSED_AS_UNSUPPORTED: Cases = {
+    # config.json
+    "bert": (config(position_embedding_type="absolute"), "not a JinaBERT; absolute"),
+    "bert-without-the-key": (config(position_embedding_type=None), "not a JinaBERT; alibi"),
+    "roberta": (config(model_type="roberta"), "not a JinaBERT; roberta"),
+    "jina-v3": (config(model_type="xlm-roberta", position_embedding_type="rotary"), "not a JinaBERT; xlm-roberta"),
+    "feed-forward-original": (config(feed_forward_type="original"), "feed_forward_type; original"),
+    "feed-forward-missing": (config(feed_forward_type=None), "feed_forward_type"),
+    "feed-forward-a-list": (config(feed_forward_type=["geglu"]), "feed_forward_type"),
+    "activation": (config(hidden_act="silu"), "hidden_act; silu"),
+    "pooler": (config(emb_pooler="cls"), "emb_pooler; cls"),
+    # tensors
+    "names-of-both-variants": (
+        adding(encoder__layer__0__mlp__up_gated_layer__weight=(256, 64)),
+        "not a JinaBERT; both; gated_layers; up_gated_layer",
+    ),
+    "names-of-bert": (weights(as_bert), "not a JinaBERT; neither; gated_layers; up_gated_layer"),
+    "reranker": (adding(classifier__weight=(1, 64)), "classifier.*; reranker"),
+    "reranker-with-prefix": (adding(bert__classifier__bias=(1,)), "classifier.*; reranker"),
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_a_bad_checkpoint_is_refused_with_one_clear_error(name: str, copy_checkpoint: Copy):
-    alter, error, words = REFUSED[name]
-    directory = copy_checkpoint(NAME)
-    open_checkpoint(directory).load_encoder()  # it is the alteration that is refused
-    alter(directory)
-
-    raised, message = refusal(directory)
-
-    assert raised is error
-    assert not [word for word in words if word not in message], message
-
-
-def test_a_path_that_is_not_there_is_refused(tmp_path: Path):
-    raised, message = refusal(tmp_path / "nothing")
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [("nothing", "no such directory"), ("checkpoint/config.json", "is a file, not a directory")],
+)
+def test_what_is_no_directory_is_refused(path: str, words: str, copy_checkpoint: Copy):
+    raised, message = refusal(copy_checkpoint(NAME).parent / path)
 
     assert raised is BundleNotFoundError
-    assert "no such directory" in message
+    assert words in message
 
 
 def test_a_name_too_long_for_a_path_is_refused():
     raised, _ = refusal("a" * 300)
 
     assert raised is BundleNotFoundError
-
-
-def test_a_file_instead_of_a_directory_is_refused(copy_checkpoint: Copy):
-    raised, message = refusal(copy_checkpoint(NAME) / "model.safetensors")
-
-    assert raised is BundleNotFoundError
-    assert "is a file, not a directory" in message
 
 
 def test_a_revision_of_a_local_directory_is_refused(copy_checkpoint: Copy):
@@ -439,13 +404,6 @@ def test_code_in_a_pickle_is_refused_and_never_run(save, copy_checkpoint: Copy, 
     assert "pytorch_model.bin" in message
     assert "safetensors" in message
     assert not (tmp_path / "trace").exists()
-
-
-def test_absurd_layers_are_refused_before_any_is_built(copy_checkpoint: Copy):
-    directory = copy_checkpoint(NAME)
-    config(num_hidden_layers=10**9)(directory)
-
-    refusal(directory)  # building them would take days
 
 
 def test_absurd_heads_are_refused_before_a_slope_is_computed(copy_checkpoint: Copy):
@@ -508,118 +466,101 @@ def all_of(*alterations: Alter) -> Alter:
     return lambda directory: [alter(directory) for alter in alterations]
 
 
-POOLING, PROMPTS, TRANSFORMER = (
-    "1_Pooling/config.json",
-    "config_sentence_transformers.json",
-    "sentence_bert_config.json",
-)
+POOLING = "1_Pooling/config.json"
+PROMPTS = "config_sentence_transformers.json"
+TRANSFORMER = "sentence_bert_config.json"
 QUERY = {"query": "t7 "}
-SENTENCE_REFUSED: dict[str, tuple[Alter, type[JinaBertError], tuple[str, ...]]] = {
-    "dense": (modules("Transformer", "Pooling", "Dense"), UNSUPPORTED, ("modules.json", "Dense")),
-    "dense-normalize": (modules("Transformer", "Pooling", "Dense", "Normalize"), UNSUPPORTED, ("Dense",)),
-    "layer-norm": (modules("Transformer", "Pooling", "LayerNorm"), UNSUPPORTED, ("modules.json", "LayerNorm")),
-    "normalize-first": (modules("Transformer", "Normalize", "Pooling"), UNSUPPORTED, ("Transformer, Normalize",)),
-    "no-pooling": (modules("Transformer"), UNSUPPORTED, ("modules.json", "Transformer")),
-    "bag-of-words": (modules("BoW", "Pooling"), UNSUPPORTED, ("modules.json", "BoW")),
+SENTENCE_REFUSED_AS_BROKEN: Cases = {
+    "modules-an-object": (write("modules.json", "{}"), "modules.json; not a list"),
+    "modules-not-json": (write("modules.json", "["), "modules.json; JSON"),
+    "pooling-config-missing": (all_of(modules("Transformer", "Pooling"), remove(POOLING)), "1_Pooling/config.json"),
+    "pooling-a-list": (write(POOLING, "[]"), f"{POOLING}; not a JSON object"),
+    "length-zero": (transformer(max_seq_length=0), f"{TRANSFORMER}; max_seq_length is 0"),
+    "length-a-text": (transformer(max_seq_length="512"), f"{TRANSFORMER}; max_seq_length is '512'"),
+    "prompts-a-list": (prompts(prompts=["t7"]), f"{PROMPTS}; prompts"),
+    "prompt-not-a-text": (prompts(prompts={"query": 7}), f"{PROMPTS}; prompts"),
+    "default-prompt-unknown": (
+        prompts(prompts=QUERY, default_prompt_name="passage"),
+        f"{PROMPTS}; default_prompt_name; passage",
+    ),
+    "default-prompt-a-list": (prompts(prompts=QUERY, default_prompt_name=["query"]), f"{PROMPTS}; default_prompt_name"),
+}
+SENTENCE_REFUSED_AS_UNSUPPORTED: Cases = {
+    "dense": (modules("Transformer", "Pooling", "Dense"), "modules.json; Dense"),
+    "dense-normalize": (modules("Transformer", "Pooling", "Dense", "Normalize"), "Dense"),
+    "layer-norm": (modules("Transformer", "Pooling", "LayerNorm"), "modules.json; LayerNorm"),
+    "normalize-first": (modules("Transformer", "Normalize", "Pooling"), "Transformer, Normalize"),
+    "no-pooling": (modules("Transformer"), "modules.json; Transformer"),
+    "bag-of-words": (modules("BoW", "Pooling"), "modules.json; BoW"),
     "transformer-not-at-top": (
         modules("Transformer", "Pooling", first_path="0_Transformer"),
-        UNSUPPORTED,
-        ("modules.json", "0_Transformer"),
+        "modules.json; 0_Transformer",
     ),
-    "modules-an-object": (write("modules.json", "{}"), BROKEN, ("modules.json", "not a list")),
-    "modules-not-json": (write("modules.json", "["), BROKEN, ("modules.json", "JSON")),
-    "pooling-config-missing": (
-        all_of(modules("Transformer", "Pooling"), remove(POOLING)),
-        BROKEN,
-        ("1_Pooling/config.json",),
-    ),
-    "weighted-mean": (pooling(weightedmean_tokens=True), UNSUPPORTED, (POOLING, "weightedmean")),
-    "mean-sqrt": (pooling(mean_sqrt_len_tokens=True), UNSUPPORTED, (POOLING, "mean_sqrt_len")),
-    "last-token": (pooling(lasttoken=True), UNSUPPORTED, (POOLING, "lasttoken")),
-    "last-token-by-name": (pooling_by_name("lasttoken"), UNSUPPORTED, (POOLING, "lasttoken")),
-    "two-modes": (pooling(cls_token=True, mean_tokens=True), UNSUPPORTED, (POOLING, "mean and cls")),
-    "no-mode": (pooling(), UNSUPPORTED, (POOLING, "nothing")),
-    "pooling-a-list": (write(POOLING, "[]"), BROKEN, (POOLING, "not a JSON object")),
-    "two-modes-one-by-default": (
-        write(POOLING, '{"pooling_mode_cls_token": true}'),
-        UNSUPPORTED,
-        (POOLING, "mean and cls"),
-    ),
+    "weighted-mean": (pooling(weightedmean_tokens=True), f"{POOLING}; weightedmean"),
+    "mean-sqrt": (pooling(mean_sqrt_len_tokens=True), f"{POOLING}; mean_sqrt_len"),
+    "last-token": (pooling(lasttoken=True), f"{POOLING}; lasttoken"),
+    "last-token-by-name": (pooling_by_name("lasttoken"), f"{POOLING}; lasttoken"),
+    "two-modes": (pooling(cls_token=True, mean_tokens=True), f"{POOLING}; mean and cls"),
+    "no-mode": (pooling(), f"{POOLING}; nothing"),
+    "two-modes-one-by-default": (write(POOLING, '{"pooling_mode_cls_token": true}'), f"{POOLING}; mean and cls"),
     "no-prompts-yet-none-would-be-pooled": (
         pooling(mean_tokens=True, include_prompt=False),
-        UNSUPPORTED,
-        (POOLING, "include_prompt"),
+        f"{POOLING}; include_prompt",
     ),
     "prompt-not-pooled": (
         all_of(pooling(mean_tokens=True, include_prompt=False), prompts(prompts=QUERY)),
-        UNSUPPORTED,
-        (POOLING, "include_prompt"),
+        f"{POOLING}; include_prompt",
     ),
-    "lower-case": (transformer(do_lower_case=True), UNSUPPORTED, (TRANSFORMER, "do_lower_case")),
-    "length-zero": (transformer(max_seq_length=0), BROKEN, (TRANSFORMER, "max_seq_length is 0")),
-    "length-a-text": (transformer(max_seq_length="512"), BROKEN, (TRANSFORMER, "max_seq_length is '512'")),
-    "prompts-a-list": (prompts(prompts=["t7"]), BROKEN, (PROMPTS, "prompts")),
-    "prompt-not-a-text": (prompts(prompts={"query": 7}), BROKEN, (PROMPTS, "prompts")),
-    "default-prompt-unknown": (
-        prompts(prompts=QUERY, default_prompt_name="passage"),
-        BROKEN,
-        (PROMPTS, "default_prompt_name", "passage"),
-    ),
-    "default-prompt-a-list": (
-        prompts(prompts=QUERY, default_prompt_name=["query"]),
-        BROKEN,
-        (PROMPTS, "default_prompt_name"),
-    ),
+    "lower-case": (transformer(do_lower_case=True), f"{TRANSFORMER}; do_lower_case"),
 }
 
 
-@pytest.mark.parametrize("name", SENTENCE_REFUSED)
-def test_a_part_that_would_change_the_vectors_is_refused_by_name(name: str, copy_checkpoint: Copy):
-    alter, error, words = SENTENCE_REFUSED[name]
+BROKEN = REFUSED_AS_BROKEN | SENTENCE_REFUSED_AS_BROKEN
+UNSUPPORTED = REFUSED_AS_UNSUPPORTED | SENTENCE_REFUSED_AS_UNSUPPORTED
+
+
+@pytest.mark.parametrize("name", BROKEN | UNSUPPORTED)
+def test_what_cannot_be_exported_is_refused_with_one_clear_error(name: str, copy_checkpoint: Copy):
+    """Damage as such, and by its name a part that would change the vectors."""
+    alter, words = BROKEN[name] if name in BROKEN else UNSUPPORTED[name]
     directory = copy_checkpoint(NAME)
+    open_checkpoint(directory).load_encoder()  # it is the alteration that is refused
     alter(directory)
 
     raised, message = refusal(directory)
 
-    assert raised is error
-    assert not [word for word in words if word not in message], message
+    assert raised is (CheckpointError if name in BROKEN else UnsupportedCheckpointError)
+    assert not [word for word in words.split("; ") if word not in message], message
 
 
-HONOURED: dict[str, tuple[Alter, SentenceSettings]] = {
-    "nothing": (lambda directory: None, SentenceSettings(prompts={})),
-    "mean": (modules("Transformer", "Pooling"), SentenceSettings(prompts={})),
-    "normalize": (modules("Transformer", "Pooling", "Normalize"), SentenceSettings(normalize=True, prompts={})),
-    "cls": (
-        all_of(modules("Transformer", "Pooling"), pooling(cls_token=True)),
-        SentenceSettings(pooling="cls", prompts={}),
-    ),
-    "max": (
-        all_of(modules("Transformer", "Pooling"), pooling(max_tokens=True)),
-        SentenceSettings(pooling="max", prompts={}),
-    ),
-    "cls-by-name": (
-        all_of(modules("Transformer", "Pooling"), pooling_by_name("cls")),
-        SentenceSettings(pooling="cls", prompts={}),
-    ),
+# The alteration, and what it makes of the settings.
+HONOURED: dict[str, tuple[Alter, dict[str, object]]] = {
+    "nothing": (lambda directory: None, {}),
+    "mean": (modules("Transformer", "Pooling"), {}),
+    "normalize": (modules("Transformer", "Pooling", "Normalize"), {"normalize": True}),
+    "cls": (all_of(modules("Transformer", "Pooling"), pooling(cls_token=True)), {"pooling": "cls"}),
+    "max": (all_of(modules("Transformer", "Pooling"), pooling(max_tokens=True)), {"pooling": "max"}),
+    "cls-by-name": (all_of(modules("Transformer", "Pooling"), pooling_by_name("cls")), {"pooling": "cls"}),
     "pooling-elsewhere": (
         all_of(
             write("modules.json", '[{"type": "a.Transformer", "path": ""}, {"type": "a.Pooling", "path": "pool"}]'),
             write("pool/config.json", '{"pooling_mode_max_tokens": true, "pooling_mode_mean_tokens": false}'),
         ),
-        SentenceSettings(pooling="max", prompts={}),
+        {"pooling": "max"},
     ),
-    "length": (transformer(max_seq_length=512), SentenceSettings(max_length=512, prompts={})),
-    "prompts": (prompts(prompts=QUERY), SentenceSettings(prompts=QUERY)),
+    "length": (transformer(max_seq_length=512), {"max_length": 512}),
+    "prompts": (prompts(prompts=QUERY), {"prompts": QUERY}),
     "default-prompt": (
         prompts(prompts=QUERY, default_prompt_name="query"),
-        SentenceSettings(prompts=QUERY, default_prompt="query"),
+        {"prompts": QUERY, "default_prompt": "query"},
     ),
 }
 
 
 @pytest.mark.parametrize("name", HONOURED)
 def test_what_a_folder_adds_is_honoured(name: str, copy_checkpoint: Copy):
-    alter, expected = HONOURED[name]
+    alter, changed = HONOURED[name]
+    expected = replace(SentenceSettings(prompts={}), **changed)
     directory = copy_checkpoint(NAME)
     alter(directory)
 
@@ -668,41 +609,3 @@ def test_the_default_prompt_stands_before_every_text(copy_checkpoint: Copy):
     prompts(prompts=QUERY, default_prompt_name="query")(directory)
 
     np.testing.assert_array_equal(vectors_of(directory, ["t20", "t30 t31"]), plain)
-
-
-# Damage at random. Half of the places lie in the first bytes, where the structure is.
-edit = st.tuples(
-    st.sampled_from(["flip", "cut", "insert", "delete"]),
-    st.one_of(st.integers(0, 4000), st.integers(0, 2**20)),
-    st.binary(min_size=1, max_size=8),
-)
-
-
-def damage(data: bytes, edits: list[tuple[str, int, bytes]]) -> bytes:
-    for kind, place, extra in edits:
-        place %= len(data) + 1
-        end = {"flip": place + len(extra), "cut": len(data), "insert": place, "delete": place + len(extra)}[kind]
-        middle = extra if kind in ("flip", "insert") else b""
-        data = data[:place] + middle + data[end:]
-    return data
-
-
-@pytest.fixture(scope="module")
-def fuzzed(tmp_path_factory: pytest.TempPathFactory, read_golden) -> Path:
-    directory = tmp_path_factory.mktemp("fuzz") / "checkpoint"
-    return shutil.copytree(read_golden("plain-12h-bert-prefix").path, directory)
-
-
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
-@settings(max_examples=80, deadline=None, derandomize=True, database=None)
-@given(edits=st.lists(edit, min_size=1, max_size=4))
-def test_random_damage_gives_our_error_or_finite_weights(fuzzed: Path, name: str, edits):
-    original = (fuzzed / name).read_bytes()
-    (fuzzed / name).write_bytes(damage(original, edits))
-    try:
-        encoder = open_checkpoint(fuzzed).load_encoder()
-    except JinaBertError:
-        return  # any other exception fails the test
-    finally:
-        (fuzzed / name).write_bytes(original)
-    assert all(torch.isfinite(value).all() for value in encoder.state_dict().values())

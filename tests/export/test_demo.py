@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,10 +15,10 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from conftest import GOLDENS
+from conftest import Run, error_of, run_process
 from jinabert_onnx.bundle.integrity import check_files
 from jinabert_onnx.bundle.manifest import open_bundle
-from support.paths import ROOT
+from support.paths import GOLDENS, ROOT
 
 TEXTS = ["How is the weather today?", "Wie ist das Wetter heute?"]
 READY = "http://127.0.0.1:8080/ready"
@@ -110,24 +111,17 @@ def wait_until_ready(process: subprocess.Popen[bytes]) -> None:
     raise AssertionError("the server is not ready")
 
 
-def demo(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "jinabert_onnx", "demo", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
-
-
-def test_a_second_demo_replaces_the_bundle_of_the_first(tmp_path: Path) -> None:
-    bundle = tmp_path / "a demo"
-    assert demo(GOLDENS / "plain-4h", bundle).returncode == 0
-    second = demo(GOLDENS / "plain-12h-bert-prefix", bundle)
+def test_a_second_demo_replaces_the_bundle_of_the_first(printed: str, place: Path, tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(place / "build" / "demo-bundle", tmp_path / "a demo"))
+    second = run_process("demo", GOLDENS / "plain-12h-bert-prefix", bundle, timeout=PATIENCE)
     assert second.returncode == 0, second.stderr
     assert open_bundle(bundle).manifest.source == "plain-12h-bert-prefix"
     (line,) = [line for line in second.stdout.splitlines() if " embed " in line]
     assert len(shell(line, tmp_path).splitlines()) == 2
 
 
-def test_a_directory_that_is_no_bundle_is_never_replaced(tmp_path: Path) -> None:
+def test_a_directory_that_is_no_bundle_is_never_replaced(run: Run, tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear")
-    done = demo(GOLDENS / "plain-4h", tmp_path)
-    assert done.returncode == 1
-    assert "is not a bundle, so it is not replaced" in done.stderr
+    done = run("demo", GOLDENS / "plain-4h", tmp_path)
+    assert "is not a bundle, so it is not replaced" in error_of(done)
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]

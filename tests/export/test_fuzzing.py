@@ -109,6 +109,7 @@ def make_one_shard(checkpoint: Path) -> None:
 
 KINDS: Kinds = {
     "config": reading(["config.json"], mutate_text, nothing),
+    "tokenizer": reading(["tokenizer.json"], mutate_text, nothing),
     "safetensors": reading([WEIGHTS], mutate_safetensors, nothing),
     "index": reading([f"{WEIGHTS}.index.json"], mutate_text, make_one_shard),
     "pickle": reading(["pytorch_model.bin"], mutate_pickle, pickle_weights),
@@ -117,7 +118,8 @@ KINDS: Kinds = {
 
 
 @pytest.mark.parametrize(
-    ("kind", "count"), [("config", 150), ("safetensors", 300), ("index", 150), ("pickle", 150), ("folder", 200)]
+    ("kind", "count"),
+    [("config", 150), ("tokenizer", 150), ("safetensors", 300), ("index", 150), ("pickle", 150), ("folder", 200)],
 )
 def test_mutations_are_refused_or_give_finite_weights(kind: str, count: int) -> None:
     assert set(fuzz(__file__, kind, count * TIMES)) == {"right", "refused"}

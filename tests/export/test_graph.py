@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
-from conftest import GOLDENS
+from conftest import GOLDENS, operator_session, ragged, stock_session, trace_golden
 from jinabert_onnx_export.checkpoint.read import open_checkpoint
 from jinabert_onnx_export.encoder import trace
 from jinabert_onnx_export.encoder.alibi import alibi_attention, alibi_slopes
@@ -23,28 +22,21 @@ VARIANTS = ("plain-12h", "plain-6h-reglu", "qk-post-norm-12h")
 
 @pytest.fixture(scope="module", params=VARIANTS)
 def traced(request: pytest.FixtureRequest) -> tuple[JinaBertEncoder, onnx.ModelProto]:
-    encoder = open_checkpoint(GOLDENS / request.param).load_encoder()
-    return encoder, trace.trace(encoder)
+    return trace_golden(request.param)
 
 
 @pytest.fixture(scope="module")
 def run(traced: tuple[JinaBertEncoder, onnx.ModelProto]) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """The graph in a stock onnxruntime session, without any of the runtime's options."""
-    session = onnxruntime.InferenceSession(traced[1].SerializeToString(), providers=["CPUExecutionProvider"])
+    session = stock_session(traced[1])
     return lambda ids, mask: session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
-
-
-def random_batch(lengths: tuple[int, ...], vocabulary: int = 400) -> tuple[np.ndarray, np.ndarray]:
-    generator = np.random.default_rng(len(lengths) * 10_000 + max(lengths))
-    mask = (np.arange(max(lengths)) < np.array(lengths)[:, None]).astype(np.int64)
-    return generator.integers(vocabulary, size=mask.shape), mask
 
 
 @pytest.mark.parametrize(
     "lengths", [(1,), (2,), (3, 1), (9, 9), (127,), (128,), (129,), (257,), (513, 2, 256), (1, 700), (2048,), (1,) * 40]
 )
 def test_token_embeddings_are_torchs_at_lengths_never_traced(traced: tuple, run: Callable, lengths: tuple) -> None:
-    ids, mask = random_batch(lengths)
+    ids, mask = ragged(lengths)
     with torch.inference_mode():
         expected = traced[0](torch.from_numpy(ids), torch.from_numpy(mask)).numpy()
     output = run(ids, mask)
@@ -53,7 +45,7 @@ def test_token_embeddings_are_torchs_at_lengths_never_traced(traced: tuple, run:
 
 
 def test_masks_with_holes_are_torchs_and_empty_ones_finite(traced: tuple, run: Callable) -> None:
-    ids, mask = random_batch((300, 300, 300))
+    ids, mask = ragged((300, 300, 300))
     mask[0, 5:200:3] = 0
     mask[1] = 0
     with torch.inference_mode():
@@ -111,7 +103,7 @@ def test_nothing_in_the_file_tells_of_the_machine_it_was_made_on(traced: tuple) 
 @pytest.mark.parametrize(("scale", "tolerance"), [(1.0, 1e-5), (40.0, 2e-3)])
 def test_the_operator_computes_what_torch_does(heads: int, scale: float, tolerance: float) -> None:
     """Also with scores so large that one key takes nearly all the weight."""
-    run = operator_session(alibi_slopes(heads), TensorProto.FLOAT)
+    run = attention(alibi_slopes(heads), TensorProto.FLOAT)
     for length in (1, 7, 128, 300, 600):
         inputs = random_attention(heads, length, scale)
         expected = alibi_attention(*inputs, alibi_slopes(heads)).numpy()
@@ -120,7 +112,7 @@ def test_the_operator_computes_what_torch_does(heads: int, scale: float, toleran
 
 @pytest.mark.parametrize("heads", [4, 12])
 def test_the_operator_in_half_precision_follows_the_exact_one(heads: int) -> None:
-    run = operator_session(alibi_slopes(heads), TensorProto.FLOAT16)
+    run = attention(alibi_slopes(heads), TensorProto.FLOAT16)
     for length in (1, 7, 128, 300, 600):
         query, key, value, mask = random_attention(heads, length, scale=1.0)
         expected = alibi_attention(query, key, value, mask, alibi_slopes(heads)).numpy()
@@ -132,7 +124,7 @@ def test_the_operator_in_half_precision_follows_the_exact_one(heads: int) -> Non
 @pytest.mark.parametrize("element_type", [TensorProto.FLOAT, TensorProto.FLOAT16])
 def test_far_keys_and_hidden_ones_overflow_nothing(element_type: int) -> None:
     """Distances of thousands, scores of thousands and rows without a visible key stay averages of the values."""
-    run = operator_session([0.5, 2**-0.5], element_type)
+    run = attention([0.5, 2**-0.5], element_type)
     query, key, value, mask = random_attention(2, 5000, scale=40.0)
     mask[1] = False
     tensors = [tensor.half() if element_type == TensorProto.FLOAT16 else tensor for tensor in (query, key, value)]
@@ -151,31 +143,20 @@ def random_attention(heads: int, length: int, scale: float) -> tuple[torch.Tenso
     return query * scale, key * scale, value, mask
 
 
-def operator_session(slopes: list[float], element_type: int) -> Callable[..., np.ndarray]:
-    model = operator_model(slopes, element_type)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+def attention(slopes: list[float], element_type: int) -> Callable[..., np.ndarray]:
+    """A graph of one AlibiAttention node."""
     names = ("query", "key", "value", "key_mask")
+    tensors = [
+        helper.make_tensor_value_info(name, element_type, ["batch", "sequence", "hidden"])
+        for name in (*names[:3], "output")
+    ]
+    mask = helper.make_tensor_value_info("key_mask", TensorProto.BOOL, ["batch", "sequence"])
+    node = helper.make_node("AlibiAttention", names, ["output"], domain=DOMAIN, slopes=slopes)
+    values = ([*tensors[:3], mask], tensors[3:])
+    session = operator_session([node], values, [attention_function()], version=DOMAIN_VERSION)
     return lambda *inputs: session.run(
         None, {name: tensor.numpy() for name, tensor in zip(names, inputs, strict=True)}
     )[0]
-
-
-def operator_model(slopes: list[float], element_type: int) -> onnx.ModelProto:
-    """A graph of one AlibiAttention node."""
-    tensor = [
-        helper.make_tensor_value_info(name, element_type, ["batch", "sequence", "hidden"])
-        for name in ("query", "key", "value", "output")
-    ]
-    mask = helper.make_tensor_value_info("key_mask", TensorProto.BOOL, ["batch", "sequence"])
-    node = helper.make_node(
-        "AlibiAttention", ["query", "key", "value", "key_mask"], ["output"], domain=DOMAIN, slopes=slopes
-    )
-    return helper.make_model(
-        helper.make_graph([node], "attention", [*tensor[:3], mask], tensor[3:]),
-        functions=[attention_function()],
-        opset_imports=[helper.make_opsetid("", trace.OPSET), helper.make_opsetid(DOMAIN, DOMAIN_VERSION)],
-        ir_version=10,
-    )
 
 
 def test_large_weights_go_beside_the_file_and_small_ones_stay_inside(
@@ -188,10 +169,9 @@ def test_large_weights_go_beside_the_file_and_small_ones_stay_inside(
         outside = trace.save(onnx.ModelProto.FromString(traced[1].SerializeToString()), tmp_path / "outside.onnx")
     assert outside == [tmp_path / "outside.onnx", tmp_path / "outside.onnx_data"]
     assert outside[1].stat().st_size < 1.1 * inside[0].stat().st_size
-    ids, mask = random_batch((5, 3))
+    ids, mask = ragged((5, 3))
     results = [
-        onnxruntime.InferenceSession(paths[0]).run(None, {"input_ids": ids, "attention_mask": mask})[0]
-        for paths in (inside, outside)
+        stock_session(paths[0]).run(None, {"input_ids": ids, "attention_mask": mask})[0] for paths in (inside, outside)
     ]
     np.testing.assert_array_equal(*results)
 

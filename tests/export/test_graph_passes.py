@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
-import onnx
 import onnx_ir as ir
 import pytest
+from conftest import trace_golden
 from jinabert_onnx_export import ExportError
-from jinabert_onnx_export.checkpoint.read import open_checkpoint
-from jinabert_onnx_export.encoder import trace
 from jinabert_onnx_export.operators.feed_forward import feed_forward_functions
 from jinabert_onnx_export.operators.packed_attention import packed_functions
 from jinabert_onnx_export.operators.signatures import ALIBI_ATTENTION, PACKED_SIGNATURES, check_bodies
@@ -21,17 +18,10 @@ from jinabert_onnx_export.passes.packing import PACK
 from jinabert_onnx_export.passes.projections import JOIN_PROJECTIONS
 from jinabert_onnx_export.passes.quantize import quantization
 
-CHECKPOINT = Path(__file__).parents[1] / "data" / "goldens" / "plain-4h"
-
-
-@pytest.fixture(scope="module")
-def trace_of_golden() -> onnx.ModelProto:
-    return trace.trace(open_checkpoint(CHECKPOINT).load_encoder())
-
 
 @pytest.fixture
-def traced(trace_of_golden: onnx.ModelProto) -> ir.Model:
-    model = ir.from_proto(trace_of_golden)
+def traced() -> ir.Model:
+    model = ir.from_proto(trace_golden("plain-4h")[1])
     model.functions.clear()
     return model
 

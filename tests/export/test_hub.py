@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import Ended, error_of, run_process
 from jinabert_onnx import Embedder
 from jinabert_onnx.bundle.integrity import check_files
 from jinabert_onnx.bundle.manifest import open_bundle
@@ -34,28 +34,9 @@ NOT_NEEDED = (
 )
 
 
-def run(*arguments: str | Path, home: Path, endpoint: str, offline: bool = False) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str | Path, home: Path, endpoint: str, offline: bool = False) -> Ended:
     """`jinabert-onnx` with the hub at `endpoint` and its cache below `home`."""
-    return subprocess.run(
-        [sys.executable, "-m", "jinabert_onnx", *map(str, arguments)],
-        env=environment(home, endpoint, offline),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-
-
-def error_of(process: subprocess.CompletedProcess[str]) -> str:
-    """The one error line of a process that has failed as it should."""
-    assert process.returncode == 1, process.stderr
-    assert process.stdout == ""
-    assert "Traceback" not in process.stderr
-    errors = [line for line in process.stderr.splitlines() if "error" in line.lower()]
-    assert len(errors) == 1, process.stderr
-    assert errors[0].startswith("jinabert-onnx: error: ")
-    assert process.stderr.endswith(errors[0] + "\n")
-    return errors[0]
+    return run_process(*arguments, env=environment(home, endpoint, offline), timeout=300)
 
 
 def add_unneeded_files(directory: Path) -> None:
@@ -173,10 +154,11 @@ def test_a_bundle_is_embedded_by_its_hub_id(hub: Hub, exported: Exported, tmp_pa
     [
         (("owner/missing",), ("owner/missing", "404")),
         (("owner/model", "--revision", "v9"), ("owner/model at revision v9", "404")),
+        (("owner/bundle",), ("no weights",)),
     ],
-    ids=["repository", "revision"],
+    ids=["repository", "revision", "checkpoint"],
 )
-def test_what_the_hub_does_not_have_is_one_error_line(arguments, words, hub: Hub, tmp_path: Path):
+def test_what_the_hub_does_not_have_is_one_error_line(arguments, words, hub: Hub, exported: Exported, tmp_path: Path):
     source, *options = arguments
 
     process = run("export", source, tmp_path / "out", *options, home=tmp_path / "home", endpoint=hub.endpoint)
@@ -184,13 +166,6 @@ def test_what_the_hub_does_not_have_is_one_error_line(arguments, words, hub: Hub
     message = error_of(process)
     assert not [word for word in words if word not in message], message
     assert [path.name for path in tmp_path.iterdir() if path.name != "home"] == []
-
-
-def test_a_checkpoint_in_a_repository_that_holds_none_is_one_error_line(hub: Hub, exported: Exported, tmp_path: Path):
-    process = run("export", "owner/bundle", tmp_path / "out", home=tmp_path / "home", endpoint=hub.endpoint)
-
-    assert "no weights" in error_of(process)
-    assert not (tmp_path / "out").exists()
 
 
 def test_a_bundle_in_a_repository_that_holds_a_checkpoint_is_one_error_line(hub: Hub, tmp_path: Path):

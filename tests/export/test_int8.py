@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +11,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from conftest import GOLDENS, nested
+from conftest import GOLDENS, Run, error_of, nested, stock_session
 from jinabert_onnx import Embedder
 from jinabert_onnx.engine.session import open_session
 from jinabert_onnx_export import export
@@ -44,7 +42,7 @@ class Trained:
 
 
 def stock_vectors(path: Path, texts: Sequence[np.ndarray], options: object = None) -> np.ndarray:
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = stock_session(path, options)
     outputs = [session.run(None, {"input_ids": ids[None], "attention_mask": np.ones_like(ids)[None]}) for ids in texts]
     return np.stack([output[0].mean(axis=0, dtype=np.float64) for (output,) in outputs])
 
@@ -209,20 +207,14 @@ def test_int8_is_fitted_to_the_users_own_texts(tmp_path: Path, shipped: bytes) -
 @pytest.mark.parametrize(
     ("content", "words"), [(None, "own.txt: no such file"), (b"\n \n", "own.txt: no text to calibrate with")]
 )
-def test_calibration_texts_that_cannot_be_read_are_one_error(tmp_path: Path, content: bytes | None, words: str) -> None:
+def test_calibration_texts_that_cannot_be_read_are_one_error(
+    run: Run, tmp_path: Path, content: bytes | None, words: str
+) -> None:
     file = tmp_path / "own.txt"
     if content is not None:
         file.write_bytes(content)
     before = sorted(tmp_path.iterdir())
     result = run("export", SMALL, tmp_path / "out", "--precision", "int8", "--calibration", file)
-    assert result.returncode == 1
-    assert result.stdout == ""
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("jinabert-onnx: error: ")
-    assert words in line
+    assert words in error_of(result)
+    assert result.stderr.count("\n") == 1
     assert sorted(tmp_path.iterdir()) == before
-
-
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "jinabert_onnx", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)

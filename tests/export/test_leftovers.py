@@ -9,27 +9,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from conftest import GOLDENS
+from conftest import GOLDENS, Run
 
-SMALL = GOLDENS / "plain-4h"
+SMALL = GOLDENS / "plain-12h-bert-prefix"
 TOLD = "removed what a killed process had left unfinished: "
-
-
-def command(output: Path) -> list[str]:
-    return [sys.executable, "-m", "jinabert_onnx", "export", str(SMALL), str(output)]
-
-
-def export(output: Path) -> str:
-    """Export; what was told on stderr."""
-    done = subprocess.run(command(output), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stderr
 
 
 @contextmanager
 def stopped_export(output: Path) -> Iterator[subprocess.Popen[str]]:
     """An export that has begun, and stands still; killed afterwards."""
-    with subprocess.Popen(command(output), stderr=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-m", "jinabert_onnx", "export", str(SMALL), str(output)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert any(line.startswith("running torch") for line in process.stderr)
         process.send_signal(signal.SIGSTOP)
@@ -51,18 +41,24 @@ def names(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
 
-def test_the_next_export_removes_what_a_killed_one_left_and_says_so(tmp_path: Path) -> None:
+def told_by_export(run: Run, output: Path) -> list[str]:
+    done = run("export", SMALL, output)
+    assert done.returncode == 0, done.stderr
+    return done.stderr.splitlines()
+
+
+def test_the_next_export_removes_what_a_killed_one_left_and_says_so(run: Run, tmp_path: Path) -> None:
     left = left_by_a_killed_export(tmp_path / "out")
     assert left.name.startswith(".out.")
-    assert [line for line in export(tmp_path / "out").splitlines() if "removed" in line] == [TOLD + left.name]
+    assert [line for line in told_by_export(run, tmp_path / "out") if "removed" in line] == [TOLD + left.name]
     assert names(tmp_path) == ["out"]
 
 
-def test_what_a_running_export_works_on_is_never_removed(tmp_path: Path) -> None:
+def test_what_a_running_export_works_on_is_never_removed(run: Run, tmp_path: Path) -> None:
     with stopped_export(tmp_path / "out") as first:
         (stage,) = tmp_path.iterdir()
         held = sorted(stage.rglob("*"))
-        assert TOLD not in export(tmp_path / "out")
+        assert TOLD not in "\n".join(told_by_export(run, tmp_path / "out"))
         assert sorted(stage.rglob("*")) == held
         first.send_signal(signal.SIGCONT)
         _, errors = first.communicate(timeout=120)

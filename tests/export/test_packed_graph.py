@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
-from conftest import GOLDENS, nested
+from conftest import GOLDENS, nested, ragged, stock_session, trace_golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinabert_onnx_export.checkpoint.read import open_checkpoint
@@ -48,10 +47,9 @@ class Packed:
         return np.concatenate(outputs)
 
 
-def pack(encoder: JinaBertEncoder) -> Packed:
-    traced = trace.trace(encoder)
+def pack(encoder: JinaBertEncoder, traced: onnx.ModelProto) -> Packed:
     model = optimize(traced)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = stock_session(model)
     return Packed(
         encoder, traced, model, lambda ids, mask: session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
     )
@@ -59,16 +57,11 @@ def pack(encoder: JinaBertEncoder) -> Packed:
 
 @pytest.fixture(scope="module", params=NAMES)
 def packed(request: pytest.FixtureRequest) -> Packed:
-    return pack(open_checkpoint(GOLDENS / request.param).load_encoder())
+    return pack(*trace_golden(request.param))
 
 
-def random_ids(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
-    return np.random.default_rng([seed, *shape]).integers(VOCABULARY, size=shape)
-
-
-def ragged(lengths: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    mask = (np.arange(max(lengths)) < np.array(lengths)[:, None]).astype(np.int64)
-    return random_ids(mask.shape), mask
+def random_ids(shape: tuple[int, ...]) -> np.ndarray:
+    return np.random.default_rng(shape).integers(VOCABULARY, size=shape)
 
 
 def assert_is_torchs(packed: Packed, ids: np.ndarray, mask: np.ndarray, tolerance: float = TOLERANCE) -> None:
@@ -223,7 +216,7 @@ def test_the_longest_text_is_torchs_beside_short_ones(variant: Variant) -> None:
             part.weight *= 3
     ids, mask = ragged((3, 8192, 130, 1))
     mask[3] = 0
-    assert_is_torchs(pack(encoder), ids, mask, tolerance=2e-5)
+    assert_is_torchs(pack(encoder, trace.trace(encoder)), ids, mask, tolerance=2e-5)
 
 
 def test_names_types_axes_and_opsets_are_the_contract(packed: Packed) -> None:

@@ -11,8 +11,10 @@ import torch
 from conftest import GOLDENS
 from jinabert_onnx import Embedder
 from jinabert_onnx_export import export
+from jinabert_onnx_export.checkpoint.read import open_checkpoint
 from jinabert_onnx_export.encoder.config import read_config
 from jinabert_onnx_export.encoder.model import JinaBertEncoder
+from jinabert_onnx_export.package import write_metadata
 from safetensors.torch import save_file
 
 REFERENCE = GOLDENS.parent / "reference"
@@ -42,13 +44,17 @@ def published(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("claimed_length", [2147483648, 512])
-def test_sizes_and_lengths_come_from_the_model_and_no_code_is_named(
-    published: Path, tmp_path: Path, claimed_length: int
-) -> None:
+def test_a_length_that_the_tokenizer_claims_is_put_right(published: Path, claimed_length: int) -> None:
     """base-en's tokenizer claims 2147483648 tokens, base-es's 512; the model takes 8192."""
     tokenizer_config = published / "tokenizer_config.json"
     content = json.loads(tokenizer_config.read_text())
     tokenizer_config.write_text(json.dumps(content | {"model_max_length": claimed_length}))
+    (published / "bundle").mkdir()
+    write_metadata(open_checkpoint(published), published / "bundle")
+    assert json.loads((published / "bundle" / "tokenizer_config.json").read_text())["model_max_length"] == 8192
+
+
+def test_sizes_and_lengths_come_from_the_model_and_no_code_is_named(published: Path, tmp_path: Path) -> None:
     export(published, tmp_path / "out")
     assert json.loads((tmp_path / "out" / "1_Pooling" / "config.json").read_text())["word_embedding_dimension"] == 24
     assert json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())["model_max_length"] == 8192

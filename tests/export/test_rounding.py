@@ -9,12 +9,13 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from conftest import operator_session
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from jinabert_onnx_export.int8.rounding import TABLE_BLOCK, quantize_rows, quantize_table, quantize_weight
 from jinabert_onnx_export.int8.smoothing import FLOOR, smoothing_factors
-from jinabert_onnx_export.operators.domain import DOMAIN, DOMAIN_VERSION
+from jinabert_onnx_export.operators.domain import DOMAIN
 from jinabert_onnx_export.operators.int8 import int8_functions
 from onnx import TensorProto, helper, numpy_helper
 
@@ -119,25 +120,20 @@ def assert_table_is_close(table: np.ndarray) -> None:
 
 
 @cache
-def operator_session(name: str, inputs: tuple[tuple[str, int], ...], outputs: tuple[tuple[str, int], ...]) -> object:
+def int8_session(
+    name: str, inputs: tuple[tuple[str, int], ...], outputs: tuple[tuple[str, int], ...]
+) -> onnxruntime.InferenceSession:
     """A stock session of one of the int8 operators; inputs and outputs are names and element types."""
     values = [[helper.make_tensor_value_info(value, kind, None) for value, kind in part] for part in (inputs, outputs)]
     names = [[value.name for value in part] for part in values]
-    model = helper.make_model(
-        helper.make_graph([helper.make_node(name, *names, domain=DOMAIN)], name, *values),
-        functions=int8_functions("Gelu"),
-        opset_imports=[helper.make_opsetid(*entry) for entry in (("", 23), (DOMAIN, DOMAIN_VERSION), MICROSOFT)],
-        ir_version=10,
-    )
-    return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return operator_session([helper.make_node(name, *names, domain=DOMAIN)], values, int8_functions("Gelu"))
 
 
-MICROSOFT = ("com.microsoft", 1)
 FLOAT, INT8, UINT8 = TensorProto.FLOAT, TensorProto.INT8, TensorProto.UINT8
 
 
 def quantize_rows_in_onnx(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    session = operator_session("QuantizeRows", (("x", FLOAT),), (("bytes", UINT8), ("largest", FLOAT)))
+    session = int8_session("QuantizeRows", (("x", FLOAT),), (("bytes", UINT8), ("largest", FLOAT)))
     return session.run(None, {"x": rows})
 
 
@@ -146,7 +142,7 @@ def quantized_product(rows: np.ndarray, weight: np.ndarray) -> np.ndarray:
     inputs = (("x", FLOAT), ("weight", INT8), ("scale", FLOAT))
     integers, scale = quantize_weight(weight)
     feeds = {"x": rows, "weight": integers, "scale": scale}
-    return operator_session("QuantizedMatMul", inputs, (("product", FLOAT),)).run(None, feeds)[0]
+    return int8_session("QuantizedMatMul", inputs, (("product", FLOAT),)).run(None, feeds)[0]
 
 
 @given(matrices(1e30))
@@ -212,9 +208,7 @@ def integer_products(rows: np.ndarray, integers: np.ndarray, stored: bool) -> np
     output = helper.make_tensor_value_info("product", TensorProto.INT32, ["count", integers.shape[1]])
     node = helper.make_node("MatMulInteger", ["rows", "weight"], ["product"])
     constants = [numpy_helper.from_array(integers, "weight")] if stored else []
-    inner = helper.make_graph([node], "product", values[: 1 if stored else 2], [output], constants)
-    model = helper.make_model(inner, opset_imports=[helper.make_opsetid("", 23)], ir_version=10)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = operator_session([node], (values[: 1 if stored else 2], [output]), stored=constants)
     feeds = {"rows": rows} if stored else {"rows": rows, "weight": integers}
     return session.run(None, feeds)[0]
 

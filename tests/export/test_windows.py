@@ -11,11 +11,12 @@ from functools import cache
 import numpy as np
 import onnxruntime
 import pytest
+from conftest import operator_session
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinabert_onnx_export.encoder.alibi import alibi_slopes
 from jinabert_onnx_export.operators.attention_plan import TOKEN_BLOCK
-from jinabert_onnx_export.operators.domain import DOMAIN, DOMAIN_VERSION
+from jinabert_onnx_export.operators.domain import DOMAIN
 from jinabert_onnx_export.operators.packed_attention import packed_functions
 from jinabert_onnx_export.operators.signatures import ALIBI_ATTENTION, ATTENTION_PLAN
 from onnx import TensorProto, helper
@@ -42,13 +43,7 @@ def attention_session(heads: int) -> onnxruntime.InferenceSession:
     plan = helper.make_node("AttentionPlan", [mask.name], ATTENTION_PLAN.outputs, domain=DOMAIN, slopes=slopes)
     attributes = {"slopes": slopes, "num_heads": heads, "scale": SCALE}
     attention = helper.make_node("AlibiAttention", ALIBI_ATTENTION.inputs, ["output"], domain=DOMAIN, **attributes)
-    model = helper.make_model(
-        helper.make_graph([plan, attention], "attention", [mask, query, key, value], [output]),
-        functions=packed_functions(),
-        opset_imports=[helper.make_opsetid("", 23), helper.make_opsetid(DOMAIN, DOMAIN_VERSION)],
-        ir_version=10,
-    )
-    return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return operator_session([plan, attention], ([mask, query, key, value], [output]), packed_functions())
 
 
 def attend(problem: Problem, mask: np.ndarray | None = None) -> Rows:

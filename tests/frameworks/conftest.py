@@ -70,6 +70,13 @@ def pairs() -> list[tuple[str, str]]:
     return [(german, english) for english, german in {english: german for german, english in found.items()}.items()]
 
 
+@pytest.fixture(params=["German finds English", "English finds German"])
+def translations(request: pytest.FixtureRequest, pairs: list[tuple[str, str]]) -> tuple[list[str], list[str]]:
+    """Queries in one language, and in the same order their translations into the other."""
+    german, english = ([pair[side] for pair in pairs] for side in (0, 1))
+    return (german, english) if request.param.startswith("German") else (english, german)
+
+
 @pytest.fixture(scope="session")
 def long_texts() -> list[str]:
     return json.loads(HELDOUT.read_text("utf-8"))["long"][:3]

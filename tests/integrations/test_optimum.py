@@ -1,11 +1,11 @@
-"""optimum with our export configuration, and our bundles read by optimum, transformers and plain onnxruntime."""
+"""optimum with our export configuration, and our bundles quantised by optimum."""
 
 from __future__ import annotations
 
 import importlib
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +37,8 @@ VARIANTS = ("plain-12h", "qk-post-norm-12h", "plain-6h-reglu")
 TASK = "feature-extraction"
 
 Array = NDArray[np.float32]
-Encode = Callable[[list[str]], Array]
+
+TEXTS = json.loads((CHECKPOINT / "golden.json").read_text("utf-8"))["texts"][:8]
 
 # What torch and optimum say of torch's older exporter, which optimum always uses.
 pytestmark = [
@@ -112,8 +113,9 @@ class TestExportByOptimum:
 
     def test_directory_is_read_by_optimum(self, tmp_path: Path, offline: None):
         export_by_optimum(JinaBertModel.from_pretrained(CHECKPOINT), tmp_path)
-        golden = json.loads((CHECKPOINT / "golden.json").read_text("utf-8"))["texts"][:8]
-        vectors = encode_by_optimum(tmp_path, "")(golden)
+        tokens = AutoTokenizer.from_pretrained(tmp_path)(TEXTS, padding=True, return_tensors="np")
+        read = ORTModelForFeatureExtraction.from_pretrained(tmp_path, subfolder="", file_name="model.onnx")
+        vectors = pool(read(**tokens).last_hidden_state, tokens["attention_mask"], "mean")
         np.testing.assert_allclose(vectors, np.load(CHECKPOINT / "golden.npz")["embeddings"][:8], rtol=0, atol=1e-4)
 
     def test_another_opset_is_refused(self, tmp_path: Path):
@@ -194,30 +196,6 @@ class TestPlainBert:
             onnx_export_from_model(JinaBertModel.from_pretrained(GOLDENS / "plain-12h"), tmp_path, task=TASK)
 
 
-def encode_by_optimum(directory: Path, subfolder: str = "onnx") -> Encode:
-    """Texts to vectors as a user of optimum writes it: the directory's tokenizer, its ONNX file, the mean."""
-    tokenizer = AutoTokenizer.from_pretrained(directory)
-    model = ORTModelForFeatureExtraction.from_pretrained(directory, subfolder=subfolder, file_name="model.onnx")
-
-    def encode(texts: list[str]) -> Array:
-        tokens = tokenizer(texts, padding=True, truncation=True, return_tensors="np")
-        return pool(model(**tokens).last_hidden_state, tokens["attention_mask"], "mean")
-
-    return encode
-
-
-def encode_by_onnxruntime(path: Path, tokenizer_directory: Path) -> Encode:
-    """Texts to vectors by an onnxruntime session with its own defaults."""
-    tokenizer = AutoTokenizer.from_pretrained(tokenizer_directory)
-    session = open_plain(path)
-
-    def encode(texts: list[str]) -> Array:
-        tokens = tokenizer(texts, padding=True, return_tensors="np")
-        return pool(run(session, tokens["input_ids"], tokens["attention_mask"]), tokens["attention_mask"], "mean")
-
-    return encode
-
-
 @pytest.fixture(scope="module", params=["weights inside", "external data"])
 def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("bundle") / "tiny-de-en"
@@ -229,39 +207,14 @@ def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return directory
 
 
-@pytest.fixture(scope="module")
-def golden_texts() -> list[str]:
-    return json.loads((CHECKPOINT / "golden.json").read_text("utf-8"))["texts"]
-
-
-@pytest.fixture(scope="module")
-def embedder_vectors(bundle: Path, golden_texts: list[str]) -> Array:
-    return Embedder.load(bundle).encode(golden_texts)
-
-
-def require_equal(encode: Encode, texts: list[str], embedder_vectors: Array) -> None:
-    """`encode` gives the golden vectors, and those of our own Embedder."""
-    vectors = np.concatenate([encode(texts[start : start + 8]) for start in range(0, len(texts), 8)])
-    np.testing.assert_allclose(vectors, np.load(CHECKPOINT / "golden.npz")["embeddings"], rtol=0, atol=1e-4)
-    np.testing.assert_allclose(vectors, embedder_vectors, rtol=0, atol=1e-4)
-
-
-class TestBundle:
-    def test_read_by_optimum(self, bundle: Path, golden_texts: list[str], embedder_vectors: Array, offline: None):
-        require_equal(encode_by_optimum(bundle), golden_texts, embedder_vectors)
-
-    def test_read_by_plain_onnxruntime(
-        self, bundle: Path, golden_texts: list[str], embedder_vectors: Array, offline: None
-    ):
-        encode = encode_by_onnxruntime(bundle / "onnx" / "model.onnx", bundle)
-        require_equal(encode, golden_texts, embedder_vectors)
-
-    def test_quantised_by_optimum(
-        self, bundle: Path, golden_texts: list[str], embedder_vectors: Array, tmp_path: Path, offline: None
-    ):
-        quantizer = ORTQuantizer(bundle / "onnx" / "model.onnx", config=AutoConfig.from_pretrained(bundle))
-        recipe = AutoQuantizationConfig.avx512_vnni(is_static=False, per_channel=True)
-        quantizer.quantize(save_dir=tmp_path, quantization_config=recipe)
-        vectors = encode_by_onnxruntime(tmp_path / "model_quantized.onnx", bundle)(golden_texts[:8])
-        cosines = (normalize(vectors) * normalize(embedder_vectors[:8])).sum(axis=1)
-        assert cosines.min() >= 0.99
+@pytest.mark.usefixtures("offline")
+def test_bundles_are_quantised_by_optimum(bundle: Path, tmp_path: Path):
+    """That optimum and onnxruntime read them as they are is tested in tests/readers."""
+    quantizer = ORTQuantizer(bundle / "onnx" / "model.onnx", config=AutoConfig.from_pretrained(bundle))
+    recipe = AutoQuantizationConfig.avx512_vnni(is_static=False, per_channel=True)
+    quantizer.quantize(save_dir=tmp_path, quantization_config=recipe)
+    tokens = AutoTokenizer.from_pretrained(bundle)(TEXTS, padding=True, return_tensors="np")
+    output = run(open_plain(tmp_path / "model_quantized.onnx"), tokens["input_ids"], tokens["attention_mask"])
+    vectors = pool(output, tokens["attention_mask"], "mean")
+    cosines = (normalize(vectors) * normalize(Embedder.load(bundle).encode(TEXTS))).sum(axis=1)
+    assert cosines.min() >= 0.99

@@ -26,7 +26,7 @@ class Stray(Peer):
 
 
 def stray(name: str, *manners: str, takes: str = "ids") -> Stray:
-    return Stray(name, "", manners, exact=True, int8=False, setting="of the tests", takes=takes)  # type: ignore[arg-type]
+    return Stray(name, "", manners, "of the tests", takes=takes)  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The script as it is run: real workers in real environments, the tables, the record, and the page of it."""
+"""The script as it is run: real workers in real environments, the tables, the record, and the committed page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from conftest import BUNDLE, CHECKPOINT, ROOT
 from peers.registry import NODE, OWN, Files, Peer, peers
-from peers.sheet import read
+from peers.tables import section
+from peers.workload import Takes
 from safetensors.numpy import load_file, save_file
 
 BENCHMARKS = ROOT / "benchmarks"
@@ -25,11 +26,6 @@ PEERS = ("torch", "plain", "ours-fp32", "ours-int8", "fastembed", "ours-fp32-tex
 def script(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(BENCHMARKS / name), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=900)
-
-
-def both(record: Path) -> tuple[str, Path, str, Path]:
-    """Options that give the page one run for both tables."""
-    return "--ids", record, "--texts", record
 
 
 @pytest.fixture(scope="module")
@@ -71,30 +67,16 @@ def test_the_last_line_is_the_record_s_results(done: subprocess.CompletedProcess
     assert last["results"] == record["results"]
 
 
-def test_the_page_shows_every_figure_of_the_record(record: dict[str, Any], directory: Path):
-    output = directory / "RESULTS.md"
-    rendered = script("page.py", *both(directory / "side_by_side.json"), "--output", output)
-    assert rendered.returncode == 0, rendered.stderr
-    page = output.read_text("utf-8")
-    for (peer, shape), cell in read(record["results"]).cells.items():
-        line = next(line for line in page.splitlines() if f"`{peer}`" in line)
-        assert f"({cell.share:.0%})" in line, (peer, shape)
-    assert record["command"].removeprefix("python ") in page
-    assert record["machine"]["cpu"] in page
-    assert max(len(line) for line in page.splitlines() if not line.startswith(("|", "    ", "2"))) <= 130
-    for picture in ("side_by_side.png", "side_by_side.svg"):
-        assert (directory / "results" / picture).stat().st_size > 10_000
-
-
-def test_the_same_record_gives_the_same_page_and_picture(record: dict[str, Any], directory: Path):
-    names = ("RESULTS.md", "results/side_by_side.svg")
-    texts = []
-    for place in (directory / "first", directory / "second"):
-        place.mkdir()
-        rendered = script("page.py", *both(directory / "side_by_side.json"), "--output", place / "RESULTS.md")
-        assert rendered.returncode == 0, rendered.stderr
-        texts.append([(place / name).read_text("utf-8") for name in names])
-    assert texts[0] == texts[1]
+def test_the_tables_show_every_figure_of_the_record(done: subprocess.CompletedProcess[str], record: dict[str, Any]):
+    for name, shape in record["results"]["shapes"].items():
+        for peer, cell in shape["peers"].items():
+            kind = "int8" if record["results"]["peers"][peer]["int8"] else "fp32"
+            share = shape["ceiling_milliseconds"][kind] / cell["milliseconds"]
+            line = next(line for line in done.stdout.splitlines() if f"`{peer}`" in line)
+            assert f"({share:.0%})" in line, (peer, name)
+    assert done.stdout.index(section(record["results"], "ids")) < done.stdout.index(section(record["results"], "texts"))
+    assert record["command"].startswith("python benchmarks/side_by_side.py")
+    assert record["machine"]["cpu"]
 
 
 def test_a_bundle_of_other_weights_fails_the_run(directory: Path):
@@ -124,19 +106,9 @@ def test_a_work_directory_of_another_checkpoint_is_refused(record: dict[str, Any
 def test_a_missing_environment_is_named_with_its_target(directory: Path):
     from peers.preparing import prepare
 
-    lacking = Peer("lacking", "peers.plain", (), True, False, "", environment="nowhere")
+    lacking = Peer("lacking", "plain", (), "", environment="nowhere")
     with pytest.raises(SystemExit, match=r"lacking needs .*: make \.venv-peers-nowhere/ready"):
         prepare({"lacking": lacking}, Files(CHECKPOINT, BUNDLE, directory / "none"), 1)
-
-
-def test_a_file_that_is_no_record_is_refused(directory: Path):
-    file = directory / "other.json"
-    for content in ("{}", "no JSON", json.dumps({"benchmark": "side_by_side", "results": {}})):
-        file.write_text(content)
-        found = script("page.py", *both(file), "--output", directory / "none.md")
-        assert found.returncode == 1
-        assert found.stderr.startswith("error: ")
-        assert not (directory / "none.md").exists()
 
 
 def test_every_environment_has_its_lock_and_its_target():
@@ -148,10 +120,10 @@ def test_every_environment_has_its_lock_and_its_target():
     assert (BENCHMARKS / "peers" / "node" / "package-lock.json").exists()
 
 
-def test_the_committed_page_is_what_the_committed_results_say(tmp_path: Path):
-    rendered = script("page.py", "--output", tmp_path / "RESULTS.md")
-    assert rendered.returncode == 0, rendered.stderr
-    assert (tmp_path / "RESULTS.md").read_text("utf-8") == (BENCHMARKS / "RESULTS.md").read_text("utf-8")
+@pytest.mark.parametrize(("file", "takes"), [("side_by_side.json", "ids"), ("side_by_side_texts.json", "texts")])
+def test_the_committed_page_has_the_tables_of_the_committed_results(file: str, takes: Takes):
+    results = json.loads((BENCHMARKS / "results" / file).read_text("utf-8"))["results"]
+    assert section(results, takes) in (BENCHMARKS / "RESULTS.md").read_text("utf-8")
 
 
 def test_nothing_but_the_workers_own_answers_is_on_their_stdout():

@@ -72,15 +72,6 @@ def test_a_peer_that_holds_too_much_is_ended_and_recorded(work: Path):
     assert turns.failures == []
 
 
-def test_what_would_take_too_long_by_its_shorter_texts_is_not_begun(work: Path):
-    turns = run(work, stray("one"))
-    timing = turns.timings["1x12"]["one"]
-    timing.milliseconds = [12_000.0]
-    turns.timings["1x40"]["one"].milliseconds = [40_000.0]
-    turns.timings["1x60"]["one"].milliseconds = [60_000.0]
-    assert turns.least_seconds("one", ALONE) == pytest.approx(60.0)
-
-
 def test_what_is_left_out_says_so(work: Path):
     turns = run(work, stray("one"), stray("two"), skip=frozenset({"one:1x40", "two"}))
     assert ran(turns) == {"1x12": ["one"], "1x60": ["one"]}
@@ -122,9 +113,9 @@ def test_texts_have_the_lengths_of_their_ids(work: Path):
     mixed = Shape("mixed-3", (9, 30, 14), turns=1)
     maker = TextMaker(CHECKPOINT)
     write_inputs(work, [mixed], maker)
-    (batch,) = json.loads(input_file(work, mixed, "embedder", "texts").read_text("utf-8"))
+    (batch,) = json.loads(input_file(work, mixed, "texts", whole=True).read_text("utf-8"))
     assert maker.count(batch["texts"]) == [9, 30, 14]
-    with np.load(input_file(work, mixed, "embedder")) as stored:
+    with np.load(input_file(work, mixed, "ids")) as stored:
         assert sorted(stored["mask0"].sum(axis=1).tolist()) == [9, 14, 30]
         longest = stored["ids0"][stored["mask0"].sum(axis=1).argmax()]
     assert longest.tolist() == maker.ids(batch["texts"])[1].tolist()

@@ -13,7 +13,8 @@ import pytest
 from jinabert_onnx import ClusterError, Embedder
 from jinabert_onnx.corpus import parts
 from jinabert_onnx.corpus.plan import EncodeArguments, ModelSource, Plan, Shard, Source
-from jinabert_onnx.corpus.ray_engine import ATTEMPTS, Pool, Worker, choose_pool
+from jinabert_onnx.corpus.ray_engine import Pool, choose_pool
+from jinabert_onnx.corpus.ray_worker import ATTEMPTS, Worker
 from jinabert_onnx.encoding.load_options import LoadOptions
 from jinabert_onnx.version import __version__
 from support.paths import TRAINED
@@ -115,7 +116,7 @@ class Killer:
         if name == "onnxruntime":
             os.kill(os.getpid(), signal.SIGKILL)
 sys.meta_path.insert(0, Killer)
-from jinabert_onnx.corpus.ray_engine import Worker
+from jinabert_onnx.corpus.ray_worker import Worker
 Worker(*pickle.load(sys.stdin.buffer))({"position": [0]})
 """
     arguments = pickle.dumps((plan, [SHARD], tmp_path, LOADING, __version__))

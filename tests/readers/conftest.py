@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from jinabert_onnx_export import export
 from jinabert_onnx_export.encoder import trace
-from snippets import ROOT
+from support.paths import BUNDLES as EXPORTED
+from support.paths import CHECKPOINT, GOLDENS
 
 TRAINED = "tiny-de-en"
 OUTSIDE = "weights-outside"
@@ -33,10 +34,9 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     outside = tmp_path_factory.mktemp("exported") / OUTSIDE
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trace, "INLINE_LIMIT", 0)
-        export(ROOT / "tests" / "data" / "goldens" / "plain-4h", outside, ("fp32", "int8"))
+        export(GOLDENS / "plain-4h", outside, ("fp32", "int8"))
     assert (outside / "onnx" / "model.onnx_data").is_file()
-    made = ROOT / "build" / "bundles"
-    return {name: outside if name == OUTSIDE else made / name for name in BUNDLES}
+    return {name: outside if name == OUTSIDE else EXPORTED / name for name in BUNDLES}
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +45,7 @@ def texts() -> dict[str, list[str]]:
 
     Only the trained model knows German and English; the vocabulary of the others is t5, t6, and so on.
     """
-    content = json.loads((ROOT / "tests/data/tiny-de-en/heldout.json").read_text("utf-8"))
+    content = json.loads((CHECKPOINT / "heldout.json").read_text("utf-8"))
     pairs = [text for pair in content["pairs"][:6] for text in (pair["en"], pair["de"])]
     words = np.random.default_rng(0).integers(5, 300, size=600)
     made = [" ".join(f"t{word}" for word in words[:length]) for length in (1, 2, 600, 7, 31, 130)]

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 NODE = ROOT / ".venv-peers-node"
 PATIENCE = 600.0  # seconds that nothing here should take
 # Whatever a library would fetch is an error: nothing listens there.

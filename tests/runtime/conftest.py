@@ -1,4 +1,4 @@
-"""Bundles and their reference vectors. The bundles are exported beforehand (`make test-runtime` does it)."""
+"""Bundles and their reference vectors."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from jinabert_onnx import Embedder
+from support.bundles import edit_json
+from support.paths import BUNDLES, DATA
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-DATA = ROOT / "tests" / "data"
-BUNDLES = ROOT / "build" / "bundles"
 GOLDENS = ("plain-4h", "plain-12h", "plain-12h-bert-prefix", "plain-6h-reglu", "qk-post-norm-12h")
 
 
@@ -41,12 +40,6 @@ def golden(request: pytest.FixtureRequest) -> Golden:
 
 
 @pytest.fixture(scope="session")
-def trained() -> Path:
-    """The bundle of the trained German/English checkpoint."""
-    return BUNDLES / "tiny-de-en"
-
-
-@pytest.fixture(scope="session")
 def model(trained: Path) -> Embedder:
     return Embedder.load(trained)
 
@@ -68,10 +61,7 @@ def edit_manifest(bundle_copy: Path) -> Callable[[Callable[[dict], None]], Path]
     """Change the manifest of `bundle_copy` by a function; the bundle's path comes back."""
 
     def edit(change: Callable[[dict], None]) -> Path:
-        path = bundle_copy / "manifest.json"
-        manifest = json.loads(path.read_text("utf-8"))
-        change(manifest)
-        path.write_text(json.dumps(manifest), encoding="utf-8")
+        edit_json(bundle_copy / "manifest.json", change)
         return bundle_copy
 
     return edit

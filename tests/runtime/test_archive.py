@@ -6,18 +6,17 @@ import hashlib
 import io
 import json
 import os
-import re
 import shutil
 import subprocess
-import sys
 import tarfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
-from conftest import BUNDLES
 from jinabert_onnx import BundleError, BundleNotFoundError, Embedder, InputError
 from jinabert_onnx.bundle.archive import pack, unpack
+from support.bundles import flip_a_byte
+from support.paths import BUNDLES
 
 Content = dict[str, bytes]
 
@@ -64,10 +63,26 @@ def test_a_bundle_survives_the_way_through_an_archive(packed: Path, tmp_path: Pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
 
 
-def test_the_same_bundle_gives_the_same_bytes(packed: Path, bundle_copy: Path, tmp_path: Path) -> None:
-    for path in bundle_copy.rglob("*"):
+def touch_everything(bundle: Path) -> None:
+    for path in bundle.rglob("*"):
         os.utime(path, (1, 1))
-    (bundle_copy / "tokenizer.json").chmod(0o600)
+    (bundle / "tokenizer.json").chmod(0o600)
+
+
+def add_an_unlisted_file(bundle: Path) -> None:
+    (bundle / "notes.txt").write_text("mine")
+
+
+def link_as_in_the_hubs_cache(bundle: Path) -> None:
+    (bundle / "tokenizer.json").rename(bundle.parent / "blob")
+    (bundle / "tokenizer.json").symlink_to(bundle.parent / "blob")
+
+
+@pytest.mark.parametrize("change", [touch_everything, add_an_unlisted_file, link_as_in_the_hubs_cache])
+def test_the_same_bundle_gives_the_same_bytes(
+    packed: Path, bundle_copy: Path, tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    change(bundle_copy)
     pack(bundle_copy, tmp_path / "again.tar")
     assert (tmp_path / "again.tar").read_bytes() == packed.read_bytes()
 
@@ -83,30 +98,10 @@ def test_an_archive_holds_the_manifest_first_and_nothing_of_this_machine(packed:
     }
 
 
-def test_files_that_the_manifest_does_not_list_stay_out(packed: Path, bundle_copy: Path, tmp_path: Path) -> None:
-    (bundle_copy / "notes.txt").write_text("mine")
-    pack(bundle_copy, tmp_path / "again.tar")
-    assert (tmp_path / "again.tar").read_bytes() == packed.read_bytes()
-
-
-def test_links_in_a_bundle_are_followed(packed: Path, bundle_copy: Path, tmp_path: Path) -> None:
-    """The hub's cache is made of links."""
-    (bundle_copy / "tokenizer.json").rename(tmp_path / "blob")
-    (bundle_copy / "tokenizer.json").symlink_to(tmp_path / "blob")
-    pack(bundle_copy, tmp_path / "again.tar")
-    assert (tmp_path / "again.tar").read_bytes() == packed.read_bytes()
-
-
-def alter(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
-
-
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (alter, r"model_int8\.onnx: altered"),
+        (flip_a_byte, r"model_int8\.onnx: altered"),
         (lambda path: path.write_bytes(path.read_bytes()[:-1]), r"model_int8\.onnx: \d+ bytes where the manifest"),
         (Path.unlink, r"model_int8\.onnx: missing"),
         (lambda path: (path.unlink(), path.mkdir()), r"model_int8\.onnx: missing"),
@@ -344,27 +339,3 @@ def test_altered_content_is_refused(packed: Path, tmp_path: Path) -> None:
     assert content.count(b'"added_tokens"') == 1
     (tmp_path / "bad.tar").write_bytes(content.replace(b'"added_tokens"', b'"added_t0kens"'))
     refused(tmp_path / "bad.tar", r"tokenizer\.json: altered")
-
-
-def run(*arguments: object) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "jinabert_onnx", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, check=False)
-
-
-def test_the_command_line_packs_and_unpacks(packed: Path, tmp_path: Path) -> None:
-    result = run("pack", BUNDLES / "plain-4h", tmp_path / "bundle.tar")
-    assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
-    assert (tmp_path / "bundle.tar").read_bytes() == packed.read_bytes()
-    result = run("unpack", tmp_path / "bundle.tar", tmp_path / "out")
-    assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
-    assert files_of(tmp_path / "out") == files_of(BUNDLES / "plain-4h")
-
-
-@pytest.mark.parametrize("command", ["pack BUNDLE taken", "unpack ARCHIVE taken", "unpack taken out", "pack taken out"])
-def test_the_command_line_fails_in_one_line(packed: Path, tmp_path: Path, command: str) -> None:
-    (tmp_path / "taken").touch()
-    words = command.replace("BUNDLE", str(BUNDLES / "plain-4h")).replace("ARCHIVE", str(packed))
-    name, *arguments = words.replace("taken", str(tmp_path / "taken")).split()
-    result = run(name, *arguments)
-    assert result.returncode == 1
-    assert re.fullmatch(rb"jinabert-onnx: error: .*\n", result.stderr)

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from conftest import BUNDLES, DATA
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinabert_onnx import Embedder
 from jinabert_onnx.encoding.pooling import pool
 from jinabert_onnx.engine.session import Session
 from jinabert_onnx.errors import RunError
+from support.paths import BUNDLES, DATA
 
 MIN_COSINE = 0.999999
 LENGTHS = (1, 2, 3, 5, 9, 16, 40, 64, 127, 128, 129, 300)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import logging
 import os
 import shutil
@@ -15,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from conftest import BUNDLES
 from jinabert_onnx import Embedder, StateError
-from jinabert_onnx.bundle.file_records import record_file
 from jinabert_onnx.engine.cancellation import Limits
 from jinabert_onnx.engine.session import LARGE_BATCH, open_session
+from support.bundles import edit_json, record_again
+from support.paths import BUNDLES
 
 if sys.platform == "win32":
     pytest.skip("Windows keeps mapped files from being truncated; nothing is watched there", allow_module_level=True)
@@ -45,12 +44,8 @@ def mapped(tmp_path: Path) -> Path:
         onnxruntime.InferenceSession(bundle / GRAPH, providers=["CPUExecutionProvider"])
     except onnxruntime.capi.onnxruntime_pybind11_state.InvalidGraph:
         pytest.skip("this release of onnxruntime cannot read what it writes")
-    manifest = json.loads((bundle / "manifest.json").read_text("utf-8"))
-    manifest["precisions"]["fp32"] = [GRAPH, WEIGHTS]
-    for name in (GRAPH, WEIGHTS):
-        record = record_file(bundle / name)
-        manifest["files"][name] = {"bytes": record.bytes, "sha256": record.sha256}
-    (bundle / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    edit_json(bundle / "manifest.json", lambda manifest: manifest["precisions"].update(fp32=[GRAPH, WEIGHTS]))
+    record_again(bundle, GRAPH, WEIGHTS)
     return bundle
 
 

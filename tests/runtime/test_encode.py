@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -37,24 +36,11 @@ def test_any_iterable_of_texts_is_taken(model: Embedder, make: Callable) -> None
     np.testing.assert_array_equal(model.encode(make(TEXTS)), model.encode(TEXTS))
 
 
-def test_rows_are_in_the_order_of_the_texts(model: Embedder) -> None:
-    alone = np.stack([model.encode(text) for text in TEXTS])
-    np.testing.assert_allclose(model.encode(TEXTS), alone, rtol=0, atol=1e-5)
-    np.testing.assert_allclose(model.encode(TEXTS[::-1]), alone[::-1], rtol=0, atol=1e-5)
-
-
-@given(texts=st.lists(UNICODE, min_size=1, max_size=12), batch_size=st.integers(1, 5))
+@given(texts=st.lists(UNICODE | st.sampled_from(TEXTS), min_size=1, max_size=12), batch_size=st.integers(1, 5))
 @settings(max_examples=40, deadline=None)
 def test_a_vector_does_not_depend_on_batch_or_neighbours(model: Embedder, texts: list[str], batch_size: int) -> None:
     alone = np.stack([model.encode(text) for text in texts])
     np.testing.assert_allclose(model.encode(texts, batch_size=batch_size), alone, rtol=0, atol=1e-5)
-
-
-def test_both_variants_do_not_depend_on_neighbours_of_any_length(variant_bundle: Path) -> None:
-    model = Embedder.load(variant_bundle)
-    texts = [" ".join(f"t{index % 400 + 5}" for index in range(length)) for length in (1, 3, 127, 128, 129, 600)]
-    alone = np.stack([model.encode(text) for text in texts])
-    np.testing.assert_allclose(model.encode(texts), alone, rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("length", [2049, 8192])
@@ -100,22 +86,25 @@ def test_a_lone_surrogate_is_refused_by_index(model: Embedder) -> None:
         model.encode(["fine", "broken \ud800"])
 
 
-@pytest.mark.parametrize("length", [0, -1, 8193, 2])
-def test_max_length_outside_the_models_range_is_refused(model: Embedder, length: int) -> None:
-    with pytest.raises(ValueError, match=f"max_length is {length}; it must be from 3 to 8192") as caught:
-        model.encode("hello", max_length=length)
-    assert isinstance(caught.value, InputError)
-
-
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
         ({"batch_size": 0}, InputError, "batch_size is 0"),
         ({"batch_size": 1.5}, InputTypeError, "batch_size is float"),
         ({"max_length": "9"}, InputTypeError, "max_length is str"),
+        *(({"max_length": n}, InputError, f"max_length is {n}; it must be from 3 to 8192") for n in (0, -1, 8193, 2)),
         ({"truncate_dim": 0}, InputError, "truncate_dim is 0; it must be from 1 to 256"),
         ({"truncate_dim": 257}, InputError, "truncate_dim is 257"),
         ({"output_value": "vectors"}, InputError, "output_value 'vectors'"),
+        ({"output_dtype": "int4"}, InputError, "int4"),
+        ({"output_dtype": "binary", "truncate_dim": 30}, InputError, "multiple of 8"),
+        ({"output_dtype": "int8", "output_value": "token_embeddings"}, InputError, "tokens are float32 or float16"),
+        ({"truncation": "mean", "output_value": "token_embeddings"}, InputError, "truncation 'mean' averages windows"),
+        (
+            {"truncation": "middle"},
+            InputError,
+            "truncation 'middle' is unknown; use one of warn, error, head, tail, mean",
+        ),
         ({"prompt_name": "query"}, InputError, "this bundle's prompts: none"),
         ({"prompt_name": "query", "prompt": "x"}, InputError, "not both"),
     ],
@@ -125,6 +114,7 @@ def test_arguments_outside_their_range_are_refused(
 ) -> None:
     with pytest.raises(error, match=words):
         model.encode("hello", **arguments)
+    assert issubclass(error, ValueError if error is InputError else TypeError)
 
 
 def test_cutting_a_text_is_reported_and_keeps_the_first_tokens_and_the_special_ones(model: Embedder) -> None:
@@ -222,19 +212,6 @@ def test_a_bundle_that_normalises_gives_vectors_of_length_one_by_default(edit_ma
     np.testing.assert_allclose(np.linalg.norm(model.encode(["t7 t8 t9", "t10"]), axis=1), 1, atol=1e-6)
 
 
-def test_many_threads_get_the_vectors_of_one(model: Embedder) -> None:
-    expected = model.encode(TEXTS)
-    results: list[np.ndarray] = []
-    threads = [threading.Thread(target=lambda: results.append(model.encode(TEXTS))) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(results) == 4
-    for vectors in results:
-        np.testing.assert_allclose(vectors, expected, rtol=0, atol=1e-6)
-
-
 def test_a_progress_bar_counts_texts_on_stderr_when_asked(model: Embedder, capsys: pytest.CaptureFixture) -> None:
     model.encode(TEXTS, batch_size=2, show_progress_bar=True)
     captured = capsys.readouterr()
@@ -274,10 +251,6 @@ def test_threads_and_denormals_are_set_in_onnxruntime(trained: Path, threads: in
 def test_impossible_threads_are_refused(trained: Path, threads: object, error: type, words: str) -> None:
     with pytest.raises(error, match=words):
         Embedder.load(trained, threads=threads)
-
-
-def test_batch_size_may_be_the_second_argument_as_in_the_original(model: Embedder) -> None:
-    np.testing.assert_array_equal(model.encode(TEXTS, 2), model.encode(TEXTS, batch_size=2))
 
 
 def test_half_precision_vectors_can_be_compared(model: Embedder) -> None:

@@ -13,9 +13,9 @@ from itertools import count, product
 from pathlib import Path
 
 import pytest
-from conftest import BUNDLES
 from jinabert_onnx import Embedder, JinaBertError
 from jinabert_onnx.bundle.archive import pack
+from support.paths import BUNDLES
 
 resource = pytest.importorskip("resource", reason="only Unix limits the size of files")
 
@@ -159,10 +159,10 @@ def load(bundle: Path) -> str:
 
 
 def test_a_file_that_goes_while_loading_is_named(tmp_path: Path) -> None:
-    environment = os.environ | {"JINABERT_ONNX_CACHE": str(tmp_path / "cache")}
+    own = {"JINABERT_ONNX_CACHE": str(tmp_path / "cache"), "PYTHONPATH": os.pathsep.join(sys.path)}
     (tmp_path / "bundles").mkdir()
     command = [sys.executable, __file__, tmp_path / "bundles"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | own)
     assert (result.returncode, result.stderr) == (0, "")
     outcomes = [line.split(" ", 3) for line in result.stdout.splitlines()]
     assert {(victim, change) for victim, change, _, _ in outcomes} == set(product(VICTIMS, CHANGES))

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import pytest
-from conftest import BUNDLES, GOLDENS
+from conftest import GOLDENS
 from hypothesis import given
 from hypothesis import strategies as st
 from jinabert_onnx import BundleError, InputError, InputTypeError
 from jinabert_onnx.bundle.fingerprint import Fingerprint, compatible, fingerprint_of
 from jinabert_onnx.bundle.manifest import PRECISIONS, FileRecord, Manifest, PoolingRecord, open_bundle
+from support.paths import BUNDLES
 
 Change = Callable[[Manifest], Manifest]
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import shutil
 import sys
 from argparse import ArgumentParser
@@ -19,7 +18,6 @@ import numpy as np
 import onnxruntime
 import pytest
 import tokenizers
-from conftest import BUNDLES
 from fuzzing import TIMES, Case, Kinds, fuzz, mutate_bytes, mutate_text, run_child
 from jinabert_onnx import Embedder
 from jinabert_onnx.bundle.archive import pack, unpack
@@ -28,6 +26,8 @@ from jinabert_onnx.bundle.manifest import open_bundle
 from jinabert_onnx.bundle.probes import compare, read_probes
 from jinabert_onnx.cli import info
 from jinabert_onnx.text.tokenizer import Tokenizer
+from support.bundles import record_again
+from support.paths import BUNDLES
 
 BUNDLE = BUNDLES / "plain-4h"
 TEXTS = ["t7 t8 t9", "x", "Straße t3 🚆"]
@@ -80,9 +80,7 @@ def copy_of(bundle: Path, directory: Path) -> Path:
 def put(bundle: Path, name: str, content: bytes) -> None:
     """Write a file, and a manifest that agrees with it."""
     (bundle / name).write_bytes(content)
-    manifest = json.loads((BUNDLE / "manifest.json").read_bytes())
-    manifest["files"][name] = vars(record_file(bundle / name))
-    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    record_again(bundle, name)
 
 
 def load(bundle: Path, precision: str, integrity: str, self_test: bool) -> Embedder:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import DATA, Golden
+from conftest import Golden
 from jinabert_onnx import Embedder
+from support.paths import DATA
 
 
 def cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:

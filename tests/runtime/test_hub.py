@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import BUNDLES
 from hub_server import NOWHERE, Hub, environment, serve
 from jinabert_onnx.bundle.integrity import check_files
 from jinabert_onnx.bundle.manifest import open_bundle
+from support.bundles import flip_a_byte
+from support.paths import BUNDLES
 
 WEIGHTS = "onnx/model_int8.onnx"
 
@@ -96,12 +97,6 @@ def blob_of(home: Path, name: str) -> Path:
     """The file that holds the content of `name` in the cache."""
     (link,) = home.glob(f"hub/models--owner--bundle/snapshots/*/{name}")
     return link.resolve()
-
-
-def flip_a_byte(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
 
 
 def cut(path: Path) -> None:

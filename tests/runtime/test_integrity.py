@@ -13,6 +13,7 @@ import pytest
 from jinabert_onnx import BundleError, InputError
 from jinabert_onnx.bundle.integrity import cache_directory, check_files
 from jinabert_onnx.bundle.manifest import Bundle, open_bundle
+from support.bundles import flip_a_byte
 
 pytestmark = pytest.mark.standard_library
 
@@ -38,14 +39,6 @@ def is_read(bundle: Bundle, integrity: str) -> bool:
     READ.clear()
     check_files(bundle, [NAME], integrity)
     return str(bundle.path / NAME) in READ
-
-
-def flip_a_byte(path: Path) -> None:
-    with path.open("r+b") as stream:
-        stream.seek(1000)
-        byte = stream.read(1)[0]
-        stream.seek(1000)
-        stream.write(bytes([byte ^ 1]))
 
 
 def test_fast_reads_a_file_once_and_full_always(bundle: Bundle) -> None:

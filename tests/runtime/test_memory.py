@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jinabert_onnx import Embedder
 from jinabert_onnx.bundle.manifest import FileRecord, Manifest, open_bundle
 from jinabert_onnx.engine.memory_model import MemoryModel, in_megabytes, memory_model, parse_memory, require_room
 from jinabert_onnx.errors import InputError, InputTypeError, MemoryLimitError
@@ -115,14 +114,6 @@ def numbers(process: subprocess.Popen[str]) -> list[int]:
 
 @linux_only
 @both_precisions
-def test_memory_of_a_long_text_goes_back_after_it(trained: Path, precision: str) -> None:
-    before, peak, after = numbers(start(ONE_BATCH, trained, FILES[precision], precision, 1, 8192))
-    assert peak > 1.3 * before  # or there was nothing to give back
-    assert after < 1.3 * before
-
-
-@linux_only
-@both_precisions
 @pytest.mark.parametrize("timeout", [600, 0.8], ids=["done", "ended"])
 def test_memory_goes_back_after_several_threads_at_once(trained: Path, precision: str, timeout: float) -> None:
     before, peak, after = numbers(start(SEVERAL_THREADS, trained, precision, timeout))
@@ -133,12 +124,13 @@ def test_memory_goes_back_after_several_threads_at_once(trained: Path, precision
 @linux_only
 @both_precisions
 @pytest.mark.parametrize(("rows", "length"), [(1, 16), (1, 512), (1, 8192), (8, 128), (4, 512), (8, 1024)])
-def test_the_model_is_within_a_fifth_of_what_a_process_takes(
+def test_the_model_is_within_a_fifth_of_what_a_process_takes_and_then_gives_back(
     trained: Path, precision: str, rows: int, length: int
 ) -> None:
-    _, peak, _ = numbers(start(ONE_BATCH, trained, FILES[precision], precision, rows, length))
+    before, peak, after = numbers(start(ONE_BATCH, trained, FILES[precision], precision, rows, length))
     modelled = memory_model(open_bundle(trained).manifest, precision).peak([length] * rows)
     assert 0.8 * peak < modelled < 1.2 * peak
+    assert length < 8192 or after < 1.3 * before < peak
 
 
 @linux_only
@@ -198,13 +190,6 @@ def test_a_limit_below_the_model_itself_is_refused_with_the_figure(tiny: MemoryM
     require_room(tiny, needed)
     with pytest.raises(MemoryLimitError, match=rf"takes {in_megabytes(needed)} before any work.*\(100MB\)"):
         require_room(tiny, 100_000_000)
-
-
-def test_a_text_that_does_not_fit_is_refused_and_one_of_the_length_named_runs(trained: Path, tiny: MemoryModel) -> None:
-    model = Embedder.load(trained, precision="fp32", provider="cpu", max_memory=tiny.peak([3000]))
-    with pytest.raises(MemoryLimitError, match=r"text 1 has 3602 tokens.*cut texts to 3000 tokens"):
-        model.encode(["train", " ".join(["train"] * 3600)])
-    assert model.encode(["train", " ".join(["train"] * 2998)]).shape == (2, 256)
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import BUNDLES
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from jinabert_onnx import BundleError
-from jinabert_onnx.bundle.file_records import record_file
 from jinabert_onnx.bundle.locate import open_source, require_files
 from jinabert_onnx.bundle.onnx_check import MAX_DEPTH, check_onnx_file
 from jinabert_onnx.engine.providers import import_onnxruntime
+from support.bundles import record_again
+from support.paths import BUNDLES
 
 WEIGHTS = {"weights": 100}
 FLOAT, INT4, STRING, SPARSE = 1, 22, 8, 15
@@ -286,7 +284,7 @@ def test_graphs_nested_without_end_are_refused(levels: int, tmp_path: Path) -> N
 def test_weights_lie_in_files_of_the_same_precision_only(bundle_copy: Path, edit_manifest: Callable) -> None:
     path = bundle_copy / "onnx" / "model.onnx"
     path.write_bytes(with_tensor(tensor(2, data=outside(location="model_int8.onnx"))))
-    edit_manifest(lambda manifest: manifest["files"].update({"onnx/model.onnx": vars(record_file(path))}))
+    record_again(bundle_copy, "onnx/model.onnx")
     with pytest.raises(BundleError, match=r"lies in 'model_int8\.onnx', which the manifest does not list"):
         require_files(bundle_copy, open_source(bundle_copy), "fp32")
     require_files(bundle_copy, open_source(bundle_copy), "fp32", integrity="off")
@@ -305,18 +303,3 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 def test_a_file_cut_short_is_refused(kept: float, tmp_path: Path) -> None:
     content = (BUNDLES / "plain-4h" / "onnx" / "model_fp16.onnx").read_bytes()
     assert "are left" in refusal(content[: int(len(content) * kept)], tmp_path)
-
-
-@given(data=st.data())
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_mutated_bytes_pass_or_are_refused_in_one_line(tmp_path: Path, data: st.DataObject) -> None:
-    content = bytearray((BUNDLES / "plain-12h-bert-prefix" / "onnx" / "model_fp16.onnx").read_bytes())
-    for _ in range(data.draw(st.integers(1, 3))):
-        start = data.draw(st.integers(0, len(content) - 1))
-        content[start : start + data.draw(st.integers(0, 4))] = data.draw(st.binary(max_size=12))
-    message = ""
-    try:
-        check(bytes(content), tmp_path)
-    except BundleError as error:
-        message = str(error)
-    assert "\n" not in message

@@ -27,53 +27,35 @@ def test_a_precision_asked_for_is_taken_even_where_the_bundle_lacks_it(
     assert choose_precision(requested, available, provider, features) == PrecisionChoice(requested, "as asked")
 
 
-@pytest.mark.parametrize(
-    ("available", "precision", "reason"),
-    [
-        ("fp32", "fp32", "the bundle holds no fp16"),
-        ("fp16", "fp16", "fp16 is fastest on cuda"),
-        ("int8", "int8", "the bundle holds nothing else; int8 runs on the CPU only"),
-        ("fp32 fp16", "fp16", "fp16 is fastest on cuda"),
-        ("fp32 int8", "fp32", "the bundle holds no fp16"),
-        ("fp16 int8", "fp16", "fp16 is fastest on cuda"),
-        ("fp32 fp16 int8", "fp16", "fp16 is fastest on cuda"),
-    ],
-)
-@pytest.mark.parametrize("features", [FAST, SLOW])
-def test_auto_on_cuda(available: str, precision: str, reason: str, features: CpuFeatures) -> None:
-    assert choose_precision("auto", available.split(), "cuda", features) == PrecisionChoice(precision, reason)
+NO_FP16 = PrecisionChoice("fp32", "the bundle holds no fp16")
+NO_INT8 = PrecisionChoice("fp32", "the bundle holds no int8")
+ON_CUDA = PrecisionChoice("fp16", "fp16 is fastest on cuda")
+HALVES_ALONE = PrecisionChoice("fp16", "the bundle holds nothing else; fp16 is slow on a CPU")
+INT8_ALONE = PrecisionChoice("int8", "the bundle holds nothing else; int8 runs on the CPU only")
+FASTEST = PrecisionChoice("int8", "int8 is fastest on x86_64 with avx512_vnni")
+NO_FP32 = PrecisionChoice("int8", "the bundle holds no fp32; int8 may gain nothing on x86_64 without avx2")
+NO_GAIN = PrecisionChoice("fp32", "int8 may gain nothing on x86_64 without avx2")
 
 
 @pytest.mark.parametrize(
-    ("available", "precision", "reason"),
+    ("available", "on_cuda", "on_fast_cpu", "on_slow_cpu"),
     [
-        ("fp32", "fp32", "the bundle holds no int8"),
-        ("fp16", "fp16", "the bundle holds nothing else; fp16 is slow on a CPU"),
-        ("int8", "int8", "int8 is fastest on x86_64 with avx512_vnni"),
-        ("fp32 fp16", "fp32", "the bundle holds no int8"),
-        ("fp32 int8", "int8", "int8 is fastest on x86_64 with avx512_vnni"),
-        ("fp16 int8", "int8", "int8 is fastest on x86_64 with avx512_vnni"),
-        ("fp32 fp16 int8", "int8", "int8 is fastest on x86_64 with avx512_vnni"),
+        ("fp32", NO_FP16, NO_INT8, NO_INT8),
+        ("fp16", ON_CUDA, HALVES_ALONE, HALVES_ALONE),
+        ("int8", INT8_ALONE, FASTEST, NO_FP32),
+        ("fp32 fp16", ON_CUDA, NO_INT8, NO_INT8),
+        ("fp32 int8", NO_FP16, FASTEST, NO_GAIN),
+        ("fp16 int8", ON_CUDA, FASTEST, NO_FP32),
+        ("fp32 fp16 int8", ON_CUDA, FASTEST, NO_GAIN),
     ],
 )
-def test_auto_on_a_cpu_that_is_fast_at_int8(available: str, precision: str, reason: str) -> None:
-    assert choose_precision("auto", available.split(), "cpu", FAST) == PrecisionChoice(precision, reason)
-
-
-@pytest.mark.parametrize(
-    ("available", "precision", "reason"),
-    [
-        ("fp32", "fp32", "the bundle holds no int8"),
-        ("fp16", "fp16", "the bundle holds nothing else; fp16 is slow on a CPU"),
-        ("int8", "int8", "the bundle holds no fp32; int8 may gain nothing on x86_64 without avx2"),
-        ("fp32 fp16", "fp32", "the bundle holds no int8"),
-        ("fp32 int8", "fp32", "int8 may gain nothing on x86_64 without avx2"),
-        ("fp16 int8", "int8", "the bundle holds no fp32; int8 may gain nothing on x86_64 without avx2"),
-        ("fp32 fp16 int8", "fp32", "int8 may gain nothing on x86_64 without avx2"),
-    ],
-)
-def test_auto_on_a_cpu_that_is_not(available: str, precision: str, reason: str) -> None:
-    assert choose_precision("auto", available.split(), "cpu", SLOW) == PrecisionChoice(precision, reason)
+def test_auto_takes_the_fastest_that_the_bundle_holds_and_says_why(
+    available: str, on_cuda: PrecisionChoice, on_fast_cpu: PrecisionChoice, on_slow_cpu: PrecisionChoice
+) -> None:
+    assert choose_precision("auto", available.split(), "cuda", FAST) == on_cuda
+    assert choose_precision("auto", available.split(), "cuda", SLOW) == on_cuda
+    assert choose_precision("auto", available.split(), "cpu", FAST) == on_fast_cpu
+    assert choose_precision("auto", available.split(), "cpu", SLOW) == on_slow_cpu
 
 
 @pytest.mark.parametrize("available", HOLDINGS)

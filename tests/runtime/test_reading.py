@@ -87,11 +87,6 @@ def test_a_prompt_counts_as_tokens_but_not_as_characters_of_the_text(model: Embe
     assert tiny.texts[0].cut == 0
 
 
-def test_an_unknown_policy_is_refused(model: Embedder) -> None:
-    with pytest.raises(InputError, match="truncation 'middle' is unknown; use one of warn, error, head, tail, mean"):
-        model.encode(SHORT, truncation="middle")
-
-
 @given(texts=st.lists(st.text(max_size=60), max_size=9), look_ahead=st.integers(1, 5))
 @settings(max_examples=30, deadline=None)
 def test_a_stream_gives_what_encode_gives_in_order(model: Embedder, texts: list[str], look_ahead: int) -> None:
@@ -134,6 +129,9 @@ def test_long_texts_are_taken_fewer_at_a_time(model: Embedder) -> None:
 def test_a_stream_checks_its_arguments_at_once_and_names_what_is_no_text(model: Embedder) -> None:
     with pytest.raises(InputError, match="look_ahead is 0"):
         model.encode_stream(["a"], look_ahead=0)
+    for texts in (None, {"a": 1}, b"a"):
+        with pytest.raises(TypeError, match="sentences must be a str or an iterable of str"):
+            model.encode_stream(texts)
     with pytest.raises(TypeError, match="text 2 is int, not str"):
         list(model.encode_stream(["a", "b", 3]))
 
@@ -200,17 +198,6 @@ def test_output_types_keep_what_is_similar(
     assert packed or steps.max() <= 1  # the range is the bundle's; float rounding may move a value by a step
 
 
-def test_a_type_that_cannot_be_is_refused_before_anything_runs(model: Embedder) -> None:
-    with pytest.raises(InputError, match="int4"):
-        model.encode(SHORT, output_dtype="int4")
-    with pytest.raises(InputError, match="multiple of 8"):
-        model.encode(SHORT, output_dtype="binary", truncate_dim=30)
-    with pytest.raises(InputError, match="tokens are float32 or float16"):
-        model.encode(SHORT, output_dtype="int8", output_value="token_embeddings")
-    with pytest.raises(InputError, match="truncation 'mean' averages windows"):
-        model.encode(SHORT, truncation="mean", output_value="token_embeddings")
-
-
 def test_results_carry_the_fingerprint_of_their_space(trained: Path, variant_bundle: Path) -> None:
     fp32, int8 = (Embedder.load(trained, precision=precision) for precision in ("fp32", "int8"))
     other = Embedder.load(variant_bundle)
@@ -268,23 +255,12 @@ def test_a_prompt_stands_before_chunks_and_is_in_none(model: Embedder) -> None:
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
-def test_spans_may_be_an_array(model: Embedder) -> None:
-    found = model.encode_chunks(TEXT, np.array([[0, 11], [12, 24]]))
-    assert found.spans == ((0, 11), (12, 24))
-
-
 def test_a_stream_names_texts_by_their_place_in_it(model: Embedder) -> None:
     texts = ["a"] * 10 + ["ok", LONG, "bad \ud800"]
     with pytest.raises(TruncationError, match="text 11 has"):
         list(model.encode_stream(texts[:-1], look_ahead=5, max_length=20, truncation="error"))
     with pytest.raises(InputError, match="of the 3 texts from text 10 on: text 2 is not valid Unicode"):
         list(model.encode_stream(texts, look_ahead=5, max_length=20, truncation="head"))
-
-
-@pytest.mark.parametrize("texts", [None, {"a": 1}, b"a"])
-def test_a_stream_of_no_texts_is_refused_at_once(model: Embedder, texts: object) -> None:
-    with pytest.raises(TypeError, match="sentences must be a str or an iterable of str"):
-        model.encode_stream(texts)
 
 
 def test_progress_counts_texts_not_windows(model: Embedder, capsys: pytest.CaptureFixture) -> None:

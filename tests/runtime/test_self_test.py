@@ -9,16 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import BUNDLES, DATA
 from jinabert_onnx import BundleError, Embedder, SelfTestError
-from jinabert_onnx.bundle.file_records import record_file
-from jinabert_onnx.bundle.manifest import PRECISIONS
-
-
-@pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("name", sorted(path.name for path in BUNDLES.iterdir() if path.is_dir()))
-def test_every_bundle_passes(name: str, precision: str) -> None:
-    Embedder.load(BUNDLES / name, precision=precision)
+from support.bundles import edit_json, record_again
+from support.paths import DATA
 
 
 @pytest.fixture
@@ -28,18 +21,8 @@ def trained_copy(trained: Path, tmp_path: Path) -> Path:
 
 def rewrite(bundle: Path, name: str, change: Callable[[dict], None]) -> None:
     """Change a JSON file of a bundle, and the manifest so that its hash fits."""
-    path = bundle / name
-    content = json.loads(path.read_text("utf-8"))
-    change(content)
-    path.write_text(json.dumps(content), encoding="utf-8")
+    edit_json(bundle / name, change)
     record_again(bundle, name)
-
-
-def record_again(bundle: Path, name: str) -> None:
-    manifest = json.loads((bundle / "manifest.json").read_text("utf-8"))
-    record = record_file(bundle / name)
-    manifest["files"][name] = {"bytes": record.bytes, "sha256": record.sha256}
-    (bundle / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
 
 
 def exchange_two_words(content: dict) -> None:

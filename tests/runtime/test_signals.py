@@ -17,9 +17,9 @@ from types import FrameType
 
 import numpy as np
 import pytest
-from conftest import BUNDLES
 from jinabert_onnx import Cancellation, Embedder, SharedThreads
 from jinabert_onnx.engine.cancellation import Limits
+from support.paths import BUNDLES
 
 if not hasattr(signal, "setitimer"):
     pytest.skip("this system has no timers that send signals", allow_module_level=True)

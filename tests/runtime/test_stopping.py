@@ -31,38 +31,24 @@ def cancel_soon(cancellation: Cancellation, seconds: float = 0.3) -> None:
     threading.Timer(seconds, cancellation.cancel).start()
 
 
-@pytest.mark.parametrize("texts", [[LONG] * 20, LONG.split(". ") * 100], ids=["long texts", "many texts"])
-def test_a_call_is_cancelled_while_it_runs_and_the_model_goes_on(model: Embedder, texts: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("texts", "seconds"),
+    [([LONG] * 20, 0.3), (LONG.split(". ") * 100, 0.3), (LONG, 0.1)],
+    ids=["long texts", "many texts", "in the middle of one text"],
+)
+def test_a_call_ends_when_it_is_cancelled_or_its_time_is_up_and_the_model_goes_on(
+    model: Embedder, texts: str | list[str], seconds: float, capfd: pytest.CaptureFixture
+) -> None:
     before = model.encode(SHORT)
+    with pytest.raises(TimeoutError, match=rf"not done within {seconds} seconds") as late:
+        model.encode(texts, timeout=seconds)
+    assert isinstance(late.value, DeadlineError)
     cancellation = Cancellation()
-    cancel_soon(cancellation)
-    with pytest.raises(CancelledError, match="was cancelled") as caught:
+    cancel_soon(cancellation, seconds)
+    with pytest.raises(RuntimeError, match="was cancelled") as cancelled:
         model.encode(texts, cancellation=cancellation)
-    assert isinstance(caught.value, RuntimeError)
+    assert isinstance(cancelled.value, CancelledError)
     np.testing.assert_array_equal(model.encode(SHORT), before)
-
-
-@pytest.mark.parametrize("texts", [[LONG] * 20, LONG.split(". ") * 100], ids=["long texts", "many texts"])
-def test_a_call_ends_at_its_deadline_and_the_model_goes_on(model: Embedder, texts: list[str]) -> None:
-    before = model.encode(SHORT)
-    with pytest.raises(TimeoutError, match=r"not done within 0\.3 seconds") as caught:
-        model.encode(texts, timeout=0.3)
-    assert isinstance(caught.value, DeadlineError)
-    np.testing.assert_array_equal(model.encode(SHORT), before)
-
-
-def test_one_text_is_ended_in_the_middle_of_its_run(model: Embedder) -> None:
-    with pytest.raises(DeadlineError):
-        model.encode(LONG, timeout=0.1)
-    cancellation = Cancellation()
-    cancel_soon(cancellation, 0.1)
-    with pytest.raises(CancelledError):
-        model.encode(LONG, cancellation=cancellation)
-
-
-def test_an_ended_run_says_nothing_on_stderr(model: Embedder, capfd: pytest.CaptureFixture) -> None:
-    with pytest.raises(DeadlineError):
-        model.encode(LONG, timeout=0.1)
     assert capfd.readouterr() == ("", "")
 
 

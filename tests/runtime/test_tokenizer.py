@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tokenizers
-from conftest import DATA
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinabert_onnx import BundleError
 from jinabert_onnx.text.tokenizer import Tokenizer
+from support.paths import DATA
 
 # A byte-level BPE of this project's, and the WordPiece of the published English models.
 FILES = {

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tokenizers
-from conftest import DATA
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from jinabert_onnx import BundleError, InputError
 from jinabert_onnx.text.boundaries import WORD_ENDS, find_boundaries, prefix_length
 from jinabert_onnx.text.tokenizer import Tokenizer
+from support.paths import DATA
 from tokenizers import AddedToken, models, normalizers, pre_tokenizers, processors, trainers
 
 SENTENCES = [

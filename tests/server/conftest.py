@@ -8,14 +8,8 @@ from pathlib import Path
 import pytest
 from jinabert_onnx import Embedder
 from support.live_server import LiveServer, launch, serving
-from support.paths import TRAINED
 
 Start = Callable[..., LiveServer]
-
-
-@pytest.fixture(scope="session")
-def trained() -> Path:
-    return TRAINED
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ import os
 import random
 import signal
 import threading
-from pathlib import Path
 
 import httpx
 import numpy as np
@@ -20,10 +19,9 @@ from jinabert_onnx.engine.cancellation import Limits
 from jinabert_onnx.http.embeddings import Work
 from jinabert_onnx.server.scheduler import Scheduler
 from support.live_server import LiveServer, wait_for
+from support.paths import CHECKPOINT
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-HELD_OUT = json.loads((ROOT / "tests" / "data" / "tiny-de-en" / "heldout.json").read_text("utf-8"))
-SENTENCES = [entry["text"] for entry in HELD_OUT["sentences"]]
+SENTENCES = [entry["text"] for entry in json.loads((CHECKPOINT / "heldout.json").read_text("utf-8"))["sentences"]]
 LONG = "the house at the river " * 1200
 
 
@@ -41,34 +39,20 @@ def test_merged_requests_get_what_encode_gives_alone(server: LiveServer, model: 
     assert server.metric("jinabert_onnx_batch_rows_count") - batches < len(texts)  # they did run together
 
 
-def test_short_texts_overtake_a_long_one(start: Start) -> None:
-    server = start("--threads", "1")
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        long = pool.submit(server.embed, input=[LONG] * 4)
-        wait_for(lambda: server.metric("jinabert_onnx_queued_tokens") > 0)
+@pytest.mark.parametrize("limit", [(), ("--max-memory", "400MB")], ids=["no limit", "memory limit"])
+def test_short_texts_overtake_a_long_one(start: Start, limit: tuple[str, ...]) -> None:
+    server = start("--threads", "1", *limit)
+    with server.busy(input=[LONG] * 4) as long:
         for _ in range(5):
             assert server.embed(input="short").status_code == 200
         assert not long.done()
         assert long.result().status_code == 200
-
-
-def test_short_texts_overtake_a_long_one_under_a_memory_limit(start: Start) -> None:
-    server = start("--threads", "1", "--max-memory", "400MB")
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        long = pool.submit(server.embed, input=[LONG] * 4)
-        wait_for(lambda: server.metric("jinabert_onnx_queued_tokens") > 0)
-        for _ in range(5):
-            assert server.embed(input="short").status_code == 200
-        assert not long.done()
-        assert long.result().status_code == 200
-    assert server.memory() < 400e6
+    assert not limit or server.memory() < 400e6
 
 
 def test_a_request_of_one_text_overtakes_one_of_many(start: Start) -> None:
     server = start("--threads", "1")
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        many = pool.submit(server.embed, input=[text * 10 for text in SENTENCES[:150]])
-        wait_for(lambda: server.metric("jinabert_onnx_queued_tokens") > 0)
+    with server.busy(input=[text * 10 for text in SENTENCES[:150]]) as many:
         assert server.embed(input="short").status_code == 200
         assert not many.done()
         assert len(many.result().json()["data"]) == 150
@@ -149,9 +133,7 @@ def test_while_it_drains_it_is_not_ready_and_ends_what_has_come(start: Start) ->
             while True:
                 found.append(httpx.get(f"{server.url}/ready"))
 
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        long = pool.submit(server.embed, input=[LONG] * 4)
-        wait_for(lambda: server.metric("jinabert_onnx_queued_tokens") > 0)
+    with server.busy(input=[LONG] * 4) as long, concurrent.futures.ThreadPoolExecutor(1) as pool:
         pool.submit(probe)
         wait_for(lambda: found)
         server.process.send_signal(signal.SIGTERM)
@@ -164,9 +146,7 @@ def test_while_it_drains_it_is_not_ready_and_ends_what_has_come(start: Start) ->
 
 def test_what_does_not_end_in_time_is_ended(start: Start) -> None:
     server = start("--threads", "1", "--drain", "1")
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        long = pool.submit(server.embed, input=[LONG] * 10)
-        wait_for(lambda: server.metric("jinabert_onnx_queued_tokens") > 0)
+    with server.busy(input=[LONG] * 10) as long:
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(60) == 0
         assert long.result().status_code == 503

@@ -102,6 +102,11 @@ def test_keys_that_are_no_keys_are_refused(trained: Path, tmp_path: Path, conten
     assert content.strip() == "" or content.strip() not in message
 
 
+def test_a_variable_for_keys_without_a_key_is_refused(trained: Path) -> None:
+    message = refusal(str(trained), "--port", "0", environment={"JINABERT_ONNX_API_KEYS": " , "})
+    assert "JINABERT_ONNX_API_KEYS: holds no API key" in message
+
+
 def test_a_port_that_is_taken_is_named(trained: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

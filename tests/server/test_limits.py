@@ -6,7 +6,6 @@ import concurrent.futures
 import contextlib
 import gzip
 import json
-import re
 import socket
 import time
 import urllib.error
@@ -31,15 +30,17 @@ def send_raw(server: LiveServer, content: bytes, wait: float = 30.0) -> bytes:
 
 def post(body: bytes, length: int | None = None) -> bytes:
     length = len(body) if length is None else length
-    head = (
-        f"POST /v1/embeddings HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
-    )
-    return head.encode() + body
+    return b"POST /v1/embeddings HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % length + body
 
 
-def test_a_key_is_needed_everywhere_but_for_probes(start: Start, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [f"{KEY}\n\n  {OTHER}\n".encode(), b"\xef\xbb\xbf" + f"{KEY}\r\n{OTHER}\r\n".encode()],
+    ids=["by hand", "as Windows writes it"],
+)
+def test_a_key_is_needed_everywhere_but_for_probes(start: Start, tmp_path: Path, content: bytes) -> None:
     keys = tmp_path / "keys"
-    keys.write_text(f"{KEY}\n\n  {OTHER}\n")
+    keys.write_bytes(content)
     server = start("--api-key-file", str(keys))
     with server.client() as client:
         for path in ("/health", "/ready", "/ping"):
@@ -58,15 +59,6 @@ def test_a_key_is_needed_everywhere_but_for_probes(start: Start, tmp_path: Path)
     assert KEY not in server.log
 
 
-def test_a_key_file_may_be_as_windows_writes_it(start: Start, tmp_path: Path) -> None:
-    keys = tmp_path / "keys"
-    keys.write_bytes(b"\xef\xbb\xbf" + f"{KEY}\r\n{OTHER}\r\n".encode())
-    server = start("--api-key-file", str(keys))
-    for key in (KEY, OTHER):
-        headers = {"Authorization": f"Bearer {key}"}
-        assert httpx.get(f"{server.url}/v1/models", headers=headers).status_code == 200
-
-
 def test_keys_may_come_from_the_environment(start: Start) -> None:
     server = start(environment={"JINABERT_ONNX_API_KEYS": f"{KEY},{OTHER}"})
 
@@ -81,8 +73,6 @@ NONSENSE = {
     "a number": b"3",
     "two byte order marks": b"\xef\xbb\xbf" * 2 + b'{"input": "a"}',
     "invalid UTF-8": b'{"input": "\xff\xfe"}',
-    "a lone surrogate": b'{"input": "\\ud800"}',
-    "a lone low surrogate": b'{"input": "\\udfff abc"}',
     "NaN": b'{"input": "a", "dimensions": NaN}',
     "a huge number": b'{"input": "a", "dimensions": 1' + b"0" * 5000 + b"}",
     "deep nesting": b'{"input": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
@@ -179,6 +169,7 @@ def test_a_body_that_is_too_large_is_refused(server: LiveServer, declared: bool)
 
     assert answer.status_code == 413
     assert answer.json()["error"]["code"] == "body_too_large"
+    assert "more than 8000000 bytes; send the texts in parts" in answer.json()["error"]["message"]
     assert server.embed(input="a").status_code == 200
 
 
@@ -303,8 +294,7 @@ def test_a_memory_limit_holds_the_whole_process_under_load(start: Start) -> None
 
     assert statuses <= {200, 400, 413, 429}
     assert 200 in statuses
-    status = Path(f"/proc/{server.process.pid}/status").read_text()
-    assert int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024 <= limit
+    assert server.peak_memory() <= limit
     assert server.embed(input=["a", "b " * 300]).status_code == 200
 
 
@@ -314,7 +304,6 @@ def test_clients_that_go_leave_nothing_behind(start: Start) -> None:
     server = start("--max-memory", f"{limit}B", "--timeout", "30")
     slow = json.dumps({"input": ["the house at the river " * 1500] * 10}).encode()
     body = json.dumps({"input": "a b " * 500_000}).encode()  # 2 MB
-    head = b"POST /v1/embeddings HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body)
 
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         busy = [pool.submit(httpx.post, f"{server.url}/v1/embeddings", content=slow, timeout=60) for _ in range(4)]
@@ -323,11 +312,10 @@ def test_clients_that_go_leave_nothing_behind(start: Start) -> None:
                 contextlib.suppress(OSError),
                 socket.create_connection(("127.0.0.1", server.port), timeout=30) as client,
             ):
-                client.sendall(head + body)
+                client.sendall(post(body))
         assert {answer.result().status_code for answer in busy} <= {200, 400, 413, 429, 504}
 
-    status = Path(f"/proc/{server.process.pid}/status").read_text()
-    assert int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024 <= limit
+    assert server.peak_memory() <= limit
     assert server.embed(input="a").status_code == 200
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -36,24 +37,38 @@ def test_vectors_are_those_of_encode_scaled_to_length_1(server: LiveServer, mode
     assert answer.headers["x-embedding-fingerprint"] == str(model.fingerprint)
 
 
-def test_one_text_may_stand_without_a_list(server: LiveServer, model: Embedder) -> None:
-    expected = model.encode(TEXTS[0], normalize_embeddings=True)
-    np.testing.assert_allclose(vectors_of(server.embed(input=TEXTS[0]))[0], expected, atol=1e-6)
+def test_texts_may_be_objects_as_in_jinas_api(server: LiveServer, model: Embedder) -> None:
+    expected = model.encode(TEXTS, normalize_embeddings=True)
+    for texts in ([{"text": text} for text in TEXTS], [{"text": TEXTS[0]}, *TEXTS[1:]]):
+        np.testing.assert_allclose(vectors_of(server.embed(input=texts)), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("field", ["encoding_format", "embedding_type"])
-def test_base64_is_of_little_endian_floats(server: LiveServer, model: Embedder, field: str) -> None:
-    answer = server.embed(input=TEXTS, **{field: "base64"})
-
-    rows = [np.frombuffer(base64.b64decode(entry["embedding"]), dtype="<f4") for entry in answer.json()["data"]]
-    np.testing.assert_allclose(rows, model.encode(TEXTS, normalize_embeddings=True), atol=1e-6)
+TYPE_FIELDS = [("encoding_format", str), ("embedding_type", str), ("embedding_type", lambda kind: [kind])]
+types_of_both_apis = pytest.mark.parametrize(("field", "form"), TYPE_FIELDS, ids=["OpenAI", "Jina", "list of Jina"])
 
 
+@types_of_both_apis
+@pytest.mark.parametrize("dimensions", [None, 64])
+def test_floats_are_numbers_or_base64_of_little_endian_bytes(
+    server: LiveServer, model: Embedder, field: str, form: Callable, dimensions: int | None
+) -> None:
+    expected = model.encode(TEXTS, normalize_embeddings=True, truncate_dim=dimensions)
+    numbers, text = (
+        server.embed(input=TEXTS, dimensions=dimensions, **{field: form(kind)}) for kind in ("float", "base64")
+    )
+    np.testing.assert_allclose(vectors_of(numbers), expected, atol=1e-6)
+    rows = [np.frombuffer(base64.b64decode(entry["embedding"]), dtype="<f4") for entry in text.json()["data"]]
+    np.testing.assert_allclose(rows, expected, atol=1e-6)
+
+
+@types_of_both_apis
 @pytest.mark.parametrize("kind", ["binary", "ubinary"])
-def test_binary_vectors_are_those_of_encode(server: LiveServer, model: Embedder, kind: str) -> None:
-    answer = server.embed(input=TEXTS[:2], encoding_format=kind, dimensions=64)
-
-    expected = model.encode(TEXTS[:2], normalize_embeddings=True, truncate_dim=64, output_dtype=kind)
+@pytest.mark.parametrize("dimensions", [None, 64])
+def test_binary_vectors_are_those_of_encode(
+    server: LiveServer, model: Embedder, field: str, form: Callable, kind: str, dimensions: int | None
+) -> None:
+    answer = server.embed(input=TEXTS[:2], dimensions=dimensions, **{field: form(kind)})
+    expected = model.encode(TEXTS[:2], normalize_embeddings=True, truncate_dim=dimensions, output_dtype=kind)
     np.testing.assert_array_equal(vectors_of(answer), expected)
 
 
@@ -133,10 +148,12 @@ BAD = {
     "dimensions 257": ({"input": "a", "dimensions": 257}, "vectors have 256", "dimensions"),
     "dimensions of text": ({"input": "a", "dimensions": "8"}, "valid integer", "dimensions"),
     "binary of 12": ({"input": "a", "dimensions": 12, "encoding_format": "binary"}, "multiple of 8", "dimensions"),
+    "bits of 12": ({"input": "a", "dimensions": 12, "embedding_type": "binary"}, "12 is not a multiple", "dimensions"),
     "format": ({"input": "a", "encoding_format": "hex"}, "'float', 'base64'", "encoding_format"),
     "two formats": ({"input": "a", "encoding_format": "float", "embedding_type": "binary"}, "differ", "embedding_type"),
     "truncate": ({"input": "a", "truncate": "END"}, "valid boolean", "truncate"),
     "empty chunk": ({"input": ["a", ""], "late_chunking": True}, r"input\[1\] .*empty", "input"),
+    "blank chunk": ({"input": ["a", " \n", "b"], "late_chunking": True}, r"input\[1\]", "input"),
 }
 
 
@@ -152,6 +169,7 @@ def test_a_bad_field_is_named(server: LiveServer, name: str) -> None:
     assert error["type"] == "invalid_request_error"
     assert error["param"] == param
     assert re.search(message, error["message"]), error["message"]
+    assert "truncate_dim" not in error["message"]  # which requests call dimensions
 
 
 def test_token_ids_are_refused_with_the_reason(server: LiveServer) -> None:

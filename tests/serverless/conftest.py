@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 from jinabert_onnx import Embedder
-from support.paths import TRAINED
 
 EVENTS = Path(__file__).with_name("events")
 TEXTS = ["How is the weather today?", "Wie ist das Wetter heute?"]  # of the events
@@ -44,14 +44,19 @@ def run_cli(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="session")
-def trained() -> Path:
-    """The bundle of the trained German/English checkpoint."""
-    return TRAINED
+def model(trained: Path) -> Embedder:
+    return Embedder.load(trained, precision="int8")
 
 
 @pytest.fixture(scope="session")
-def model(trained: Path) -> Embedder:
-    return Embedder.load(trained, precision="int8")
+def expected(model: Embedder) -> np.ndarray:
+    """What the events must be answered with."""
+    return model.encode(TEXTS, normalize_embeddings=True)
+
+
+def vectors_of(content: dict) -> np.ndarray:
+    assert [item["index"] for item in content["data"]] == list(range(len(content["data"])))
+    return np.array([item["embedding"] for item in content["data"]], dtype=np.float32)
 
 
 @pytest.fixture(scope="session")

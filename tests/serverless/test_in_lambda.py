@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import HTTP, TEXTS, Package, read_event
+from conftest import HTTP, TEXTS, Package, read_event, vectors_of
 from jinabert_onnx import Embedder
 from runtime_api import RuntimeApi, runtime_api, start_function
 
@@ -33,15 +33,6 @@ def function(package: Package, tmp_path_factory: pytest.TempPathFactory) -> Iter
         finally:
             process.terminate()
             process.communicate()
-
-
-@pytest.fixture(scope="module")
-def expected(model: Embedder) -> np.ndarray:
-    return model.encode(TEXTS, normalize_embeddings=True)
-
-
-def vectors_of(content: dict) -> np.ndarray:
-    return np.array([item["embedding"] for item in content["data"]], dtype=np.float32)
 
 
 @pytest.mark.parametrize("sender", HTTP)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import platform
 import shutil
 import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
-from dataclasses import asdict
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -18,10 +16,10 @@ import numpy as np
 import pytest
 from conftest import TEXTS, Package, run_cli
 from jinabert_onnx import Embedder, InputError
-from jinabert_onnx.bundle.file_records import record_file
 from jinabert_onnx.bundle.integrity import check_files
 from jinabert_onnx.bundle.manifest import open_bundle
 from jinabert_onnx.serverless.lambda_zip import LARGEST, architecture, write_zip
+from support.bundles import edit_json, record_again
 from support.paths import BUNDLES, ROOT
 
 
@@ -41,11 +39,9 @@ def edited(tmp_path: Path) -> Callable[[str, Callable[[Path], None], str], Path]
     def edit(name: str, change: Callable[[Path], None], precision: str = "") -> Path:
         bundle = Path(shutil.copytree(BUNDLES / "plain-4h", tmp_path / "bundle"))
         change(bundle / name)
-        manifest = json.loads((bundle / "manifest.json").read_text("utf-8"))
-        manifest["files"][name] = asdict(record_file(bundle / name))
+        record_again(bundle, name)
         if precision:
-            manifest["precisions"][precision].append(name)
-        (bundle / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+            edit_json(bundle / "manifest.json", lambda manifest: manifest["precisions"][precision].append(name))
         return bundle
 
     return edit
@@ -121,13 +117,12 @@ def test_what_is_larger_than_lambda_takes_is_refused(tmp_path: Path, edited: Cal
 
 
 def test_what_does_not_run_is_not_written(tmp_path: Path, edited: Callable) -> None:
-    def negate(path: Path) -> None:
-        probes = json.loads(path.read_text("utf-8"))
+    def negate(probes: dict) -> None:
         vectors = probes["self_test"]["vectors"]
         vectors["int8"] = [[-value for value in row] for row in vectors["int8"]]
-        path.write_text(json.dumps(probes), "utf-8")
 
-    result = run_cli("lambda-zip", edited("probes.json", negate), tmp_path / "function.zip")
+    bundle = edited("probes.json", lambda path: edit_json(path, negate))
+    result = run_cli("lambda-zip", bundle, tmp_path / "function.zip")
     refused(result, "does not run (jinabert_onnx.errors.SelfTestError: ", tmp_path)
 
 

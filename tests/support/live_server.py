@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,21 @@ class LiveServer:
     def memory(self) -> int:
         """Return the resident bytes."""
         return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def peak_memory(self) -> int:
+        """Return the most resident bytes so far."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        peak = re.search(r"VmHWM:\s+(\d+) kB", status)
+        assert peak, status
+        return int(peak[1]) * 1024
+
+    @contextmanager
+    def busy(self, **fields: object) -> Iterator[Future[httpx.Response]]:
+        """Send a request whose tokens wait for their turn, and yield the answer to come."""
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(self.embed, **fields)
+            wait_for(lambda: self.metric("jinabert_onnx_queued_tokens") > 0)
+            yield answer
 
     def is_ready(self) -> bool:
         try:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from jinabert_onnx import Embedder
 from jinabert_onnx.bench.columns import aligned
-from jinabert_onnx.cli.command import add_model_argument, add_runtime_options
+from jinabert_onnx.cli.command import add_runtime_options
 
 from jinabert_onnx_eval.metrics.languages import LEAST_PAIRS, LanguagesReport, Mixed, Preference, measure_languages
 from jinabert_onnx_eval.scores import TOP, Found
@@ -22,7 +22,6 @@ HELP = "compare German and English: retrieval in both directions, bias towards a
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the report."""
-    add_model_argument(parser)
     add_texts_and_output(parser)
     add_runtime_options(parser)
 

@@ -1,4 +1,4 @@
-"""`jinabert-onnx eval mteb`: tasks of mteb with a bundle, and what they say beside the model card.
+"""`jinabert-onnx eval mteb`: tasks of mteb with a bundle, beside what the model card states of them.
 
 Importing this module loads neither torch nor mteb, so that help is quick.
 """
@@ -9,27 +9,25 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from importlib.metadata import version
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import Any
 
 from jinabert_onnx import Embedder
-from jinabert_onnx.bench.machine import versions
+from jinabert_onnx.bench.columns import aligned
 from jinabert_onnx.cli.command import add_model_argument, add_runtime_options, load_embedder
 from jinabert_onnx.errors import JinaBertError, MissingDependencyError
 from jinabert_onnx.text.inputs import require_range
 
-from jinabert_onnx_eval.mteb import report
-from jinabert_onnx_eval.mteb.card import MEASURES, MODEL, CardRow, read_card
-from jinabert_onnx_eval.mteb.compare import Pin, Result, compare
+from jinabert_onnx_eval.mteb.card import MODEL, SPLIT, SUBSET, Published, read_card
 
-from .options import say, show, write_report, write_whole
+from .options import say, show
+from .tables import decimal
 
-if TYPE_CHECKING:
-    from jinabert_onnx_eval.mteb.run import Failure
-
-HELP = "run MTEB tasks and compare each score with the model card's"
+HELP = "run MTEB tasks and show each score beside the model card's"
+_HEADER = ("task", "split", "subset", "metric", "score", "card", "difference")
+_WORDS = range(4)  # columns that stand to the left
 
 
 class UnfinishedTasksError(JinaBertError, RuntimeError):
@@ -38,19 +36,17 @@ class UnfinishedTasksError(JinaBertError, RuntimeError):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the report."""
-    parser.epilog = "Without --tasks, --types, --languages, --comparable or --own, only what DIR holds is reported."
+    parser.epilog = "Without --tasks, --types, --languages or --comparable, only what DIR holds is shown."
     add_model_argument(parser)
     parser.add_argument(
         "--output",
         metavar="DIR",
         required=True,
         type=Path,
-        help="folder of results, created if missing; what it has for this model and precision is not run again",
+        help="folder of mteb's results, created if missing; what it has for this model and precision is not run again",
     )
-    parser.add_argument("--tasks", metavar="NAME", nargs="+", default=[], help="names of MTEB tasks, or of your own")
-    parser.add_argument(
-        "--types", metavar="TYPE", nargs="+", default=[], choices=tuple(MEASURES), help=f"of {', '.join(MEASURES)}"
-    )
+    parser.add_argument("--tasks", metavar="NAME", nargs="+", default=[], help="names of MTEB tasks")
+    parser.add_argument("--types", metavar="TYPE", nargs="+", default=[], help="types of MTEB tasks, such as STS")
     parser.add_argument(
         "--languages",
         metavar="CODE",
@@ -59,15 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="keep only subsets in these languages, such as deu or eng",
     )
     parser.add_argument(
-        "--comparable",
-        action="store_true",
-        help="keep only what can be compared with the model card: the same data and protocol",
-    )
-    parser.add_argument(
-        "--own",
-        metavar="FILE",
-        type=Path,
-        help="a Python file that defines your own tasks as mteb classes; it is executed",
+        "--comparable", action="store_true", help="choose among the tasks that can be compared with the model card"
     )
     parser.add_argument(
         "--batch-size", type=int, default=32, metavar="N", help="maximum number of texts per batch (default: 32)"
@@ -79,25 +67,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run what was asked for, print the report, and write it beside the results.
+    """Run what was asked for, and print all that the folder holds of this model.
 
     Raises:
-        UnfinishedTasksError: some tasks failed; the report is written all the same.
+        UnfinishedTasksError: some tasks failed; the others are printed all the same.
         MissingDependencyError: mteb is not installed.
     """
     require_range("--batch-size", arguments.batch_size, 1, None)
     _prepare_environment(arguments.local_files_only)
-    rows = read_card()
-    pins, tasks = _choose(arguments, rows)
+    runner, card = _import_runner(), read_card()
+    tasks = _choose(arguments, runner, card)
     with load_embedder(arguments) as model:
         if arguments.max_length is not None:
             model.max_seq_length = arguments.max_length
-        results, failures = _measure(arguments, model, tasks)
-        _report(arguments.output, model, rows, pins, results)
-    if failures:
-        names = ", ".join(failure.task for failure in failures)
+        failed, results = _measure(arguments, runner, model, tasks)
+        show(lines_of(results, card, made_of_card_model(model)))
+    if failed:
         raise UnfinishedTasksError(
-            f"{len(failures)} of {len(tasks)} tasks failed ({names}): {failures[0].reason}; run the same again to go on"
+            f"{len(failed)} of {len(tasks)} tasks failed ({', '.join(failed)}); run the same again to go on"
         )
     return 0
 
@@ -112,63 +99,67 @@ def _prepare_environment(offline: bool) -> None:
     logging.getLogger("mteb").setLevel(logging.ERROR)  # warnings come as Python's too, and would be told twice
 
 
-def _choose(arguments: argparse.Namespace, rows: Sequence[CardRow]) -> tuple[Mapping[str, Pin], list[object]]:
-    """What mteb has of the card's tasks, and the tasks to run."""
+def _import_runner() -> ModuleType:
     try:
-        from jinabert_onnx_eval.mteb import tasks
+        from jinabert_onnx_eval.mteb import run as runner
     except ImportError as error:
         raise MissingDependencyError(
             f"this needs mteb ({error}); install it: pip install 'jinabert-onnx[eval]'"
         ) from error
-    own = {} if arguments.own is None else tasks.read_own_tasks(arguments.own)
-    choice = tasks.Choice(
-        tuple(arguments.tasks), tuple(arguments.types), tuple(arguments.languages), arguments.comparable
-    )
-    pins = tasks.pins_of(rows)
-    return pins, tasks.choose_tasks(rows, pins, choice, own)
+    return runner
+
+
+def _choose(arguments: argparse.Namespace, runner: ModuleType, card: Sequence[Published]) -> list[Any]:
+    names = arguments.tasks or [row.task for row in card if arguments.comparable]
+    if not (names or arguments.types or arguments.languages):
+        say("nothing to run was chosen; the table is of what the folder holds")
+        return []
+    tasks: list[Any] = runner.choose_tasks(names, arguments.types, arguments.languages)
+    return tasks
 
 
 def _measure(
-    arguments: argparse.Namespace, model: Embedder, tasks: Sequence[object]
-) -> tuple[Mapping[str, Result], list[Failure]]:
-    """All results that the folder holds after running `tasks`, and what failed."""
-    from jinabert_onnx_eval.mteb import run
-    from jinabert_onnx_eval.mteb.model import BundleEncoder
-
-    store = run.open_store(arguments.output)
-    encoder = BundleEncoder(model)
-    run.read_results(encoder, store)  # refuses a damaged file before hours of work, not after
-    if not tasks:
-        say("nothing to run was chosen; the report is of what the folder holds")
-    failures = run.run_tasks(encoder, tasks, store, arguments.batch_size, say)
+    arguments: argparse.Namespace, runner: ModuleType, model: Embedder, tasks: Sequence[Any]
+) -> tuple[list[str], list[Any]]:
+    """The names of the tasks that failed, and all results that the folder holds after running `tasks`."""
+    encoder = runner.BundleEncoder(model)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    runner.read_results(encoder, arguments.output)  # refuses a damaged file before hours of work, not after
+    failed = runner.run_tasks(encoder, tasks, arguments.output, arguments.batch_size, say)
     if encoder.cut:
         say(f"{encoder.cut} of {encoder.read} texts were longer than {model.max_seq_length} tokens, and were cut")
-    return run.read_results(encoder, store), failures
+    return failed, runner.read_results(encoder, arguments.output)
 
 
-def _report(
-    folder: Path,
-    model: Embedder,
-    rows: Sequence[CardRow],
-    pins: Mapping[str, Pin],
-    results: Mapping[str, Result],
-) -> None:
-    comparisons = [compare(row, pins.get(row.task), results.get(row.task)) for row in rows]
-    elsewhere = report.not_on_card(rows, results)
-    manifest = model.bundle.manifest
-    of_card_model = manifest.verification.get("published_checkpoint") == MODEL  # found by its vectors, not its name
-    show(report.lines_of(comparisons, elsewhere, of_card_model))
-    name = manifest.source or model.bundle.path.name
-    figures = {
-        "fingerprint": str(model.fingerprint),
-        "max_length": model.max_seq_length,
-        "versions": {**versions(), "mteb": version("mteb")},
-        "of_card_model": of_card_model,
-        **report.data_of(comparisons, elsewhere),
+def made_of_card_model(model: Embedder) -> bool:
+    """Return whether the bundle is known to be of the card's model: by its vectors, not its name."""
+    return bool(model.bundle.manifest.verification.get("published_checkpoint") == MODEL)
+
+
+def lines_of(results: Iterable[Any], card: Sequence[Published], of_card_model: bool) -> Iterator[str]:
+    """Yield the table: the card's tasks, run or not, then the others; scores of 0 to 100."""
+    scores = {
+        (result.task_name, result.dataset_revision, split, of_subset["hf_subset"]): of_subset
+        for result in results
+        for split, subsets in result.scores.items()
+        for of_subset in subsets
     }
-    stem = f"report-{str(model.fingerprint).replace(':', '-')}"
-    title = f"{name}, {model.precision}, against the card"
-    write_report(folder / f"{stem}.json", "mteb", name, figures)
-    write_whole(folder / f"{stem}.csv", report.csv_of(comparisons))
-    write_whole(folder / f"{stem}.md", report.markdown_of(title, comparisons, elsewhere, of_card_model))
-    say(f"written to {folder / stem}.json, .csv and .md")
+    rows = [_card_row(row, scores.pop((row.task, row.revision, SPLIT, SUBSET), {})) for row in card]
+    rows += [
+        (task, split, subset, "main score", _points(found["main_score"]), "-", "-")
+        for (task, _, split, subset), found in scores.items()
+    ]
+    yield from aligned(_HEADER, rows, _WORDS)
+    yield f"The card is that of {MODEL}; of other data, or by another protocol, it has nothing to compare with."
+    if not of_card_model:
+        yield "This bundle is not known to be made of that model: differences are to be expected."
+
+
+def _card_row(row: Published, found: Mapping[str, Any]) -> tuple[str, ...]:
+    score = found.get(row.metric)
+    difference = "-" if score is None else f"{100 * score - row.score:+.2f}"
+    return (row.task, SPLIT, SUBSET, row.metric, _points(score), decimal(row.score, 2), difference)
+
+
+def _points(score: float | None) -> str:
+    return "-" if score is None else f"{100 * score:.2f}"

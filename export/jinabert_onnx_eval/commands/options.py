@@ -13,13 +13,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from types import ModuleType
 
 from jinabert_onnx import Embedder
-from jinabert_onnx.cli.command import load_embedder
+from jinabert_onnx.cli.command import add_model_argument, load_embedder
 from jinabert_onnx.errors import InputError, printable
 from jinabert_onnx.files.atomic import atomic_file
-from jinabert_onnx_export.cli import import_needing_torch
 
 from jinabert_onnx_eval.texts.read import EvalTexts
 
@@ -27,7 +25,8 @@ Measure = Callable[[Embedder], tuple[Iterable[str], object]]  # to lines for a t
 
 
 def add_texts_and_output(parser: argparse.ArgumentParser) -> None:
-    """--texts and --json."""
+    """MODEL, --texts and --json."""
+    add_model_argument(parser)
     parser.add_argument(
         "--texts",
         metavar="FILE",
@@ -107,12 +106,3 @@ def write_whole(path: Path, text: str) -> None:
     """
     with atomic_file(path.resolve()) as stream:  # a link is followed, not replaced
         stream.write(text.encode())
-
-
-def import_with_exporter(name: str) -> ModuleType:
-    """Import a module of the evaluation, such as "baselines.stock", that needs torch and the exporter.
-
-    Raises:
-        MissingDependencyError: they are not installed.
-    """
-    return import_needing_torch(f"jinabert_onnx_eval.{name}", "running the checkpoint")

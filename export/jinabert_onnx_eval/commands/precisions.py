@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 from jinabert_onnx import Embedder
 from jinabert_onnx.bench.columns import aligned
 from jinabert_onnx.bundle.hub import resolve
 from jinabert_onnx.bundle.manifest import ALL_FILES, Bundle, open_bundle
-from jinabert_onnx.cli.command import add_model_argument, add_provider_options
+from jinabert_onnx.cli.command import add_provider_options
 from jinabert_onnx.errors import BundleError
-from jinabert_onnx_export.cli import import_needing_torch
 
-from jinabert_onnx_eval.metrics.precisions import Encode, FormReport, GroupReport, compare_forms, encode_groups, essence
+from jinabert_onnx_eval.metrics.precisions import FormReport, GroupReport, compare_forms, essence
 from jinabert_onnx_eval.scores import Vectors
-from jinabert_onnx_eval.texts.groups import LONG, Group, group_by_length
+from jinabert_onnx_eval.texts.groups import Group, group_by_length
 from jinabert_onnx_eval.texts.read import EvalTexts, read_texts
 
 from . import record
-from .options import add_texts_and_output, import_with_exporter, require_writable, say, show, write_report
+from .options import add_texts_and_output, require_writable, say, show, write_report
 from .tables import decimal, percent
 
 HELP = "measure what int8 and fp16 cost in quality: each precision against fp32, by length of text"
@@ -32,14 +29,7 @@ REFERENCE = "fp32"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the report."""
-    add_model_argument(parser)
     add_texts_and_output(parser)
-    parser.add_argument(
-        "--checkpoint",
-        metavar="CHECKPOINT",
-        help="the bundle's checkpoint (directory or hub id): adds onnxruntime's own dynamic int8 of a "
-        "plain export as a baseline; needs the exporter",
-    )
     parser.add_argument(
         "--record", action="store_true", help="write the summary into the bundle's manifest, for `jinabert-onnx info`"
     )
@@ -57,11 +47,6 @@ def run(arguments: argparse.Namespace) -> int:
         raise BundleError(f"{bundle.path}: holds no {REFERENCE} to compare with; export it with --precision fp32 too")
     if arguments.record:
         record.require_recordable(bundle)
-    if arguments.checkpoint is not None:  # what would fail after the work fails before it
-        import_with_exporter("baselines.stock")
-        import_needing_torch("jinabert_onnx_export.verify.origin", "running the checkpoint").open_origin(
-            bundle, arguments.checkpoint
-        )
     groups, vectors = _encode_all(arguments, bundle, texts)
     reports = compare_forms(groups, vectors)
     lines = essence(reports)
@@ -70,8 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     figures = {"texts": texts.describe(), "results": results}
     write_report(arguments.json, "precisions", bundle.manifest.source or bundle.path.name, figures)
     if arguments.record:
-        measured = {name: line for name, line in lines.items() if name in bundle.manifest.precisions}
-        record.write_quality(bundle, texts, measured)
+        record.write_quality(bundle, texts, lines)
         say(f"recorded in {bundle.path / 'manifest.json'}")
     return 0
 
@@ -79,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _encode_all(
     arguments: argparse.Namespace, bundle: Bundle, texts: EvalTexts
 ) -> tuple[list[Group], dict[str, dict[str, Vectors]]]:
-    """The groups, and by form and group the vectors; one model is in memory at a time."""
+    """The groups, and by precision and group the vectors; one model is in memory at a time."""
     groups: list[Group] = []
     vectors: dict[str, dict[str, Vectors]] = {}
     for precision in _runnable(bundle, arguments.provider):
@@ -92,38 +76,16 @@ def _encode_all(
             local_files_only=arguments.local_files_only,
         ) as model:
             groups = groups or group_by_length(texts, model.count_tokens, bundle.manifest.default_max_length)
-            vectors[precision] = _encode_groups(model, groups)
-    if arguments.checkpoint is not None:
-        vectors |= _encode_stock(arguments, bundle, groups)
+            vectors[precision] = {}
+            for group in groups:
+                say(f"{precision}: {group.name}, {len(group.texts)} texts")
+                vectors[precision][group.name] = np.asarray(model.encode(group.texts, truncation="head"))
     return groups, vectors
-
-
-def _encode_groups(model: Embedder, groups: Sequence[Group]) -> dict[str, Vectors]:
-    def encode(batch: Sequence[str]) -> Vectors:
-        return np.asarray(model.encode(batch, truncation="head"))
-
-    return encode_groups(encode, groups, _telling(model.precision))
 
 
 def _runnable(bundle: Bundle, provider: str) -> list[str]:
     held = [name for name in bundle.manifest.precisions if not (name == "int8" and provider == "cuda")]
     return sorted(held, key=lambda name: name != REFERENCE)
-
-
-def _encode_stock(
-    arguments: argparse.Namespace, bundle: Bundle, groups: Sequence[Group]
-) -> dict[str, dict[str, Vectors]]:
-    stock = import_with_exporter("baselines.stock")
-    say(f"making stock int8 of {arguments.checkpoint}")
-    # Its attention takes memory by the square of the length: 8192 tokens would need 23 GB at base size.
-    shorter = [group for group in groups if group.name != LONG]
-    with tempfile.TemporaryDirectory() as directory:
-        forms: dict[str, Encode] = stock.load_stock(arguments.checkpoint, bundle, arguments.threads, Path(directory))
-        return {name: encode_groups(encode, shorter, _telling(name)) for name, encode in forms.items()}
-
-
-def _telling(name: str) -> Callable[[str], None]:
-    return lambda line: say(f"{name}: {line}")
 
 
 def lines_of(reports: Sequence[GroupReport], lines: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
@@ -133,7 +95,7 @@ def lines_of(reports: Sequence[GroupReport], lines: Mapping[str, Mapping[str, fl
         yield f"{report.name}: {report.texts} texts{pairs}"
         yield from aligned(_HEADER, [_row(name, form) for name, form in report.forms.items()])
         yield ""
-    yield "in short: means of the groups that all forms have, smallest cosine of all, retrieval among the most pairs"
+    yield "in short: means of the groups, smallest cosine of all, retrieval among the most pairs"
     yield from aligned(_SHORT_HEADER, [_short_row(name, line) for name, line in lines.items()])
 
 

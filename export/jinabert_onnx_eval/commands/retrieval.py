@@ -10,7 +10,7 @@ from importlib import import_module
 
 from jinabert_onnx import Embedder
 from jinabert_onnx.bench.columns import aligned
-from jinabert_onnx.cli.command import add_model_argument, add_runtime_options
+from jinabert_onnx.cli.command import add_runtime_options
 from jinabert_onnx.errors import InputError, first_line
 
 from jinabert_onnx_eval.metrics.retrieval import (
@@ -32,7 +32,6 @@ HELP = "measure chunks of long documents: plain and late chunking, with and with
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the report."""
-    add_model_argument(parser)
     add_texts_and_output(parser)
     parser.add_argument(
         "--chunk-tokens",

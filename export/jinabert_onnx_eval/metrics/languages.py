@@ -20,7 +20,9 @@ from jinabert_onnx_eval.scores import (
     Ranks,
     Vectors,
     cosines,
+    first_place_difference,
     found_of,
+    own_ranks,
     paired_difference,
     ranks_of,
     similarities,
@@ -115,12 +117,11 @@ def measure_languages(encode: Encode, pairs: Sequence[Pair]) -> LanguagesReport:
 
 
 def _directions(german: Vectors, english: Vectors) -> Directions:
-    similarity, own = similarities(german, english), np.eye(len(german), dtype=bool)
-    from_german, from_english = ranks_of(similarity, own), ranks_of(similarity.T, own)
+    from_german, from_english = own_ranks(german, english), own_ranks(english, german)
     return Directions(
         found_of(from_german, len(english)),
         found_of(from_english, len(german)),
-        paired_difference(_first(from_german), _first(from_english)),
+        first_place_difference(from_german, from_english),
         paired_difference(1 / from_german, 1 / from_english),
     )
 
@@ -140,7 +141,7 @@ def _preference(queries: Vectors, translations: Vectors) -> Preference:
         float((same - other)[unrelated].mean()),
         float(np.concatenate([same[unrelated], other[unrelated]]).std()),
         found_of(ranks, 2 * count - 1),
-        paired_difference(_first(alone), _first(ranks)),
+        first_place_difference(alone, ranks),
     )
 
 
@@ -181,19 +182,8 @@ def _mixed(encode: Encode, pairs: Sequence[Pair]) -> Mixed:
         float(to_english.mean()),
         float(cosines(german, english).mean()),
         paired_difference(to_german, to_english),
-        _find_own(mixed, german),
-        _find_own(mixed, english),
-        _find_own(german, mixed),
-        _find_own(english, mixed),
+        found_of(own_ranks(mixed, german), len(german)),
+        found_of(own_ranks(mixed, english), len(english)),
+        found_of(own_ranks(german, mixed), len(mixed)),
+        found_of(own_ranks(english, mixed), len(mixed)),
     )
-
-
-def _find_own(queries: Vectors, documents: Vectors) -> Found:
-    """Each query finds the document of the same index."""
-    return found_of(ranks_of(similarities(queries, documents), np.eye(len(queries), dtype=bool)), len(documents))
-
-
-def _first(ranks: Ranks) -> Floats:
-    """1 where the rank is 1, else 0."""
-    first: Floats = (ranks == 1).astype(np.float64)
-    return first

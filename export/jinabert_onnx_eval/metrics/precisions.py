@@ -1,20 +1,17 @@
 """What each form of a model costs in quality: its vectors beside those of fp32, by length of text.
 
-A form is anything that turns texts into vectors. Knows nothing of bundles or sessions.
+A form is a precision, or anything else that turns texts into vectors. Knows nothing of bundles or sessions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from jinabert_onnx_eval.scores import Fidelity, Found, Vectors, fidelity, found_of, ranks_of, similarities
+from jinabert_onnx_eval.scores import Fidelity, Found, Vectors, fidelity, found_of, own_ranks
 from jinabert_onnx_eval.texts.groups import Group
-
-Encode = Callable[[Sequence[str]], Vectors]  # texts to vectors (texts, hidden)
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -39,21 +36,12 @@ class GroupReport:
     forms: Mapping[str, FormReport]
 
 
-def encode_groups(encode: Encode, groups: Sequence[Group], say: Say) -> dict[str, Vectors]:
-    """Return the vectors of each group's texts, by its name; holds one form's model in memory at a time."""
-    vectors = {}
-    for group in groups:
-        say(f"{group.name}, {len(group.texts)} texts")
-        vectors[group.name] = encode(group.texts)
-    return vectors
-
-
 def compare_forms(groups: Sequence[Group], vectors: Mapping[str, Mapping[str, Vectors]]) -> list[GroupReport]:
     """Return the report on each group.
 
     Args:
         groups: whose `texts` the vectors are of.
-        vectors: by form and group, (texts, hidden); the first form is the reference, others may lack groups.
+        vectors: by form and group, (texts, hidden); the first form is the reference.
 
     Raises:
         InputError: a vector is not finite.
@@ -67,21 +55,18 @@ def compare_forms(groups: Sequence[Group], vectors: Mapping[str, Mapping[str, Ve
                 *_retrieval(group, rows[group.name]),
             )
             for name, rows in vectors.items()
-            if group.name in rows
         }
         reports.append(GroupReport(group.name, len(group.texts), len(group.pairs), forms))
     return reports
 
 
 def essence(reports: Sequence[GroupReport]) -> dict[str, dict[str, float]]:
-    """Return a line a form, for the manifest, over the groups that every form has.
+    """Return a line a form, for the manifest.
 
-    Means over these groups, but the smallest cosine of all; retrieval in the one with the most pairs, the hardest.
+    Means over the groups, but the smallest cosine of all; retrieval in the one with the most pairs, the hardest.
     """
-    most = max(len(report.forms) for report in reports)
-    shared = [report for report in reports if len(report.forms) == most]
-    largest = max(shared, key=lambda report: report.pairs)
-    return {name: _essence(name, shared, largest) for name in largest.forms}
+    largest = max(reports, key=lambda report: report.pairs)
+    return {name: _essence(name, reports, largest) for name in largest.forms}
 
 
 def _essence(name: str, reports: Sequence[GroupReport], largest: GroupReport) -> dict[str, float]:
@@ -106,8 +91,4 @@ def _retrieval(group: Group, vectors: Vectors) -> tuple[Found | None, Found | No
     if count < 2:
         return None, None
     english, german = vectors[:count], vectors[count : 2 * count]
-    similarity, relevant = similarities(german, english), np.eye(count, dtype=bool)
-    return (
-        found_of(ranks_of(similarity, relevant), count),
-        found_of(ranks_of(similarity.T, relevant), count),
-    )
+    return found_of(own_ranks(german, english), count), found_of(own_ranks(english, german), count)

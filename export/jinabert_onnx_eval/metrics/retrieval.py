@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jinabert_onnx import Embedder
+from jinabert_onnx.embedder import DOCUMENT_PROMPTS
 from jinabert_onnx.encoding.spans import Span
 from jinabert_onnx.errors import InputError, first_line
 from jinabert_onnx.text.sentences import sentence_spans
@@ -21,8 +22,8 @@ from jinabert_onnx_eval.scores import (
     Floats,
     Ranks,
     Vectors,
+    first_place_difference,
     hit_rate,
-    paired_difference,
     ranks_of,
     similarities,
 )
@@ -114,8 +115,12 @@ def measure_retrieval(
         {name: _hits_of(found) for name, found in ranks.items()},
         candidates,
         within,
-        _gain(ranks, "late", "plain"),
-        {name: _gain(ranks, f"{name}, reranked", name) for name in within if rerank is not None},
+        first_place_difference(ranks["late"], ranks["plain"]),
+        {
+            name: first_place_difference(ranks[f"{name}, reranked"], ranks[name])
+            for name in within
+            if rerank is not None
+        },
     )
 
 
@@ -137,7 +142,7 @@ def chunk_spans(text: str, model: Embedder, tokens: int) -> list[Span]:
 def document_prompt(model: Embedder) -> str | None:
     """Return the name of the prompt that `encode_document` would use."""
     prompts = model.bundle.manifest.prompts
-    return next((name for name in ("document", "passage", "corpus") if name in prompts), None)
+    return next((name for name in DOCUMENT_PROMPTS if name in prompts), None)
 
 
 def relevant_chunks(corpus: Corpus, spans: Sequence[Sequence[Span]]) -> NDArray[np.bool_]:
@@ -209,8 +214,3 @@ def _scores(rerank: Rerank, query: str, chunks: Sequence[str]) -> Floats:
 
 def _hits_of(ranks: Ranks) -> ChunkHits:
     return ChunkHits({top: hit_rate(ranks, top) for top in HITS}, float((1 / ranks).mean()))
-
-
-def _gain(ranks: dict[str, Ranks], better: str, worse: str) -> Difference:
-    first, second = ((ranks[name] == 1).astype(np.float64) for name in (better, worse))
-    return paired_difference(first, second)

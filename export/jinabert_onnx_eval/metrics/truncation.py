@@ -19,8 +19,8 @@ from jinabert_onnx_eval.scores import (
     Ranks,
     Vectors,
     cosines,
+    first_place_difference,
     found_of,
-    paired_difference,
     ranks_of,
     similarities,
 )
@@ -109,8 +109,8 @@ def measure_truncation(model: Embedder, corpus: Corpus, say: Say = lambda line: 
         len(documents),
         float(np.mean([sizes[number] for number in long])),
         {name: _reading(vectors[name], vectors[WHOLE], ranks[name], beginning) for name in READINGS},
-        _gain(ranks, np.ones(len(queries), dtype=bool)),
-        None if beginning.all() else _gain(ranks, ~beginning),
+        first_place_difference(ranks[WHOLE], ranks[FIRST]),
+        None if beginning.all() else first_place_difference(ranks[WHOLE][~beginning], ranks[FIRST][~beginning]),
     )
 
 
@@ -125,8 +125,3 @@ def _reading(vectors: Vectors, whole: Vectors, ranks: Ranks, beginning: NDArray[
     found = cosines(vectors, whole)
     parts = [found_of(part, len(whole)) if len(part) else None for part in (ranks[beginning], ranks[~beginning])]
     return Reading(float(found.mean()), float(found.min()), found_of(ranks, len(whole)), *parts)
-
-
-def _gain(ranks: dict[str, Ranks], chosen: NDArray[np.bool_]) -> Difference:
-    whole, first = ((ranks[name][chosen] == 1).astype(np.float64) for name in (WHOLE, FIRST))
-    return paired_difference(whole, first)

@@ -1,1 +1,1 @@
-"""Tasks of mteb, and their scores beside the model card's."""
+"""Tasks of mteb with a bundle, and the model card's scores of the same tasks."""

@@ -16,13 +16,12 @@ from jinabert_onnx import Embedder
 from jinabert_onnx.encoding.vector_types import AnyVectors
 from jinabert_onnx.errors import InputError
 from mteb.models import ModelMeta
-from mteb.similarity_functions import cos_sim, pairwise_cos_sim
+from mteb.models.abs_encoder import AbsEncoder
 
-# mteb's kinds of prompts, and what models call theirs.
-_PROMPT_NAMES = {"query": ("query",), "document": ("document", "passage", "corpus")}
+from jinabert_onnx_eval.metrics.retrieval import document_prompt
 
 
-class BundleEncoder:
+class BundleEncoder(AbsEncoder):  # type: ignore[misc]
     """What mteb asks of an encoder (`mteb.models.EncoderProtocol`), answered by an Embedder.
 
     Texts longer than the Embedder's `max_seq_length` are cut at their end, as mteb's own wrappers do; `cut` counts
@@ -31,6 +30,7 @@ class BundleEncoder:
 
     def __init__(self, model: Embedder) -> None:
         self._model = model
+        self.model_prompts = _prompts_of(model)
         self.read = 0
         self.cut = 0
 
@@ -98,40 +98,23 @@ class BundleEncoder:
         texts = [text for batch in inputs for text in _texts_of(batch, task_metadata.name)]
         if not texts:
             return np.empty((0, self._model.get_sentence_embedding_dimension()), np.float32)
-        kind = None if prompt_type is None else str(prompt_type.value)
+        name = self.get_prompt_name(task_metadata, prompt_type)
         embeddings = self._model.encode_with_report(
             texts,
             batch_size=batch_size,
             show_progress_bar=None if show_progress_bar else False,
-            prompt_name=prompt_name(self._model.bundle.manifest.prompts, task_metadata.name, task_metadata.type, kind),
+            prompt=None if name is None else self.model_prompts[name],
         )
         self.read += len(texts)
         self.cut += sum(report.dropped > 0 for report in embeddings.texts)
         return embeddings.vectors
 
-    def similarity(self, embeddings1: Any, embeddings2: Any) -> Any:
-        """Return the cosine of each row of one (n, hidden) with each of the other (m, hidden): a tensor (n, m)."""
-        return cos_sim(embeddings1, embeddings2)
 
-    def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Any:
-        """Return the cosine of each row of one (n, hidden) with the same row of the other: a tensor (n,)."""
-        return pairwise_cos_sim(embeddings1, embeddings2)
-
-
-def prompt_name(prompts: Mapping[str, str], task: str, task_type: str, kind: str | None) -> str | None:
-    """Return which of a model's prompts stands before the texts of a task, in mteb's order; None: the model's default.
-
-    The task's own for this kind of text, the task's, that of its type for this kind, the type's, the kind's.
-    """
-    kinds = () if kind is None else _PROMPT_NAMES.get(kind, (kind,))
-    wanted = (
-        *(f"{task}-{name}" for name in kinds),
-        task,
-        *(f"{task_type}-{name}" for name in kinds),
-        task_type,
-        *kinds,
-    )
-    return next((name for name in wanted if name in prompts), None)
+def _prompts_of(model: Embedder) -> dict[str, str]:
+    """The bundle's prompts, by mteb's names: that of documents is often called `passage` or `corpus`."""
+    prompts = dict(model.bundle.manifest.prompts)
+    name = document_prompt(model)
+    return prompts if name is None else {"document": prompts[name], **prompts}
 
 
 def _texts_of(batch: Mapping[str, Any], task: str) -> Sequence[str]:

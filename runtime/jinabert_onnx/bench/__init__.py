@@ -1,11 +1,11 @@
 """How fast a bundle is on a machine, its cold start and memory: `jinabert-onnx bench`.
 
-Wanted ──plan (shapes, workloads), subject, texts──▶ cells ──schedule, timing──▶ samples ┐
-bundle ──children: cold_start, memory──▶ figures of fresh processes ─────────────────────┼─sweep─▶ Record
-machine ──roofline─▶ rates of matrix products, before and between the rounds ────────────┘
-Record ──table, csv_export, plots, output──▶ what people read; two of them ──compare, verdicts──▶ what changed
+Wanted ──plan, subject, texts──▶ cells ──timing──▶ samples ────────────────────────────────────┐
+bundle ──processes──▶ cold starts and memory of fresh processes ───────────────────────────────┼─sweep─▶ Record
+machine ──roofline─▶ rates of matrix products, before and between the rounds ──────────────────┘
+Record ──summary, table──▶ what people read; two of them ──compare, verdicts──▶ what changed
 
-Imports what the runtime imports; `plots` alone needs matplotlib, the extra `plots`.
+Imports what the runtime imports.
 """
 
 from .compare import Comparison, compare

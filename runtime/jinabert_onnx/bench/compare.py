@@ -109,7 +109,7 @@ def _timed(record: Record) -> dict[object, _Samples]:
     """Everything with samples, by what makes it the same thing in another run."""
     found: dict[object, _Samples] = {}
     for cell in record.cells:
-        found[cell.cell, cell.calls] = _Samples(cell.cell.configuration, str(cell.cell), "time", cell.passes)
+        found[cell.cell] = _Samples(cell.cell.configuration, str(cell.cell), "time", cell.rounds)
     for start in record.cold_starts:
         configuration = start.configuration
         rounds = [[sum(run.values())] for run in start.processes]

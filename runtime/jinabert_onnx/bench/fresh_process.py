@@ -1,6 +1,6 @@
 """A process of its own: load a bundle as `Embedder.load` does and embed one text; time and memory at each step.
 
-Reads a request from stdin (see `children`) and prints the clock in seconds, which all processes share, after each
+Reads a request from stdin (see `processes`) and prints the clock in seconds, which all processes share, after each
 step, the vector, and the bytes that were held; the peak is the system's count since the process began. The steps are
 those of `loading`, one by one; of tokenizer and session, which are made side by side, the second gets what it takes
 longer than the first. Imports are within, to be timed.

@@ -7,36 +7,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 from jinabert_onnx.errors import InputError, first_line
 
 from . import statistics
-from .codec import decode
 from .machine import Machine
-from .plan import Cell, Configuration, Skipped, Wanted
+from .plan import Cell, Configuration, Skipped
 from .roofline import Rates, Sizes
-from .statistics import Estimate
+from .statistics import Estimate, is_supported
 
 SCHEMA = 1
-_LARGEST_FILE = 1 << 28  # bytes; a bench of thousands of cells is far below
 
 
 @dataclass(frozen=True)
 class Model:
-    """What was run: the bundle's name, where it came from, and what tells it from others."""
+    """What was run: the bundle's name, what tells it from others, and its sizes."""
 
     name: str
-    source: str | None
     weights_sha256: str
-    space: str
     variant: str
     sizes: Sizes
     heads: int
-    vocabulary: int
     longest: int
 
 
@@ -62,16 +57,9 @@ class CeilingRates:
 
 @dataclass(frozen=True)
 class CellTimes:
-    """One cell's raw samples.
-
-    Attributes:
-        cell: what was run.
-        calls: lengths in tokens of the texts of each call of a pass.
-        rounds: seconds of each call, in order, by round; the same number of whole passes in each.
-    """
+    """One cell's raw samples: seconds of each call, in order, by round; as many calls in each."""
 
     cell: Cell
-    calls: tuple[tuple[int, ...], ...]
     rounds: tuple[tuple[float, ...], ...]
 
     @property
@@ -79,52 +67,20 @@ class CellTimes:
         """Calls that were timed."""
         return sum(map(len, self.rounds))
 
-    @property
-    def texts(self) -> int:
-        """Return texts of one pass."""
-        return sum(map(len, self.calls))
-
-    @property
-    def tokens(self) -> int:
-        """Return tokens of one pass, special ones included, none of padding."""
-        return sum(map(sum, self.calls))
-
-    @property
-    def passes(self) -> tuple[tuple[float, ...], ...]:
-        """Return seconds of each whole pass, by round."""
-        size = len(self.calls)
-        return tuple(
-            tuple(sum(times[start : start + size]) for start in range(0, len(times), size)) for times in self.rounds
-        )
+    @cached_property
+    def median(self) -> Estimate:
+        """Return seconds of a call, median."""
+        return statistics.estimate(self.rounds)
 
     def latency(self, percent: int) -> Estimate | None:
         """Return seconds of a call, one of `PERCENTILES`; None where the samples cannot support the percentile."""
-        return self._latencies[percent]
-
-    @cached_property
-    def _latencies(self) -> dict[int, Estimate | None]:
-        kinds = None if self.cell.workload is None else len(self.calls)
-        return {
-            percent: statistics.estimate(self.rounds, percent)
-            if statistics.is_supported(percent, self.samples, kinds)
-            else None
-            for percent in statistics.PERCENTILES
-        }
-
-    @cached_property
-    def pass_time(self) -> Estimate:
-        """Return seconds of a whole pass, median."""
-        return statistics.estimate(self.passes)
+        return statistics.estimate(self.rounds, percent) if is_supported(percent, self.samples) else None
 
     def share_of(self, sizes: Sizes, rates: Rates) -> float | None:
-        """Return the least time of a pass's products at these rates, as a share of what it took; None on a GPU."""
+        """Return the least time of a call's products at these rates, as a share of what it took; None on a GPU."""
         if self.cell.configuration.provider != "cpu":
             return None
-        return self.least_seconds(sizes, rates) / self.pass_time.value
-
-    def least_seconds(self, sizes: Sizes, rates: Rates) -> float:
-        """Return what the products of a pass take at these rates."""
-        return rates.seconds(sizes, [n for call in self.calls for n in call], self.cell.configuration.precision)
+        return rates.seconds(sizes, self.cell.lengths, self.cell.configuration.precision) / self.median.value
 
 
 @dataclass(frozen=True)
@@ -184,7 +140,6 @@ class Record:
 
     created: str
     seconds: float
-    wanted: Wanted
     model: Model
     machine: Machine
     versions: Mapping[str, str]
@@ -207,7 +162,7 @@ class Record:
         return next(found for found in self.ceilings if found.threads == threads)
 
     def to_json(self, summary: Sequence[Mapping[str, object]] = ()) -> str:
-        """Return the text of `bench.json`; its `summary`, the rows of `bench.csv`, is for other programs."""
+        """Return the text of `bench.json`; its `summary`, figures a cell, is for other programs."""
         content = {"schema": self.schema, "summary": summary} | asdict(self)
         return "{\n" + ",\n".join(f"{_json(name)}: {_lines(value)}" for name, value in content.items()) + "\n}\n"
 
@@ -231,40 +186,26 @@ def read_record(path: Path) -> Record:
         OSError: it cannot be read.
     """
     file = path / "bench.json" if path.is_dir() else path
-    if file.stat().st_size > _LARGEST_FILE:
-        raise InputError(f"{file}: too large to be a bench.json")
     try:
         content: Any = json.loads(file.read_bytes())
-        content.pop("summary", None)
         if content["schema"] != SCHEMA:
             raise ValueError(f"schema {content['schema']}, and this version of jinabert-onnx reads {SCHEMA}")
-        record: Record = decode(Record, content)
-        _require_figures(record)
-    except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:
+        # Earlier versions also measured texts of mixed lengths, which have no length.
+        content["cells"] = [found for found in content["cells"] if found["cell"]["length"] is not None]
+        record: Record = _decode(Record, content)
+    except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{file}: damaged record ({first_line(error)}); give a bench.json that `jinabert-onnx bench --output` wrote"
         ) from error
     return record
 
 
-def _require_figures(record: Record) -> None:
-    """Refuse what no bench measures, of which no figure could be made."""
-    rates = [getattr(one, kind) for found in record.ceilings for one in found.rounds for kind in ("fp32", "int8")]
-    samples = [seconds for found in record.cells for times in found.rounds for seconds in times]
-    totals = [sum(run.values()) for start in record.cold_starts for run in start.processes]
-    lengths = [length for found in record.cells for call in found.calls for length in call]
-    sizes = asdict(record.model.sizes).values()
-    if min([*rates, *samples, *totals, *lengths, *sizes, *(row.peak for row in record.memory)]) <= 0:
-        raise ValueError("a figure is not above zero")
-    passes = all(
-        found.rounds
-        and found.calls
-        and {len(times) % len(found.calls) for times in found.rounds} == {0}
-        and len(set(map(len, found.rounds))) == 1
-        for found in record.cells
-    )
-    steps = all(start.processes and len({tuple(run) for run in start.processes}) == 1 for start in record.cold_starts)
-    threads = {found.cell.configuration.threads for found in record.cells} | {one.threads for one in record.cold_starts}
-    rated = {found.threads for found in record.ceilings if found.rounds}
-    if not (record.cells and passes and steps and threads <= rated):
-        raise ValueError("samples, steps or ceilings are missing")
+def _decode(kind: Any, content: Any) -> Any:
+    """Return `content`, as `json` gives it, as an object of the dataclass `kind`; fields that it lacks are ignored."""
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        known = {name: _decode(hints[name], value) for name, value in content.items() if name in hints}
+        return kind(**known)  # type: ignore[operator]
+    if get_origin(kind) is tuple:
+        return tuple(_decode(get_args(kind)[0], item) for item in content)
+    return content

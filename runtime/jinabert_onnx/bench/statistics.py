@@ -21,7 +21,6 @@ FEWEST_ROUNDS = 5  # resamples of fewer hold the true value far less often than 
 _FEWEST_OF_A_RATIO = 3  # below, nothing can be said of how rounds vary
 _RESAMPLES = 2000
 _KEPT = 100  # samples of a round that are resampled: of more, evenly spaced quantiles stand for them
-_AT_ONCE = 1 << 22  # samples of resamples in memory
 _SEED = 0
 _STEPS = 20_001  # of an integral
 _NORMAL = NormalDist()
@@ -45,14 +44,9 @@ class Estimate:
     interval: Interval | None
 
 
-def is_supported(percent: int, samples: int, kinds: int | None = None) -> bool:
-    """Return whether a percentile can be told: at least one sample lies beyond it.
-
-    Of samples of unlike calls, of which there are so many `kinds`, one kind must lie beyond all but the median: runs of
-    the same call do not make the rare ones known.
-    """
-    beyond = 100 - percent
-    return samples * beyond >= 100 and (kinds is None or percent <= 50 or kinds * beyond >= 100)
+def is_supported(percent: int, samples: int) -> bool:
+    """Return whether a percentile can be told: at least one sample lies beyond it."""
+    return samples * (100 - percent) >= 100
 
 
 def estimate(rounds: Rounds, percent: int = 50) -> Estimate:
@@ -70,10 +64,7 @@ def resampled(rounds: Rounds | NDArray[np.float64], percent: int) -> NDArray[np.
     if samples.shape[1] > _KEPT:
         samples = np.quantile(samples, (np.arange(_KEPT) + 0.5) / _KEPT, axis=1).T
     drawn = np.random.default_rng(_SEED).integers(len(samples), size=(_RESAMPLES, len(samples)))
-    parts = np.array_split(drawn, -(-_RESAMPLES * samples.size // _AT_ONCE))
-    values: NDArray[np.float64] = np.concatenate(
-        [np.quantile(samples[part].reshape(len(part), -1), percent / 100, axis=1) for part in parts]
-    )
+    values: NDArray[np.float64] = np.quantile(samples[drawn].reshape(_RESAMPLES, -1), percent / 100, axis=1)
     return values
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jinabert_onnx.bundle.fingerprint import fingerprint_of
 from jinabert_onnx.bundle.hub import is_hub_id
 from jinabert_onnx.bundle.locate import open_source, require_files
 from jinabert_onnx.bundle.manifest import Bundle
@@ -19,14 +18,11 @@ from jinabert_onnx.engine.threads import count_threads
 from jinabert_onnx.errors import InputError
 from jinabert_onnx.text.inputs import require_range
 
-from .children import Place
 from .plan import Configuration, Wanted
+from .processes import Place
 from .record import Model
 from .roofline import Ceiling, Rates, sizes_of
 from .texts import TextMaker
-from .workloads import WORKLOADS
-
-_START_SECONDS, _LOADED_A_SECOND = 0.5, 6e8  # of a process that loads a model: seconds, and bytes a second
 
 
 @dataclass(frozen=True)
@@ -49,11 +45,6 @@ class Subject:
     def memory(self, precision: str) -> MemoryModel:
         """Return what a process with this precision is expected to hold."""
         return memory_model(self.bundle.manifest, precision)
-
-    def start_seconds(self, configuration: Configuration) -> float:
-        """Return what a process that loads this model is expected to take."""
-        files = self.bundle.files_of(configuration.precision)
-        return _START_SECONDS + sum(self.bundle.manifest.files[name].bytes for name in files) / _LOADED_A_SECOND
 
 
 def open_subject(source: str, wanted: Wanted, revision: str | None, local_files_only: bool) -> Subject:
@@ -89,10 +80,6 @@ def _require_possible(wanted: Wanted, bundle: Bundle) -> None:
         require_range("length", length, 1, bundle.manifest.model.max_tokens)
     if wanted.rounds is not None:
         require_range("rounds", wanted.rounds, 2, 1000)
-    require_range("seed", wanted.seed, 0, None)
-    for workload in wanted.workloads:
-        if workload not in WORKLOADS:
-            raise InputError(f"workload {workload!r} is unknown; use one of {', '.join(WORKLOADS)}")
     if wanted.seconds is not None and not 1 <= wanted.seconds <= 1e6:
         raise InputError(f"seconds is {wanted.seconds:g}; it must be from 1 to 1000000")
 
@@ -101,14 +88,13 @@ def _configurations(bundle: Bundle, wanted: Wanted) -> tuple[Configuration, ...]
     """Every model to load; of what was not asked for, what makes sense where it runs."""
     available = providers.import_onnxruntime().get_available_providers()
     threads = wanted.threads or (count_threads("auto")[0],)
-    found: dict[Configuration, None] = {}
-    for provider in wanted.providers or ("auto",):
-        for precision in wanted.precisions or _sensible(list(bundle.manifest.precisions), provider, available):
-            got = providers.choose(provider, precision, available)[0]
-            if got == "cuda" and provider == "auto":  # what it really gets is known when it is loaded
-                with Embedder.load(bundle.path, precision=precision, self_test=False) as model:
-                    got = model.provider
-            found |= dict.fromkeys(Configuration(precision, got, number) for number in threads)
+    found: list[Configuration] = []
+    for precision in wanted.precisions or _sensible(list(bundle.manifest.precisions), wanted.provider, available):
+        got = providers.choose(wanted.provider, precision, available)[0]
+        if got == "cuda" and wanted.provider == "auto":  # what it really gets is known when it is loaded
+            with Embedder.load(bundle.path, precision=precision, self_test=False) as model:
+                got = model.provider
+        found += [Configuration(precision, got, number) for number in threads]
     return tuple(found)
 
 
@@ -140,12 +126,9 @@ def describe_model(bundle: Bundle) -> Model:
     manifest, model = bundle.manifest, bundle.manifest.model
     return Model(
         name=manifest.source or bundle.path.name,
-        source=manifest.source,
         weights_sha256=manifest.weights_sha256,
-        space=fingerprint_of(manifest, "fp32", manifest.default_max_length).space,
         variant=model.variant,
         sizes=sizes_of(bundle),
         heads=model.num_attention_heads,
-        vocabulary=model.vocab_size,
         longest=model.max_tokens,
     )

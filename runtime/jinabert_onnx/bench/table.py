@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
+from typing import Any
 
 from .columns import aligned
 from .noise_checks import doubts
 from .plan import Configuration
-from .record import CellTimes, ColdStart, Memory, Record
-from .statistics import CONFIDENCE, Estimate, Interval
+from .record import ColdStart, Memory, Record
+from .statistics import CONFIDENCE
+from .summary import rows
 
 _COLUMNS = (
     *("texts x tokens", "p50 ms", f"{CONFIDENCE:.0%} interval", "p95 ms", "p99 ms", "texts/s", "tokens/s"),
@@ -20,9 +22,11 @@ _COLUMNS = (
 def lines_of(record: Record) -> Iterator[str]:
     """Yield the lines of the whole table."""
     yield from headline(record)
-    for configuration, found in groupby(record.cells, key=lambda cell: cell.cell.configuration):
+    cells = zip(record.cells, rows(record), strict=True)
+    for configuration, found in groupby(cells, key=lambda pair: pair[0].cell.configuration):
         yield ""
-        yield from _configuration(record, configuration, list(found))
+        yield f"{configuration}{_limit(record, configuration)}"
+        yield from aligned(_COLUMNS, [_cell(row) for _, row in found])
     yield from _cold_starts(record.cold_starts)
     yield from _memory(record.memory)
     yield from _notes(record)
@@ -45,39 +49,35 @@ def number(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def _configuration(record: Record, configuration: Configuration, found: Sequence[CellTimes]) -> Iterator[str]:
-    limit = ""
-    if configuration.provider == "cpu":
-        rates = record.rates(configuration.threads)
-        products = f"products of fp32 at {rates.fp32 / 1e9:.0f} and of int8 at {rates.int8 / 1e9:.0f} Gop/s"
-        limit = f" (cpu; the machine's ceiling: {products})"
-    yield f"{configuration}{limit}"
-    yield from aligned(_COLUMNS, [_cell(record, cell) for cell in found])
+def _limit(record: Record, configuration: Configuration) -> str:
+    if configuration.provider != "cpu":
+        return ""
+    rates = record.rates(configuration.threads)
+    products = f"products of fp32 at {rates.fp32 / 1e9:.0f} and of int8 at {rates.int8 / 1e9:.0f} Gop/s"
+    return f" (cpu; the machine's ceiling: {products})"
 
 
-def _cell(record: Record, found: CellTimes) -> tuple[str, ...]:
-    median, taken = found.latency(50), found.pass_time
-    assert median is not None
-    share = found.share_of(record.model.sizes, record.rates(found.cell.configuration.threads))
+def _cell(row: Mapping[str, Any]) -> tuple[str, ...]:
+    share = row["share_of_ceiling"]
     return (
-        found.cell.shape,
-        number(median.value * 1000),
-        _interval(median.interval),
-        _percentile(found.latency(95)),
-        _percentile(found.latency(99)),
-        number(found.texts / taken.value),
-        number(found.tokens / taken.value),
+        f"{row['batch_size']} x {row['length']}",
+        _figure(row["p50_ms"]),
+        _between(row["p50_low_ms"], row["p50_high_ms"]),
+        _figure(row["p95_ms"]),
+        _figure(row["p99_ms"]),
+        number(row["texts_a_second"]),
+        number(row["tokens_a_second"]),
         "-" if share is None else f"{share:.0%}",
-        str(found.samples),
+        str(row["samples"]),
     )
 
 
-def _percentile(figure: Estimate | None) -> str:
-    return "-" if figure is None else number(figure.value * 1000)
+def _figure(value: float | None) -> str:
+    return "-" if value is None else number(value)
 
 
-def _interval(interval: Interval | None) -> str:
-    return "-" if interval is None else f"{number(interval.low * 1000)} to {number(interval.high * 1000)}"
+def _between(low: float | None, high: float | None) -> str:
+    return "-" if low is None or high is None else f"{number(low)} to {number(high)}"
 
 
 def _cold_starts(starts: Sequence[ColdStart]) -> Iterator[str]:
@@ -85,12 +85,14 @@ def _cold_starts(starts: Sequence[ColdStart]) -> Iterator[str]:
         return
     yield ""
     yield f"cold start to the first vector of {starts[0].tokens} tokens, median ms of fresh processes"
-    rows = []
+    lines = []
     for start in starts:
         total = start.total
         times = (number(value * 1000) for value in (*start.steps.values(), total.value))
-        rows.append((str(start.configuration), *times, _interval(total.interval), str(len(start.processes))))
-    yield from aligned(("", *starts[0].steps, "total", f"{CONFIDENCE:.0%} interval", "processes"), rows)
+        interval = total.interval
+        between = _between(interval.low * 1000, interval.high * 1000) if interval else "-"
+        lines.append((str(start.configuration), *times, between, str(len(start.processes))))
+    yield from aligned(("", *starts[0].steps, "total", f"{CONFIDENCE:.0%} interval", "processes"), lines)
 
 
 def _memory(figures: Sequence[Memory]) -> Iterator[str]:
@@ -98,11 +100,11 @@ def _memory(figures: Sequence[Memory]) -> Iterator[str]:
         return
     yield ""
     yield "memory of a process that embeds one text, MB (millions of bytes)"
-    rows = []
+    lines = []
     for row in figures:
         sizes = (_megabytes(size) for size in (row.loaded, row.peak, row.afterwards, row.modelled))
-        rows.append((str(row.configuration), str(row.length), *sizes))
-    yield from aligned(("", "tokens", "loaded", "peak", "afterwards", "planned with"), rows)
+        lines.append((str(row.configuration), str(row.length), *sizes))
+    yield from aligned(("", "tokens", "loaded", "peak", "afterwards", "planned with"), lines)
 
 
 def _megabytes(size: int | None) -> str:

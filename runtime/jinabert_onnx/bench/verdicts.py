@@ -51,7 +51,7 @@ def _only(when: str, names: tuple[str, ...]) -> Iterator[str]:
 
 def _explanation(found: Comparison) -> Iterator[str]:
     margins = "; ".join(f"{margin:.1%} for {configuration}" for configuration, margin in found.margins.items())
-    yield "Times are medians of a pass, cold starts of processes; all intervals hold together 95 times of 100."
+    yield "Times are medians of a call, cold starts of processes; all intervals hold together 95 times of 100."
     yield "Slower or faster: the interval lies wholly beyond the margin. Same: wholly within. Unclear: neither; give"
     yield f"both runs more --seconds. The margin is {MARGIN:.0%} and what the machine's ceiling changed by:"
     yield f"{margins}."

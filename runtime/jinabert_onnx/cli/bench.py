@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,13 +13,13 @@ from jinabert_onnx.bundle.manifest import PRECISIONS
 from jinabert_onnx.engine.providers import PROVIDERS
 from jinabert_onnx.engine.threads import count_threads
 from jinabert_onnx.errors import InputError, printable
+from jinabert_onnx.files.atomic import atomic_directory
 
 from .command import Command, add_model_argument
 
 _Value = TypeVar("_Value", int, str)
 
 _ACTIONS = ("run", "compare")
-_WORKLOADS = ("queries", "passages", "documents")
 
 
 def with_action(words: Sequence[str]) -> list[str]:
@@ -62,7 +63,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", nargs="+", default=[], metavar="N", help="numbers of CPU threads, or auto (default: auto)"
     )
-    parser.add_argument("--provider", nargs="+", choices=PROVIDERS, default=[], help="where to run (default: auto)")
+    parser.add_argument("--provider", choices=PROVIDERS, default="auto", help="where to run (default: auto)")
     parser.add_argument(
         "--batch-size", nargs="+", type=int, default=[], metavar="N", help="texts a call (default: 1 8 32)"
     )
@@ -74,22 +75,12 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="tokens of each text, special ones included (default: 16 128 512 2048 8192)",
     )
-    parser.add_argument(
-        "--workload",
-        nargs="+",
-        choices=_WORKLOADS,
-        default=[],
-        help="texts of mixed lengths (default: all, unless --length is given)",
-    )
     parser.add_argument("--quick", action="store_true", help="less of everything: under a minute at base size")
     parser.add_argument(
         "--seconds", type=float, metavar="S", help="time for the timing itself (default: 600, with --quick 18)"
     )
     parser.add_argument("--rounds", type=int, metavar="N", help="rounds of all cells (default: 10, with --quick 5)")
-    parser.add_argument(
-        "--output", metavar="DIR", help="write bench.json, bench.csv, bench.png and bench.svg into a new directory"
-    )
-    parser.add_argument("--no-plots", action="store_true", help="no pictures, for which matplotlib is needed")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="write bench.json into a new directory")
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -97,36 +88,29 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _measure(arguments: argparse.Namespace) -> int:
-    from jinabert_onnx.bench import Wanted, output, plots, run_bench, table
+    from jinabert_onnx.bench import Wanted, run_bench, summary, table
 
-    directory = None if arguments.output is None else Path(arguments.output)
-    if directory is not None:  # what would fail after minutes of work fails now
-        output.require_free(directory)
-        if not arguments.no_plots:
-            plots.require_matplotlib()
     wanted = Wanted(
         precisions=_unique(arguments.precision),
-        providers=_unique(arguments.provider),
+        provider=arguments.provider,
         threads=tuple(dict.fromkeys(_threads(text) for text in arguments.threads)),
         batch_sizes=_unique(arguments.batch_size),
         lengths=_unique(arguments.length),
-        workloads=_unique(arguments.workload),
         quick=arguments.quick,
         seconds=arguments.seconds,
         rounds=arguments.rounds,
     )
-    record = run_bench(
-        arguments.model,
-        wanted,
-        revision=arguments.revision,
-        local_files_only=arguments.local_files_only,
-        note=_note,
-    )
-    try:
+    with nullcontext() if arguments.output is None else atomic_directory(arguments.output) as directory:
+        record = run_bench(
+            arguments.model,
+            wanted,
+            revision=arguments.revision,
+            local_files_only=arguments.local_files_only,
+            note=_note,
+        )
+        _print(table.lines_of(record))  # what took minutes is told, whatever becomes of the file
         if directory is not None:
-            output.write_results(directory, record, None if arguments.no_plots else plots.draw)
-    finally:  # what took minutes is told, whatever became of the files
-        _print(table.lines_of(record))
+            (directory / "bench.json").write_text(record.to_json(summary.rows(record)), encoding="utf-8")
     return 0
 
 

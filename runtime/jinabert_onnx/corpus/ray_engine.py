@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
 import signal
 import socket
 import sys
@@ -21,27 +20,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jinabert_onnx.bundle.fingerprint import Fingerprint
-from jinabert_onnx.embedder import Embedder
-from jinabert_onnx.errors import ClusterError, InputError, JinaBertError, MissingDependencyError, first_line
+from jinabert_onnx.errors import ClusterError, InputError, MissingDependencyError, first_line
 from jinabert_onnx.progress import Progress
 from jinabert_onnx.version import __version__
 
-from . import parts
 from .plan import ModelSource, Plan, Shard
-from .shards import embed_shard, require_model
+from .ray_worker import Worker
 
 if TYPE_CHECKING:
     from types import FrameType, ModuleType
 
 _ANSWER = 10.0  # seconds in which a cluster's port must take a connection
-ATTEMPTS = 4  # workers that one shard may end before it is given up
-_MARK = ".attempts-"
 _MOST_CPUS = 4  # most CPUs an actor where --threads leaves it open
 _LOOK = 10.0  # seconds between looks at what nodes there are
 _NO_ROOM = 300.0  # seconds without room for an actor; a cloud needs minutes for a new node
 _IDLE = 0.1  # share of the CPUs that may be left over by actors of more CPUs
-
-logger = logging.getLogger("jinabert_onnx")
 
 
 @dataclass(frozen=True)
@@ -51,36 +44,6 @@ class Pool:
     actors: int
     cpus: int
     gpus: int
-
-
-class Worker:
-    """An actor: loads the model with its first shard, then embeds shard after shard.
-
-    What goes wrong is returned and not raised: Ray would try a raised error again, and wrap it in pages of traceback.
-    """
-
-    def __init__(self, plan: Plan, shards: Sequence[Shard], directory: Path, model: ModelSource, version: str) -> None:
-        self._plan, self._shards, self._directory = plan, shards, directory
-        self._model, self._version = model, version
-        self._embedder: Embedder | None = None
-
-    def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
-        """Embed the one shard whose position the batch holds; gives its rows, and what went wrong or ""."""
-        shard = self._shards[int(batch["position"][0])]
-        failure = self._embed(shard)
-        return {"rows": [shard.rows], "failure": [f"{platform.node()}: {failure}" if failure else ""]}
-
-    def _embed(self, shard: Shard) -> str:
-        try:
-            if self._embedder is None:
-                _check_node(self._plan, self._directory, self._version)
-            with counted_attempt(self._directory, shard):
-                if self._embedder is None:  # not before: a model that is too large must not end workers for ever
-                    self._embedder = _load(self._plan, self._model)
-                embed_shard(self._plan, shard, self._embedder, self._directory)
-        except Exception as error:
-            return _in_words(error)
-        return ""
 
 
 def embed(plan: Plan, shards: Sequence[Shard], directory: Path, model: ModelSource, progress: Progress) -> None:
@@ -271,19 +234,6 @@ def _require_answer(address: str) -> None:
         raise ClusterError(f"no Ray cluster at {address} ({error}); start it, or set another RAY_ADDRESS") from error
 
 
-def _check_node(plan: Plan, directory: Path, version: str) -> None:
-    """Refuse a node that would compute something else, or write where nobody looks."""
-    if version != __version__:
-        raise ClusterError(f"has jinabert-onnx {__version__}, and the command ran with {version}; install the same")
-    shared = "input and output must lie on a file system that all nodes share"
-    for source in plan.sources:
-        if not Path(source.path).exists():
-            raise ClusterError(f"does not see {source.path}; {shared}")
-    found = parts.kept(directory)  # the directory alone may be another, of this node
-    if found is None or found[0] != plan:
-        raise ClusterError(f"does not see the work in {directory}; {shared}")
-
-
 def _for_actors(plan: Plan, model: ModelSource, pool: Pool) -> ModelSource:
     """What an actor loads: of the precision of the plan, for each node would choose "auto" by its own processor."""
     place = Path(model.source)
@@ -292,40 +242,6 @@ def _for_actors(plan: Plan, model: ModelSource, pool: Pool) -> ModelSource:
         str(place.resolve()) if place.is_dir() else model.source,
         replace(model.options, precision=precision, threads=pool.cpus),
     )
-
-
-def _load(plan: Plan, model: ModelSource) -> Embedder:
-    embedder = model.load()
-    require_model(plan, embedder)
-    return embedder
-
-
-@contextmanager
-def counted_attempt(directory: Path, shard: Shard) -> Iterator[None]:
-    """Count in a file the workers that began `shard`: one that ends its worker each time must not do so for ever."""
-    mark = directory / f"{_MARK}{shard.name}"
-    if mark.exists() and mark.stat().st_size >= ATTEMPTS:
-        rows = f"rows {shard.first} to {shard.first + shard.rows - 1}"
-        raise ClusterError(
-            f"{shard.name} ({rows}) ended {ATTEMPTS} workers, likely for want of memory; "
-            "give a smaller --batch-size or --max-memory"
-        )
-    with mark.open("ab") as stream:
-        stream.write(b".")
-    yield
-    mark.unlink(missing_ok=True)
-
-
-def _in_words(error: Exception) -> str:
-    """One line; what nobody foresaw is in Ray's log of the worker too, with its traceback."""
-    if isinstance(error, JinaBertError):
-        return str(error)
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    if isinstance(error, MemoryError):
-        return "out of memory; give a smaller --batch-size or --max-memory"
-    logger.exception("a worker failed")
-    return f"{type(error).__name__}: {first_line(error)}"
 
 
 def _said_by_ray(error: BaseException) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from types import FunctionType
 from typing import Any
 from uuid import uuid4
 
@@ -16,7 +17,6 @@ from jinabert_onnx.engine.cancellation import Cancellation
 from jinabert_onnx.errors import MissingDependencyError
 
 from .encoder import Asking, Encoder, Loading, as_lists, in_thread, open_encoder
-from .function_identity import identity
 from .sentence_chunks import sentence_chunks
 
 try:
@@ -171,8 +171,8 @@ class LateChunkingNodeParser(NodeParser):
 
     @field_serializer("splitter")
     def _identified(self, splitter: Callable[[str], Iterable[Span]] | None) -> str | None:
-        """What the cache of a pipeline tells splitters apart by; never twice the same where they cannot be told."""
-        return None if splitter is None else identity(splitter) or uuid4().hex
+        """Return what the cache of a pipeline tells splitters apart by, never twice the same without a lasting name."""
+        return None if splitter is None else _lasting_name(splitter) or uuid4().hex
 
     def _parse_nodes(self, nodes: Sequence[BaseNode], show_progress: bool = False, **kwargs: Any) -> list[BaseNode]:
         return self._parse(nodes, show_progress, None)
@@ -211,6 +211,13 @@ class LateChunkingNodeParser(NodeParser):
             if isinstance(node, TextNode):
                 node.start_char_idx, node.end_char_idx = start, end
         return processed
+
+
+def _lasting_name(splitter: Callable[[str], Iterable[Span]]) -> str | None:
+    """Return the module and the name of a function that any process can import; None for all else."""
+    if not isinstance(splitter, FunctionType) or splitter.__module__ == "__main__" or "<" in splitter.__qualname__:
+        return None
+    return f"{splitter.__module__}.{splitter.__qualname__}"
 
 
 def _stored(encoder: Encoder) -> dict[str, Any]:

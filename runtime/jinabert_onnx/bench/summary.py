@@ -1,9 +1,6 @@
-"""The cells as rows for spreadsheets and other programs: one row a cell, milliseconds, empty where not known."""
+"""The cells of a record as rows for tables and other programs: milliseconds, None where a figure is not known."""
 
 from __future__ import annotations
-
-import csv
-import io
 
 from .record import CellTimes, Record
 from .statistics import PERCENTILES
@@ -16,18 +13,8 @@ def rows(record: Record) -> list[dict[str, Value]]:
     return [_row(record, found) for found in record.cells]
 
 
-def to_csv(record: Record) -> str:
-    """Return the text of `bench.csv`."""
-    lines = rows(record)
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, fieldnames=list(lines[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return stream.getvalue()
-
-
 def _row(record: Record, found: CellTimes) -> dict[str, Value]:
-    cell, taken = found.cell, found.pass_time
+    cell, seconds = found.cell, found.median.value
     share = found.share_of(record.model.sizes, record.rates(cell.configuration.threads))
     row: dict[str, Value] = {
         "precision": cell.configuration.precision,
@@ -35,9 +22,6 @@ def _row(record: Record, found: CellTimes) -> dict[str, Value]:
         "threads": cell.configuration.threads,
         "batch_size": cell.batch_size,
         "length": cell.length,
-        "workload": cell.workload,
-        "texts_a_pass": found.texts,
-        "tokens_a_pass": found.tokens,
         "rounds": len(found.rounds),
         "samples": found.samples,
     }
@@ -48,8 +32,8 @@ def _row(record: Record, found: CellTimes) -> dict[str, Value]:
         row[f"p{percent}_low_ms"] = _milliseconds(interval.low if interval else None)
         row[f"p{percent}_high_ms"] = _milliseconds(interval.high if interval else None)
     return row | {
-        "texts_a_second": round(found.texts / taken.value, 3),
-        "tokens_a_second": round(found.tokens / taken.value, 1),
+        "texts_a_second": round(cell.batch_size / seconds, 3),
+        "tokens_a_second": round(cell.batch_size * cell.length / seconds, 1),
         "share_of_ceiling": None if share is None else round(share, 4),
     }
 

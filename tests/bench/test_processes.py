@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from jinabert_onnx import Embedder
-from jinabert_onnx.bench.children import Place, run_child
-from jinabert_onnx.bench.memory import measure_memory
 from jinabert_onnx.bench.plan import Configuration, Skipped
+from jinabert_onnx.bench.processes import Place, measure_memory, run_child
 from jinabert_onnx.engine.memory_model import memory_model
 from jinabert_onnx.errors import RunError
 

@@ -1,6 +1,6 @@
 """The model of peak memory beside what processes take: each batch in a process of its own, read from the system.
 
-    python benchmarks/experiments/memory_model.py BUNDLE ... [--precision fp32 int8 fp16]
+    python benchmarks/experiments/memory_model.py BUNDLE ... [--precision fp32 int8 fp16] [--kernels off]
 
 Texts are held-out ones, joined and cut to the length. The last row of a precision runs after every page of the table
 was read, as a process that lives long comes to it. MB are millions of bytes. Linux only.
@@ -34,9 +34,9 @@ BLOCK = 512  # tokens
 MEGABYTE = 1_000_000
 
 
-def run_one(path: str, precision: str, shape: Sequence[int], settled: bool) -> None:
+def run_one(path: str, precision: str, kernels: str, shape: Sequence[int], settled: bool) -> None:
     """Load a model, run one batch (texts, tokens of each) of the ids on stdin, and print the most bytes held."""
-    options = LoadOptions(precision, "cpu", integrity="off", local_files_only=True)
+    options = LoadOptions(precision, "cpu", integrity="off", local_files_only=True, kernels=kernels)
     model = open_model(path, options).model
     ids = np.frombuffer(sys.stdin.buffer.read(), dtype=np.int64)
     run = model.session.run
@@ -50,22 +50,24 @@ def run_one(path: str, precision: str, shape: Sequence[int], settled: bool) -> N
     print(next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")))
 
 
-def measure(path: Path, bundle: Bundle, precision: str) -> list[dict[str, object]]:
+def measure(path: Path, bundle: Bundle, precision: str, kernels: str) -> list[dict[str, object]]:
     """Print and return a row a shape: what was measured, what the model says, the difference in percent."""
-    model = memory_model(bundle.manifest, precision)
+    native = kernels == "require"
+    model = memory_model(bundle.manifest, precision, native)
     # Not in the process that is measured, where the tokenizer's encodings would stay.
     ids = np.concatenate(Tokenizer(path / TOKENIZER)(_texts(), BLOCK).input_ids)
     print(f"\n{path.name}, {precision}: {model.resident() / MEGABYTE:.0f} MB once loaded, as modelled")
     print(f"{'batch x tokens':<22}{'measured MB':>12}{'modelled MB':>13}{'error %':>9}")
-    rows = [_row(path, precision, shape, model, ids) for shape in SHAPES]
-    return [*rows, _row(path, precision, SETTLED, model.settled(), ids, "--settled")]
+    options = ["--precision", precision, "--kernels", kernels]
+    rows = [_row(path, shape, model, ids, options) for shape in SHAPES]
+    return [*rows, _row(path, SETTLED, model.settled(), ids, [*options, "--settled"])]
 
 
 def _row(
-    path: Path, precision: str, shape: tuple[int, int], model: MemoryModel, ids: NDArray[np.int64], *flags: str
+    path: Path, shape: tuple[int, int], model: MemoryModel, ids: NDArray[np.int64], options: list[str]
 ) -> dict[str, object]:
-    name = f"{shape[0]} x {shape[1]}{', table read' if flags else ''}"
-    command = [sys.executable, __file__, str(path), "--precision", precision, "--shape", *map(str, shape), *flags]
+    name = f"{shape[0]} x {shape[1]}{', table read' if '--settled' in options else ''}"
+    command = [sys.executable, __file__, str(path), *options, "--shape", *map(str, shape)]
     tokens = ids[: shape[0] * shape[1]].tobytes()
     measured = int(subprocess.run(command, input=tokens, check=True, capture_output=True).stdout)
     modelled = model.peak([shape[1]] * shape[0])
@@ -88,17 +90,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path, nargs="+")
     parser.add_argument("--precision", nargs="+", help="default: all that the bundle holds")
+    parser.add_argument("--kernels", choices=("off", "require"), default="off", help="default: off")
     parser.add_argument("--shape", nargs=2, type=int, help=argparse.SUPPRESS)
     parser.add_argument("--settled", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.shape is not None:
-        run_one(str(arguments.bundle[0]), arguments.precision[0], arguments.shape, arguments.settled)
+        run_one(str(arguments.bundle[0]), arguments.precision[0], arguments.kernels, arguments.shape, arguments.settled)
         return
     results = {}
     for path in arguments.bundle:
         bundle = open_bundle(path)
         held = [name for name in bundle.manifest.precisions if name in (arguments.precision or PRECISIONS)]
-        results[path.name] = {precision: measure(path, bundle, precision) for precision in held}
+        results[path.name] = {precision: measure(path, bundle, precision, arguments.kernels) for precision in held}
     print(result_line("memory_model", results))
 
 

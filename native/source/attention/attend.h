@@ -14,6 +14,8 @@ namespace {
 constexpr size_t kShort = 256;
 // Up to this many tokens every query reads every key: the certificate would cost more than it saves.
 constexpr size_t kDense = 192;
+// Most scratch memory of short texts that run side by side: enough of them for many threads.
+constexpr size_t kSideBySide = size_t{4} << 20;
 // Blocks that one task packs, of longer texts.
 constexpr size_t kPackAtOnce = 8;
 // Every so many steps outwards, a tile's weights are noted.
@@ -26,23 +28,26 @@ class Attention {
   using PackedBlocks = typename Rows::PackedBlocks;
   using Far = FarBlocks<Arithmetic, HEAD_SIZE>;
 
+  // Texts run one group after the other, in the same memory.
   static size_t scratch_bytes(const Problem& problem) {
-    size_t bytes = 0;
-    for (size_t text = 0; text < problem.text_count; text++) bytes += problem.heads * head_bytes(length(problem, text));
-    return bytes;
+    size_t most = 0;
+    for (size_t text = 0; text < problem.text_count;) {
+      const Group group = group_from(problem, text);
+      most = group.bytes > most ? group.bytes : most;
+      text = group.end;
+    }
+    return most;
   }
 
   static void attend(const Problem& problem, void* scratch, Parallel& parallel) {
     char* memory = static_cast<char*>(scratch);
     for (size_t text = 0; text < problem.text_count;) {
-      size_t end = text + 1;
-      if (length(problem, text) > kShort) {
+      const Group group = group_from(problem, text);
+      if (length(problem, text) > kShort)
         attend_long(problem, text, memory, parallel);
-      } else {
-        while (end < problem.text_count && length(problem, end) <= kShort) end++;
-        attend_short(problem, text, end, memory, parallel);
-      }
-      for (; text < end; text++) memory += problem.heads * head_bytes(length(problem, text));
+      else
+        attend_short(problem, text, group.end, memory, parallel);
+      text = group.end;
     }
     const size_t tokens = problem.tokens();
     memset(problem.context + tokens * problem.channels, 0, (problem.rows - tokens) * problem.channels * sizeof(float));
@@ -53,6 +58,25 @@ class Attention {
   static size_t end_row(const Problem& problem, size_t text) { return static_cast<size_t>(problem.texts[2 * text + 1]); }
   static size_t length(const Problem& problem, size_t text) { return end_row(problem, text) - first_row(problem, text); }
   static size_t head_bytes(size_t length) { return PackedBlocks::bytes(divide_up(length, kBlock)); }
+
+  static size_t text_bytes(const Problem& problem, size_t text) { return problem.heads * head_bytes(length(problem, text)); }
+
+  // A long text by itself, or short ones that run side by side.
+  struct Group {
+    size_t end;
+    size_t bytes;
+  };
+
+  static Group group_from(const Problem& problem, size_t first) {
+    Group group{first + 1, text_bytes(problem, first)};
+    if (length(problem, first) > kShort) return group;
+    while (group.end < problem.text_count && length(problem, group.end) <= kShort) {
+      const size_t bytes = group.bytes + text_bytes(problem, group.end);
+      if (bytes > kSideBySide) break;
+      group = {group.end + 1, bytes};
+    }
+    return group;
+  }
 
   // One head of one text.
   struct Head {
@@ -130,8 +154,7 @@ class Attention {
           const Short& work = *static_cast<Short*>(data);
           size_t text = work.first_text;
           char* memory = work.memory;
-          for (size_t skip = index / work.problem.heads; skip; skip--, text++)
-            memory += work.problem.heads * head_bytes(length(work.problem, text));
+          for (size_t skip = index / work.problem.heads; skip; skip--, text++) memory += text_bytes(work.problem, text);
           const Head head(work.problem, text, index % work.problem.heads, memory);
           head.pack(0, head.blocks.count);
           for (size_t block = 0; block * kQueries < head.end - head.first; block++) head.run_queries(block);

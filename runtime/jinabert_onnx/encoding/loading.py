@@ -58,9 +58,9 @@ def open_model(source: Source, options: LoadOptions) -> Opened:
     if options.precision == "auto" and opened.assumed != opened.model.session.provider:
         opened.model.session.close()  # the precision was picked for a GPU that could not be started
         opened = _open(source, replace(options, provider="cpu"), limit)
-    memory = _memory_limit(opened.model.bundle, opened.model.precision, limit)
-    opened = replace(opened, model=replace(opened.model, memory=memory))
     session = opened.model.session
+    memory = _memory_limit(opened.model.bundle, opened.model.precision, limit, session.kernels.library is not None)
+    opened = replace(opened, model=replace(opened.model, memory=memory))
     logger.info(
         "%s: %s (%s) on %s (%s), %d threads (%s), %s attention (%s)",
         opened.model.bundle.path,
@@ -134,9 +134,11 @@ def _device(options: LoadOptions) -> str:
     return providers.choose(options.provider, "fp32", available)[0]
 
 
-def _memory_limit(bundle: Bundle, precision: str, limit: int | None) -> MemoryLimit | None:
+def _memory_limit(bundle: Bundle, precision: str, limit: int | None, native: bool = False) -> MemoryLimit | None:
     if limit is None:
         return None
-    model = memory_model(bundle.manifest, precision).settled()  # a limit must hold however long the process lives
+    model = memory_model(
+        bundle.manifest, precision, native
+    ).settled()  # a limit must hold however long the process lives
     require_room(model, limit)
     return MemoryLimit(model, limit)

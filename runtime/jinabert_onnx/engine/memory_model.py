@@ -27,6 +27,7 @@ _WIDTHS = {"fp32": 4, "fp16": 2, "int8": 1}  # bytes of a weight
 _PROCESS = 66 * _MEBIBYTE
 # A layer's nodes, as onnxruntime holds them: of the packed graphs and of fp16's.
 _LAYER = int(2.6 * _MEBIBYTE)
+_NATIVE_LAYER = int(1.0 * _MEBIBYTE)  # without the bodies of what native kernels compute
 _HALF_LAYER = int(1.3 * _MEBIBYTE)
 _TOKENIZER = 12  # bytes that the tokenizers package takes for one of tokenizer.json
 _SELF_TEST = 30  # tokens that run while loading
@@ -49,6 +50,12 @@ _DENSE = 512  # longest text of dense attention; its square, most scores of a he
 _PADDED = 3.0  # floats a place and channel of the padded output: zeros, filled, and numpy's copy
 _LAST = 2.0  # floats a token and channel that are held beside it
 
+# With native attention: floats of one token and channel inside a layer, where its products hold the most at once;
+# packed keys and values of the longest text, in whole blocks of keys; and bytes for short texts side by side.
+_NATIVE_TOKEN = {"fp32": 10.5, "int8": 14.5}
+_PACKED = 2.0
+_SHORT_TEXTS = 4 * _MEBIBYTE
+
 # The fp16 graph works on padded batches; onnxruntime computes it in float32 on the CPU. Floats a place:
 _HALF_CHANNEL = 12.0  # and channel
 _HALF_WIDE = 5.5  # and channel of the feed-forward's inner width
@@ -63,6 +70,7 @@ class MemoryModel:
     Attributes:
         hidden_size, inner_size, heads: channels, inner width of the feed-forward, heads of attention.
         padded: whether the graph works on padded batches, as that of fp16 does.
+        native: with native attention, floats of a token and channel that a layer holds at once; else None.
         permanent: bytes that stay from loading on.
         loading: bytes beyond these while loading, released afterwards.
         mapped: bytes of the embedding table, of which each token reads a part when it first occurs.
@@ -73,6 +81,7 @@ class MemoryModel:
     inner_size: int
     heads: int
     padded: bool
+    native: float | None
     permanent: int
     loading: int
     mapped: int
@@ -106,15 +115,26 @@ class MemoryModel:
         """Count the floats of a batch without padding: inside the layers, or at the end when padding is put back."""
         longest, tokens = max(lengths), sum(lengths)
         places = len(lengths) * longest
+        inside = self._inside_portable(lengths) if self.native is None else self._inside_native(lengths, self.native)
+        return max(inside, (_PADDED * places + _LAST * tokens) * self.hidden_size)
+
+    def _inside_native(self, lengths: Sequence[int], a_token: float) -> float:
+        """Count the floats inside a layer with native attention."""
+        packed = _PACKED * (max(lengths) + _KEY_BLOCK)
+        return (a_token * sum(lengths) + packed) * self.hidden_size + _SHORT_TEXTS / _FLOAT
+
+    def _inside_portable(self, lengths: Sequence[int]) -> float:
+        """Count the floats inside a layer with the graph's own attention."""
+        longest, tokens = max(lengths), sum(lengths)
+        places = len(lengths) * longest
         dense = places * longest <= _DENSE**2  # texts side by side, else one after the other
         pairs = places * longest if dense else max((n * n for n in lengths if n <= _DENSE), default=0)
         windowed = 0 if longest <= _DENSE else longest
-        inside = (
+        return (
             (_TOKEN * tokens + (_ROW * places if dense else _HEADS * tokens) + _WINDOWED * windowed) * self.hidden_size
             + _SCORE * self.heads * pairs
             + _BOUNDS * windowed**2 / _KEY_BLOCK
         )
-        return max(inside, (_PADDED * places + _LAST * tokens) * self.hidden_size)
 
     def _run_padded(self, lengths: Sequence[int]) -> float:
         """Count the floats of a padded batch of fp16: the weights of all layers, made first, or inside the layers."""
@@ -124,8 +144,8 @@ class MemoryModel:
         return max(self.casts / _FLOAT, len(lengths) * longest * (channels + scores))
 
 
-def memory_model(manifest: Manifest, precision: str) -> MemoryModel:
-    """Make the model of memory of one precision of a bundle.
+def memory_model(manifest: Manifest, precision: str, native: bool = False) -> MemoryModel:
+    """Make the model of memory of one precision of a bundle; `native` says whether native kernels compute attention.
 
     The feed-forward's inner width, which the manifest does not name, is what the sizes of the files leave for it.
     """
@@ -137,13 +157,14 @@ def memory_model(manifest: Manifest, precision: str) -> MemoryModel:
     inner = max(hidden, (parameters - 4 * hidden**2) // (3 * hidden))
     apart = len(names) > 1  # weights in a file of their own are mapped, others are read and copied
     casts = parameters * layers * _FLOAT if precision == "fp16" else 0
-    nodes = _HALF_LAYER if precision == "fp16" else _LAYER
+    nodes = _HALF_LAYER if precision == "fp16" else _NATIVE_LAYER if native else _LAYER
     tokenizer = _TOKENIZER * manifest.files[TOKENIZER].bytes
     return MemoryModel(
         hidden_size=hidden,
         inner_size=inner,
         heads=model.num_attention_heads,
         padded=precision == "fp16",
+        native=_NATIVE_TOKEN[precision] if native else None,
         permanent=_PROCESS + tokenizer + layers * nodes + weights - (table if apart else 0) + casts,
         # The matrices of a feed-forward are mapped until their packed copies are made; a table read is held twice.
         loading=3 * hidden * inner * width if apart else table,

@@ -250,7 +250,7 @@ def test_two_interrupts_wait_until_a_session_is_made(trained: Path, monkeypatch:
 def test_idle_threads_soon_sleep(trained: Path) -> None:
     path = trained / "onnx" / "model.onnx"
     with BackgroundCall(lambda: create_session(onnxruntime, path, "fp32", 2, ["cpu"])) as loading:
-        session = loading.result()
+        session = loading.result().session
 
     spinning = session.get_session_options().get_session_config_entry("session.intra_op.spin_duration_us")
 

@@ -143,7 +143,8 @@ def test_memory_does_not_grow_over_a_thousand_calls(trained: Path) -> None:
 @linux_only
 @both_precisions
 def test_a_limit_is_held_to_by_mixed_texts_from_several_threads(trained: Path, precision: str) -> None:
-    limit = memory_model(open_bundle(trained).manifest, precision).peak([3000])
+    manifest = open_bundle(trained).manifest  # with native kernels or without, whichever are installed
+    limit = max(memory_model(manifest, precision, native).peak([3000]) for native in (False, True))
     (peak,) = numbers(start(LIMITED, trained, precision, limit))
     assert peak < 1.1 * limit
 

@@ -63,7 +63,7 @@ def test_threads_default_to_what_this_process_may_use_and_say_why(trained: Path,
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_where_the_nodes_of_the_graph_are_is_told(trained: Path, precision: str) -> None:
     nodes = Embedder.load(trained, precision=precision, provider="cpu").nodes
-    assert nodes is None or (list(nodes) == ["cpu"] and nodes["cpu"] > 500)
+    assert nodes is None or (list(nodes) == ["cpu"] and nodes["cpu"] > 30)
     tells = hasattr(onnxruntime.InferenceSession, "get_provider_graph_assignment_info")
     assert (nodes is not None) == tells
 

@@ -62,8 +62,10 @@ def test_a_file_without_a_text_or_of_another_encoding_is_refused(file: Path, con
 def test_what_is_no_file_is_refused(file: Path) -> None:
     with pytest.raises(InputError, match=r"own\.txt: no such file; name a text file"):
         read_calibration_texts(file)
-    with pytest.raises(InputError, match=r"a directory; name a text file"):
-        read_calibration_texts(file.parent)
+    file.mkdir()
+    with pytest.raises(InputError, match=r"own\.txt: a directory; name a text file"):
+        read_calibration_texts(file)
+    file.rmdir()
     file.write_text("a text")
     with pytest.raises(InputError, match=r"cannot be read \(Not a directory\)"):
         read_calibration_texts(file / "inner.txt")

@@ -25,13 +25,13 @@ def numbered(path: Path, changes: dict[int, str], rows: int = 1000) -> Path:
 @pytest.mark.parametrize(
     ("changes", "line", "words"),
     [
-        ({500: '500,"bad quote'}, 501, "is not closed within 100 lines"),
-        ({950: '950,"bad quote'}, 951, "is never closed"),
+        ({500: '500,"bad quote'}, 501, "is not closed within 200 lines"),
+        ({850: '850,"bad quote'}, 851, "is never closed"),
         ({1000: '1000,"bad quote'}, 1001, "is never closed"),
         ({500: '500,"bad quote', 520: '520,"good quote"'}, 501, "takes in lines that cannot be read as CSV"),
-        ({300: '300,"two\nlines"', 500: '"500","bad'}, 502, "is not closed within 100 lines"),
-        ({500: '"5\n00","bad quote'}, 502, "is not closed within 100 lines"),
-        ({1: '"1,bad quote'}, 2, "is not closed within 100 lines"),
+        ({300: '300,"two\nlines"', 500: '"500","bad'}, 502, "is not closed within 200 lines"),
+        ({500: '"5\n00","bad quote'}, 501, "is not closed within 200 lines"),
+        ({1: '"1,bad quote'}, 2, "is not closed within 200 lines"),
     ],
 )
 def test_a_quote_that_swallows_rows_is_an_error_that_names_its_line(
@@ -39,12 +39,12 @@ def test_a_quote_that_swallows_rows_is_an_error_that_names_its_line(
 ) -> None:
     source = numbered(tmp_path / "rows.csv", changes)
     message = refused(trained, source, tmp_path / "out.parquet")
-    assert f"rows.csv: the quote that opens in line {line} {words}" in message
+    assert f"rows.csv: a quote of the row that begins in line {line} {words}" in message
 
 
 def test_a_quote_in_the_header_that_swallows_rows_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text('id,"text\n1,one\n')
-    with pytest.raises(InputError, match="the quote that opens in line 1 is never closed"):
+    with pytest.raises(InputError, match="a quote of the row that begins in line 1 is never closed"):
         lines.header_of(tmp_path / "rows.csv", "csv")
 
 
@@ -55,18 +55,18 @@ def test_a_line_too_long_to_look_for_the_end_of_a_quote_is_named(
     monkeypatch.setattr(lines, "LARGEST_ROW", 32)
     path = tmp_path / "rows.csv"
     path.write_text(f'id,text\n1,"one\n{"x" * 40}"\n2,two\n{after}')
-    with pytest.raises(InputError, match=r"rows.csv: line 3 is longer than 0 MiB, .* the quote that opens in line 2;"):
+    with pytest.raises(InputError, match=r"begins in line 2 is not closed before line 3, which is longer than 0 MiB;"):
         list(lines.read(path, "csv", 0, path.stat().st_size, 0, "text", NAMES))
 
 
-def test_a_field_of_a_hundred_lines_is_read_and_one_of_more_is_not(tmp_path: Path) -> None:
+def test_a_row_of_two_hundred_lines_is_read_and_one_of_more_is_not(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
-    fields = ['"' + "a\n" * count + 'b"' for count in (99, 99, 100)]
+    fields = ['"' + "a\n" * count + 'b"' for count in (99, 100, 101)]
     path.write_text(f"id,text\n{fields[0]},{fields[1]}\n")
     (row,) = lines.read(path, "csv", 0, path.stat().st_size, 0, "text", NAMES)
-    assert row.kept == (fields[0].strip('"'),) * 2
+    assert row.kept == (fields[0].strip('"'), fields[1].strip('"'))
     path.write_text(f"id,text\n{fields[0]},{fields[2]}\n")
-    with pytest.raises(InputError, match="opens in line 101 is not closed within 100 lines"):
+    with pytest.raises(InputError, match="begins in line 2 is not closed within 200 lines"):
         list(lines.read(path, "csv", 0, path.stat().st_size, 0, "text", NAMES))
 
 

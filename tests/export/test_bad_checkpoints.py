@@ -50,6 +50,10 @@ def refusal(path: Path | str) -> tuple[type[JinaBertError], str]:
 # Alterations. Each makes a function that takes the directory of a good checkpoint.
 
 
+def all_of(*alterations: Alter) -> Alter:
+    return lambda directory: [alter(directory) for alter in alterations]
+
+
 def remove(name: str) -> Alter:
     return lambda directory: (directory / name).unlink()
 
@@ -171,13 +175,18 @@ def pickled(content: Callable[[Tensors], object], **options: Any) -> Alter:
 
 def with_unknown_storage(directory: Path) -> None:
     """A pickle in the form before zip; a tensor refers to a storage, named by a long number, that is not there."""
-    pickled(lambda tensors: tensors, _use_new_zipfile_serialization=False)(directory)
+    pickled(dict, _use_new_zipfile_serialization=False)(directory)
     path = directory / "pytorch_model.bin"
     path.write_bytes(re.sub(rb"\d{10,}", lambda found: b"0" * len(found[0]), path.read_bytes(), count=1))
 
 
 def to_pickle_of_bytes(data: bytes) -> Alter:
-    return lambda directory: (remove("model.safetensors")(directory), write("pytorch_model.bin", data)(directory))
+    return all_of(remove("model.safetensors"), write("pytorch_model.bin", data))
+
+
+def pickled_with(change: Callable[[Tensor], Tensor]) -> Alter:
+    """The pickle of all tensors, one of them changed."""
+    return pickled(lambda tensors: tensors | {WIDE: change(tensors[WIDE])})
 
 
 def tokenizer_with_special_id(directory: Path) -> None:
@@ -303,30 +312,21 @@ REFUSED_AS_BROKEN: Cases = {
     ),
     "tensor-in-two-shards": (shards(add_to_second_shard), "embeddings.LayerNorm.bias"),
     "index-empty": (shards(lambda directory, names: names.clear()), f"{INDEX}; weight_map"),
-    "index-not-json": (
-        lambda directory: (remove(SAFETENSORS)(directory), write(INDEX, "{")(directory)),
-        f"{INDEX}; JSON",
-    ),
+    "index-not-json": (all_of(remove(SAFETENSORS), write(INDEX, "{")), f"{INDEX}; JSON"),
     # pickles
     "pickle-empty": (to_pickle_of_bytes(b""), "pytorch_model.bin; damaged"),
     "pickle-a-pointer": (to_pickle_of_bytes(b"version https://git-lfs"), "pytorch_model.bin; damaged"),
     "pickle-cut": (
-        lambda directory: (
-            pickled(lambda tensors: tensors)(directory),
-            cut("pytorch_model.bin", lambda data: len(data) // 2)(directory),
-        ),
+        all_of(pickled(dict), cut("pytorch_model.bin", lambda data: len(data) // 2)),
         "pytorch_model.bin; damaged",
     ),
     "pickle-of-a-newer-protocol": (to_pickle_of_bytes(pickle.dumps([1], 5)), "pytorch_model.bin"),
     "pickle-of-a-list": (pickled(lambda tensors: list(tensors.values())), "pytorch_model.bin; list"),
     "pickle-nested": (pickled(lambda tensors: {"model": tensors}), "pytorch_model.bin; model is dict"),
-    "pickle-i64": (
-        pickled(lambda tensors: tensors | {WIDE: tensors[WIDE].long()}),
-        f"pytorch_model.bin; {WIDE}; int64",
-    ),
-    "pickle-nan": (pickled(lambda tensors: tensors | {WIDE: tensors[WIDE] * math.nan}), f"{WIDE}; NaN"),
-    "pickle-sparse": (pickled(lambda tensors: tensors | {WIDE: tensors[WIDE].to_sparse()}), WIDE),
-    "pickle-without-data": (pickled(lambda tensors: tensors | {WIDE: tensors[WIDE].to("meta")}), WIDE),
+    "pickle-i64": (pickled_with(Tensor.long), f"pytorch_model.bin; {WIDE}; int64"),
+    "pickle-nan": (pickled_with(lambda tensor: tensor * math.nan), f"{WIDE}; NaN"),
+    "pickle-sparse": (pickled_with(Tensor.to_sparse), WIDE),
+    "pickle-without-data": (pickled_with(lambda tensor: tensor.to("meta")), WIDE),
     "pickle-with-unknown-storage": (with_unknown_storage, "pytorch_model.bin; damaged"),
 }
 REFUSED_AS_UNSUPPORTED: Cases = {
@@ -425,12 +425,7 @@ def test_absurd_heads_are_refused_before_a_slope_is_computed(copy_checkpoint: Co
 
 def modules(*kinds: str, first_path: str = "") -> Alter:
     content = [
-        {
-            "idx": index,
-            "name": str(index),
-            "path": f"{index}_{kind}" if index else first_path,
-            "type": f"sentence_transformers.models.{kind}",
-        }
+        {"path": f"{index}_{kind}" if index else first_path, "type": f"sentence_transformers.models.{kind}"}
         for index, kind in enumerate(kinds)
     ]
 
@@ -460,10 +455,6 @@ def prompts(**content: Any) -> Alter:
 
 def transformer(**content: Any) -> Alter:
     return write("sentence_bert_config.json", json.dumps({"max_seq_length": None, "do_lower_case": False} | content))
-
-
-def all_of(*alterations: Alter) -> Alter:
-    return lambda directory: [alter(directory) for alter in alterations]
 
 
 POOLING = "1_Pooling/config.json"

@@ -101,17 +101,9 @@ def test_export_downloads_nothing_that_it_does_not_need(exported: Exported):
 
 def test_offline_a_cached_checkpoint_is_exported_without_a_request(hub: Hub, exported: Exported, tmp_path: Path):
     before = list(hub.requests)
+    arguments = ("export", "owner/model", tmp_path / "out", "--revision", "v1")
 
-    process = run(
-        "export",
-        "owner/model",
-        tmp_path / "out",
-        "--revision",
-        "v1",
-        home=exported.home,
-        endpoint=hub.endpoint,
-        offline=True,
-    )
+    process = run(*arguments, home=exported.home, endpoint=hub.endpoint, offline=True)
 
     assert process.returncode == 0, process.stderr
     assert hub.requests == before

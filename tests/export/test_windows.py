@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from itertools import product
 
 import numpy as np
 import onnxruntime
@@ -129,16 +130,12 @@ def random_problem(heads: int, tokens: int, magnitude: float = 1.0, seed: int = 
     return query * np.float32(magnitude), key, value
 
 
-@pytest.mark.parametrize("heads", [1, 4, 6, 12])
-@pytest.mark.parametrize("tokens", [513, 700, 1100])
-@pytest.mark.parametrize("magnitude", [0.1, 1, 5, 20])
+@pytest.mark.parametrize(
+    ("heads", "tokens", "magnitude"),
+    [*product([1, 4, 6, 12], [513, 700, 1100], [0.1, 1, 5, 20]), *product([6], [1, 2, 127, 129, 512], [5])],
+)
 def test_random_attention_is_full_attention(heads: int, tokens: int, magnitude: float) -> None:
     assert_is_full_attention(random_problem(heads, tokens, magnitude))
-
-
-@pytest.mark.parametrize("tokens", [1, 2, 127, 129, 512])
-def test_short_texts_are_full_attention_too(tokens: int) -> None:
-    assert_is_full_attention(random_problem(6, tokens, 5))
 
 
 def far_keys_that_win(query: Rows, key: Rows, magnitude: float) -> None:
@@ -221,16 +218,13 @@ def construct(construction: Construction, heads: int, tokens: int, magnitude: fl
     return problem
 
 
-@pytest.mark.parametrize("heads", [1, 12])
+@pytest.mark.parametrize("heads", [1, 6, 12])
 @pytest.mark.parametrize("construction", CONSTRUCTIONS, ids=lambda construction: construction.__name__)
 def test_adversarial_keys_and_queries_are_full_attention(construction: Construction, heads: int) -> None:
-    assert_is_full_attention(construct(construction, heads, 800, 1.0))
-
-
-@pytest.mark.parametrize("construction", CONSTRUCTIONS, ids=lambda construction: construction.__name__)
-def test_what_is_not_read_has_less_than_the_certified_weight(construction: Construction) -> None:
-    query, key, _ = construct(construction, 6, 700, 1.0)
-    assert left_out(query, key) <= LEFT_OUT
+    """And what is not read has less than the certified weight."""
+    problem = construct(construction, heads, 800, 1.0)
+    assert_is_full_attention(problem)
+    assert left_out(*problem[:2]) <= LEFT_OUT
 
 
 @pytest.mark.parametrize("offset", [1e2, 1e4, 1e5, 1e6])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +24,10 @@ full_device = pytest.mark.skipif(not Path("/dev/full").exists(), reason="this sy
 def run(*arguments: object, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "jinabert_onnx", *map(str, arguments)]
     return subprocess.run(command, input=stdin, capture_output=True, check=False)
+
+
+def run_in_bash(command: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(["bash", "-c", command], input=stdin, capture_output=True, check=False)
 
 
 def fails(result: subprocess.CompletedProcess[bytes], words: str, code: int = 1) -> None:
@@ -106,10 +109,7 @@ def test_texts_and_options_may_stand_in_any_order(trained: Path) -> None:
     ],
 )
 def test_closed_streams_and_full_disks_are_no_traceback(trained: Path, arguments: str, code: int, words: str) -> None:
-    bash = shutil.which("bash")
-    assert bash is not None
-    command = f"{sys.executable} -m jinabert_onnx {arguments.replace('BUNDLE', str(trained))}"
-    result = subprocess.run([bash, "-c", command], capture_output=True, check=False)
+    result = run_in_bash(f"{sys.executable} -m jinabert_onnx {arguments.replace('BUNDLE', str(trained))}")
     assert result.returncode == code
     assert words in result.stderr.decode()
     assert b"Traceback" not in result.stderr
@@ -278,9 +278,6 @@ def test_verify_finds_any_altered_file(bundle_copy: Path, name: str) -> None:
 @unix_shell
 def test_a_reader_that_goes_away_is_no_traceback(trained: Path) -> None:
     command = f"{sys.executable} -m jinabert_onnx embed {trained} --input - --format text | head -c 10"
-    texts = ("text\n" * 2000).encode()
-    bash = shutil.which("bash")
-    assert bash is not None
-    result = subprocess.run([bash, "-c", command], input=texts, capture_output=True, check=False)
+    result = run_in_bash(command, stdin=b"text\n" * 2000)
     assert len(result.stdout) == 10
     assert b"Traceback" not in result.stderr

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jinabert_onnx import Embedder, InputError, InputTypeError, SelfTestError, TruncationWarning
+from jinabert_onnx import Embedder, InputError, InputTypeError, SelfTestError, SharedThreads, TruncationWarning
 from jinabert_onnx.progress import Progress
 
 TEXTS = ["a", "How is the weather today?", "Der Zug nach Berlin hat Verspätung. " * 20, "", "  \n", "列车 \x00 🚆"]
@@ -79,11 +79,6 @@ def test_what_is_not_text_is_refused_by_type_and_index(model: Embedder, sentence
     with pytest.raises(TypeError, match=words) as caught:
         model.encode(sentences)
     assert isinstance(caught.value, InputTypeError)
-
-
-def test_a_lone_surrogate_is_refused_by_index(model: Embedder) -> None:
-    with pytest.raises(InputError, match="text 1 is not valid Unicode"):
-        model.encode(["fine", "broken \ud800"])
 
 
 @pytest.mark.parametrize(
@@ -239,18 +234,20 @@ def test_threads_and_denormals_are_set_in_onnxruntime(trained: Path, threads: in
     assert options.get_session_config_entry("session.set_denormal_as_zero") == "1"
 
 
+@pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize(
     ("threads", "error", "words"),
     [
         (0, InputError, "threads is 0"),
+        ("all", InputError, "'all' is unknown"),
         (100_000, InputError, "from 1 to 1024"),
         ("2", InputError, "threads '2' is unknown; give a number or 'auto'"),
         (1.5, InputTypeError, "threads is float"),
     ],
 )
-def test_impossible_threads_are_refused(trained: Path, threads: object, error: type, words: str) -> None:
+def test_impossible_threads_are_refused(trained: Path, threads: object, error: type, words: str, shared: bool) -> None:
     with pytest.raises(error, match=words):
-        Embedder.load(trained, threads=threads)
+        SharedThreads(threads) if shared else Embedder.load(trained, threads=threads)
 
 
 def test_half_precision_vectors_can_be_compared(model: Embedder) -> None:

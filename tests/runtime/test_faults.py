@@ -98,16 +98,14 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(command: Command, small_disk
     assert list(small_disk.iterdir()) == []
 
 
-def test_a_death_while_writing_leaves_nothing_at_the_name(command: Command, tmp_path: Path) -> None:
+def test_a_death_while_writing_leaves_nothing_at_the_name_and_nothing_in_the_way(
+    command: Command, tmp_path: Path
+) -> None:
     result = run(_DIES, command(tmp_path / "output"), ROOM)
     assert result.returncode == -signal.SIGXFSZ
     left = [path.name for path in tmp_path.iterdir()]
     assert len(left) == 1  # it died while it wrote
     assert left[0] == "output.parts" or left[0].startswith(".output.")
-
-
-def test_what_a_death_left_is_not_in_the_way(command: Command, tmp_path: Path) -> None:
-    run(_DIES, command(tmp_path / "output"), ROOM)
     assert run(_MAIN, command(tmp_path / "output")).returncode == 0
     assert run(_MAIN, command(tmp_path / "other")).returncode == 0
     assert content_of(tmp_path / "output") == content_of(tmp_path / "other")

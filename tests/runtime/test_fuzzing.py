@@ -11,6 +11,7 @@ import shutil
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from random import Random
 
@@ -24,6 +25,7 @@ from jinabert_onnx.bundle.archive import pack, unpack
 from jinabert_onnx.bundle.file_records import record_file
 from jinabert_onnx.bundle.manifest import open_bundle
 from jinabert_onnx.bundle.probes import compare, read_probes
+from jinabert_onnx.bundle.protobuf import LENGTH_DELIMITED, MalformedError, read_fields
 from jinabert_onnx.cli import info
 from jinabert_onnx.text.tokenizer import Tokenizer
 from support.bundles import record_again
@@ -47,30 +49,17 @@ def mutate_onnx(content: bytes, positions: list[int], random: Random) -> bytes:
 def structure(content: bytes, start: int, stop: int) -> list[int] | None:
     """Positions of the bytes of a protobuf message that are not contents of tensors; None if it is no message."""
     positions: list[int] = []
-    while start < stop:
-        tag, begin = _varint(content, start, stop)
-        kind = tag & 7
-        if tag >> 3 == 0 or kind not in (0, 1, 2, 5):
-            return None
-        value, end = _varint(content, begin, stop) if kind in (0, 2) else (0, begin + (4 if kind == 5 else 8))
-        positions += range(start, min(end, stop))
-        if kind == 2:
-            inner = structure(content, end, end + value) if end + value <= stop else None
-            positions += inner or (range(end, end + value) if value <= 64 else ())
-            end += value
-        if end > stop:
-            return None
-        start = end
+    position = start
+    try:
+        for _, kind, begin, end, _ in read_fields(content, start, stop, count()):
+            holds_bytes = kind == LENGTH_DELIMITED
+            positions += range(position, begin if holds_bytes else end)
+            if holds_bytes:
+                positions += structure(content, begin, end) or (range(begin, end) if end - begin <= 64 else ())
+            position = end
+    except MalformedError:
+        return None
     return positions
-
-
-def _varint(content: bytes, start: int, stop: int) -> tuple[int, int]:
-    value = 0
-    for shift, position in enumerate(range(start, min(start + 10, stop))):
-        value |= (content[position] & 0x7F) << 7 * shift
-        if content[position] < 0x80:
-            return value, position + 1
-    return 0, stop + 1
 
 
 def copy_of(bundle: Path, directory: Path) -> Path:
@@ -243,7 +232,7 @@ KINDS: Kinds = {
 
 
 @pytest.mark.parametrize(
-    ("kind", "count"),
+    ("kind", "cases"),
     [
         ("manifests", 300),
         ("tokenizers", 1500),
@@ -254,8 +243,8 @@ KINDS: Kinds = {
         ("int8-graphs", 125),
     ],
 )
-def test_mutations_are_refused_or_give_a_right_result(kind: str, count: int) -> None:
-    outcomes = fuzz(__file__, kind, count * TIMES)
+def test_mutations_are_refused_or_give_a_right_result(kind: str, cases: int) -> None:
+    outcomes = fuzz(__file__, kind, cases * TIMES)
     deaths = {outcome for outcome in outcomes if "the child ended with" in outcome}
     assert set(outcomes) - deaths == {"right", "refused"}
     assert len(deaths) <= (3 * TIMES if library_fails(kind) else 0), deaths

@@ -49,6 +49,13 @@ def start(home: Path, endpoint: str, *arguments: str, offline: bool = False) -> 
     )
 
 
+def start_alone(how: str, home: Path, hub: Hub) -> subprocess.Popen[str]:
+    """A process that has its cache alone, by an argument, by a variable, or as the hub cannot be reached."""
+    arguments = ["local_files_only"] if how == "local_files_only" else []
+    endpoint = NOWHERE if how == "unreachable" else hub.endpoint
+    return start(home, endpoint, "owner/bundle", *arguments, offline=how == "HF_HUB_OFFLINE")
+
+
 def opened(process: subprocess.Popen[str]) -> Path:
     """The directory that a process opened, where int8 is whole."""
     output, errors = process.communicate("\n", timeout=120)
@@ -133,12 +140,11 @@ def test_weights_are_of_the_commit_of_the_manifest_though_the_branch_moves_on(hu
 @pytest.mark.parametrize("how", ["local_files_only", "HF_HUB_OFFLINE"])
 def test_without_the_network_the_cache_is_used_and_no_request_made(how: str, hub: Hub, home: Path) -> None:
     before = list(hub.requests)
-    arguments = ["owner/bundle", *(["local_files_only"] if how == "local_files_only" else [])]
 
-    opened(start(home, hub.endpoint, *arguments, offline=how == "HF_HUB_OFFLINE"))
+    opened(start_alone(how, home, hub))
     blob_of(home, WEIGHTS).unlink()
-    missing = refused(start(home, hub.endpoint, *arguments, offline=how == "HF_HUB_OFFLINE"))
-    empty = refused(start(home / "empty", hub.endpoint, *arguments, offline=how == "HF_HUB_OFFLINE"))
+    missing = refused(start_alone(how, home, hub))
+    empty = refused(start_alone(how, home / "empty", hub))
 
     assert missing.startswith(("DownloadError: owner/bundle", "BundleError: "))
     assert empty.startswith("DownloadError: owner/bundle: not a local directory")
@@ -173,10 +179,8 @@ def test_a_damaged_file_of_the_cache_is_downloaded_again(
 def test_a_damaged_file_that_cannot_be_downloaded_again_is_refused(how: str, hub: Hub, home: Path) -> None:
     flip_a_byte(blob_of(home, WEIGHTS))
     before = list(hub.requests)
-    arguments = ["owner/bundle", *(["local_files_only"] if how == "local_files_only" else [])]
-    endpoint = NOWHERE if how == "unreachable" else hub.endpoint
 
-    message = refused(start(home, endpoint, *arguments, offline=how == "HF_HUB_OFFLINE"))
+    message = refused(start_alone(how, home, hub))
 
     assert message.startswith("BundleError: ")
     assert f"{WEIGHTS}: altered, its SHA-256 differs from the manifest's; load it" in message

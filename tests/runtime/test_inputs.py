@@ -2,45 +2,31 @@
 
 from __future__ import annotations
 
-from collections import UserDict
-from collections.abc import Iterator
+from collections import UserDict, UserList
 
 import numpy as np
 import pytest
 from jinabert_onnx import Embedder, InputTypeError
 
 
-class Frame:
+class Frame(UserList[str]):
     """A table as pandas and polars have it: iterating gives names of columns, or the columns."""
 
-    def __init__(self, columns: dict[str, list[str]]) -> None:
-        self._columns = columns
-
-    @property
-    def columns(self) -> list[str]:
-        return list(self._columns)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._columns)
+    columns = property(list)
 
 
-class NamedFrame:
+class NamedFrame(UserList[str]):
     """A table as pyarrow and datasets have it."""
 
     column_names = ("title", "body")
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.column_names)
 
-
-class Series:
+class Series(UserList[str]):
     """A column: an iterable of texts, whose own labels may be called anything."""
 
     def __init__(self, values: list[str]) -> None:
-        self._values, self.columns = values, "a label"
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
+        super().__init__(values)
+        self.columns = "a label"
 
 
 CALLS = ["encode", "encode_with_report", "encode_stream", "encode_query", "encode_document", "count_tokens"]
@@ -48,7 +34,7 @@ CALLS = ["encode", "encode_with_report", "encode_stream", "encode_query", "encod
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize(
-    "table", [Frame({"title": ["a"], "body": ["b"]}), NamedFrame(), {"title": "a"}, UserDict(title="a")], ids=repr
+    "table", [Frame(["title", "body"]), NamedFrame(["title", "body"]), {"title": "a"}, UserDict(title="a")], ids=type
 )
 def test_a_table_or_mapping_in_place_of_texts_is_refused(model: Embedder, call: str, table: object) -> None:
     with pytest.raises(InputTypeError, match=rf"not {type(table).__name__}; pass one column or field as a list"):

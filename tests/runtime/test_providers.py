@@ -14,7 +14,9 @@ CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
 def test_the_provider_that_runs_is_told(trained: Path) -> None:
-    assert Embedder.load(trained, provider="cpu").provider == "cpu"
+    asked = Embedder.load(trained, provider="cpu")
+    assert (asked.provider, asked.provider_reason) == ("cpu", "as asked")
+    assert Embedder.load(trained, provider="auto", precision="int8").provider_reason == "int8 has no CUDA kernels"
     has_cuda = CUDA in onnxruntime.get_available_providers()
     assert has_cuda or Embedder.load(trained, provider="auto").provider == "cpu"
 
@@ -34,21 +36,6 @@ def test_int8_on_cuda_is_an_error_that_names_fp16(trained: Path) -> None:
 def test_an_unknown_provider_is_refused(trained: Path) -> None:
     with pytest.raises(InputError, match="provider 'tpu' is unknown; use one of auto, cpu, cuda"):
         Embedder.load(trained, provider="tpu")
-
-
-@pytest.mark.parametrize(
-    ("provider", "precision", "available", "expected"),
-    [
-        ("auto", "fp32", [CUDA, CPU], ["cuda", "cpu"]),
-        ("auto", "fp16", [CUDA, CPU], ["cuda", "cpu"]),
-        ("auto", "int8", [CUDA, CPU], ["cpu"]),
-        ("auto", "fp32", [CPU], ["cpu"]),
-        ("cuda", "fp16", [CUDA, CPU], ["cuda"]),
-        ("cpu", "fp32", [CUDA, CPU], ["cpu"]),
-    ],
-)
-def test_candidates_are_tried_in_order(provider: str, precision: str, available: list, expected: list) -> None:
-    assert choose(provider, precision, available) == expected
 
 
 def test_threads_default_to_what_this_process_may_use_and_say_why(trained: Path, monkeypatch) -> None:
@@ -76,25 +63,21 @@ def test_precision_auto_takes_one_that_the_bundle_holds_and_says_why(trained: Pa
 
 
 @pytest.mark.parametrize(
-    ("requested", "precision", "available", "actual", "reason"),
+    ("requested", "precision", "available", "candidates", "actual", "reason"),
     [
-        ("cpu", "fp32", [CUDA, CPU], "cpu", "as asked"),
-        ("cuda", "fp16", [CUDA, CPU], "cuda", "as asked"),
-        ("auto", "fp16", [CUDA, CPU], "cuda", "has CUDA, and it started"),
-        ("auto", "int8", [CUDA, CPU], "cpu", "int8 has no CUDA kernels"),
-        ("auto", "fp32", [CPU], "cpu", "has no CUDA provider"),
-        ("auto", "fp32", [CUDA, CPU], "cpu", "could not be started"),
+        ("cpu", "fp32", [CUDA, CPU], ["cpu"], "cpu", "as asked"),
+        ("cuda", "fp16", [CUDA, CPU], ["cuda"], "cuda", "as asked"),
+        ("auto", "fp16", [CUDA, CPU], ["cuda", "cpu"], "cuda", "has CUDA, and it started"),
+        ("auto", "int8", [CUDA, CPU], ["cpu"], "cpu", "int8 has no CUDA kernels"),
+        ("auto", "fp32", [CPU], ["cpu"], "cpu", "has no CUDA provider"),
+        ("auto", "fp32", [CUDA, CPU], ["cuda", "cpu"], "cpu", "could not be started"),
     ],
 )
-def test_why_it_is_this_provider_is_told(
-    requested: str, precision: str, available: list, actual: str, reason: str
+def test_candidates_are_tried_in_order_and_why_it_is_this_one_is_told(
+    requested: str, precision: str, available: list, candidates: list, actual: str, reason: str
 ) -> None:
+    assert choose(requested, precision, available) == candidates
     assert reason in reason_of(requested, precision, available, actual)
-
-
-def test_the_model_tells_why_it_is_on_this_provider(trained: Path) -> None:
-    assert Embedder.load(trained, provider="cpu").provider_reason == "as asked"
-    assert Embedder.load(trained, provider="auto", precision="int8").provider_reason == "int8 has no CUDA kernels"
 
 
 def test_precision_auto_logs_its_choice(trained: Path, caplog: pytest.LogCaptureFixture) -> None:

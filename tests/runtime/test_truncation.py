@@ -6,7 +6,7 @@ import operator
 import re
 import unicodedata
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -40,20 +40,10 @@ GREEDY = [
 ]
 
 
-def bpe() -> models.BPE:
-    return models.BPE(unk_token="<unk>")
-
-
-def bytes_bpe() -> models.BPE:
-    return models.BPE()
-
-
-def dropout() -> models.BPE:
-    return models.BPE(unk_token="<unk>", dropout=0.5)
-
-
-def word_piece() -> models.WordPiece:
-    return models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=20)
+bytes_bpe = models.BPE
+bpe = partial(models.BPE, unk_token="<unk>")
+dropout = partial(bpe, dropout=0.5)
+word_piece = partial(models.WordPiece, unk_token="[UNK]", max_input_chars_per_word=20)
 
 
 def train(

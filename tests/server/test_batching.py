@@ -17,6 +17,7 @@ from conftest import Start
 from jinabert_onnx import Embedder
 from jinabert_onnx.engine.cancellation import Limits
 from jinabert_onnx.http.embeddings import Work
+from jinabert_onnx.server.metrics import Metrics
 from jinabert_onnx.server.scheduler import Scheduler
 from support.live_server import LiveServer, wait_for
 from support.paths import CHECKPOINT
@@ -59,7 +60,7 @@ def test_a_request_of_one_text_overtakes_one_of_many(start: Start) -> None:
 
 
 def test_a_request_that_fails_alone_does_not_take_others_with_it(model: Embedder) -> None:
-    scheduler = Scheduler(model.loaded, 65_536, 60, Silent())
+    scheduler = Scheduler(model.loaded, 65_536, 60, Metrics({}, lambda: 0))
     taken: dict[str, int] = {}
     finished: dict[str, BaseException | None] = {}
     gate = threading.Event()
@@ -85,14 +86,6 @@ def test_a_request_that_fails_alone_does_not_take_others_with_it(model: Embedder
     assert isinstance(finished["broken"], Exception)
     assert taken["good"] == 2
     assert scheduler.waiting_tokens == 0
-
-
-class Silent:
-    def batch(self, rows: int, tokens: int, seconds: float) -> None:
-        pass
-
-    def waited(self, seconds: float) -> None:
-        pass
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -150,10 +150,6 @@ def test_a_compressed_body_is_a_415_that_says_to_send_it_plain(server: LiveServe
     assert plain.status_code == 200
 
 
-def test_null_bytes_are_text_as_any_other(server: LiveServer) -> None:
-    assert server.embed(input=["\x00", "a\x00" * 100]).status_code == 200
-
-
 def test_requests_that_are_no_http_are_refused(server: LiveServer) -> None:
     for content in (b"\x00\x01\x02\r\n\r\n", b"GET\r\n\r\n", b"A" * 100_000 + b"\r\n\r\n"):
         assert send_raw(server, content).startswith(b"HTTP/1.1 400")

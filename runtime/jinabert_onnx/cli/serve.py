@@ -8,12 +8,9 @@ import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from jinabert_onnx.bundle.locate import open_source
 from jinabert_onnx.embedder import Embedder
-from jinabert_onnx.engine.cpu import cpu_features
 from jinabert_onnx.engine.memory_model import parse_memory
-from jinabert_onnx.engine.precision import choose_precision
-from jinabert_onnx.errors import InputError, MemoryLimitError, MissingDependencyError
+from jinabert_onnx.errors import InputError, MissingDependencyError
 
 from .command import Command, add_model_argument, add_runtime_options, load_embedder
 
@@ -124,28 +121,10 @@ def _run(arguments: argparse.Namespace) -> int:
     stopped: list[int] = []
     # A signal while the model loads takes effect once it has loaded: libraries do not like to be interrupted.
     signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
-    with _load(arguments) as embedder:
+    with load_embedder(arguments) as embedder:
         _set_max_length(embedder, arguments)
         serve(embedder, arguments.model, options, arguments.host, port, stopped)
     return 0
-
-
-def _load(arguments: argparse.Namespace) -> Embedder:
-    """Load the model; a limit that is too small for it is told by what the server needs as well."""
-    from jinabert_onnx.server.memory_share import limit_too_small, smallest_limit
-
-    if arguments.max_memory is None:
-        return load_embedder(arguments)
-    limit = parse_memory(arguments.max_memory, "--max-memory")
-    try:
-        return load_embedder(arguments)
-    except MemoryLimitError as error:
-        manifest = open_source(arguments.model, arguments.revision, arguments.local_files_only).manifest
-        choice = choose_precision(arguments.precision, list(manifest.precisions), "cpu", cpu_features())
-        smallest = smallest_limit(manifest, choice.precision)
-        if limit >= smallest:  # something else than the idle server does not fit
-            raise
-        raise limit_too_small(limit, smallest) from error
 
 
 def _options(arguments: argparse.Namespace) -> Options:

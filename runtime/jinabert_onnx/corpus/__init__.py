@@ -2,6 +2,6 @@
 
 `run` is the order of events. `plan` is data that travels to other processes and machines; `planning` makes it of
 files, with `lines` (text, JSON lines, CSV) and `tables` (Parquet, Arrow). `shards` embeds one shard; `parts` keeps what
-is done; `joining` makes the output of it. `local_engine` and `ray_engine` decide where shards run, and nothing else.
+is done; `joining` makes the output of it. `run` has them done here, `ray_engine` on a cluster.
 Only `tables` and `parquet_out` need pyarrow.
 """

@@ -14,9 +14,9 @@ from typing import Any, BinaryIO
 
 from jinabert_onnx.errors import InputError
 
-from .quotes import LONGEST, OpenQuote
 from .rows import LARGEST_ROW, Row, bad, decoded, of_value
 
+LONGEST = 200  # lines that a row of CSV may run over: a quote gone astray would swallow all rows to the next one
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 _MARK = b"\xef\xbb\xbf"
 _AS_BYTES = "latin-1"  # csv reads str: one character a byte, so that bad UTF-8 in a row is the row's affair
@@ -130,7 +130,7 @@ def _csv_places(path: Path, stream: BinaryIO, position: int, delimiter: str) -> 
         InputError: a quote takes in lines that are no part of its field, as far as can be told.
     """
     csv.field_size_limit(LARGEST_ROW)
-    lines = _CsvLines(stream, position, delimiter)
+    lines = _CsvLines(stream, position)
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
         start = lines.begin_record()
@@ -140,8 +140,10 @@ def _csv_places(path: Path, stream: BinaryIO, position: int, delimiter: str) -> 
         except StopIteration:
             return
         except csv.Error as error:
-            if lines.quote is not None and lines.quote.lines:
-                raise InputError(_of_stray_quote(path, lines, lines.quote, error)) from error
+            if (
+                lines.taken > 1 or lines.ended
+            ):  # within a record another line is wanted only where one ends inside quotes
+                raise InputError(_of_stray_quote(path, lines, start, error)) from error
             record = f"cannot be read as CSV: {error}"
         if lines.too_long is not None:
             record = f"longer than {LARGEST_ROW >> 20} MiB"
@@ -150,17 +152,17 @@ def _csv_places(path: Path, stream: BinaryIO, position: int, delimiter: str) -> 
 
 
 class _CsvLines:
-    """Lines as `csv.reader` takes them, and what it does not tell: where it is, and which quote is open.
+    """Lines as `csv.reader` takes them, and what it does not tell: where it is, and how many of them a record takes.
 
     Attributes:
         consumed: the bytes before the next line.
         ended: whether there is none.
-        quote: follows the quotes of this record, once a line of it has ended inside some.
+        taken: lines of this record so far.
         too_long: where a line of this record begins that is too long to be read.
     """
 
-    def __init__(self, stream: BinaryIO, position: int, delimiter: str) -> None:
-        self._lines, self._delimiter = _whole_lines(stream, position), delimiter
+    def __init__(self, stream: BinaryIO, position: int) -> None:
+        self._lines = _whole_lines(stream, position)
         self.consumed = position
         self.ended = False
         self.begin_record()
@@ -168,8 +170,7 @@ class _CsvLines:
     def begin_record(self) -> int:
         """Forget the record before; where the next one begins."""
         self.too_long: int | None = None
-        self.quote: OpenQuote | None = None
-        self._has_begun = False
+        self.taken = 0
         return self.consumed
 
     def __iter__(self) -> Iterator[str]:
@@ -180,31 +181,28 @@ class _CsvLines:
             else:
                 self.too_long = line.start
                 text = "\n"  # ends a record, which is bad whatever it holds
-            self._has_begun = True
+            self.taken += 1
             yield text
-            if self._has_begun:  # within a record another line is wanted only where one ends inside quotes
-                self.quote = self.quote or OpenQuote(self._delimiter)
-                self.quote.follow(text, line.start)
-                if self.quote.lines == LONGEST:
-                    return
+            if self.taken == LONGEST:
+                return
         self.ended = True
 
 
-def _of_stray_quote(path: Path, lines: _CsvLines, quote: OpenQuote, error: csv.Error) -> str:
+def _of_stray_quote(path: Path, lines: _CsvLines, start: int, error: csv.Error) -> str:
     """What to say of a quote that swallows lines: of rows among them there would be no trace."""
-    opens = f"the quote that opens in line {_line_number(path, quote.start)}"
     if lines.too_long is not None:
-        return (
-            f"{path}: line {_line_number(path, lines.too_long)} is longer than {LARGEST_ROW >> 20} MiB, too long to "
-            f"look for the end of {opens}; shorten it, or mend that quote"
-        )
-    if lines.ended:
+        long = _line_number(path, lines.too_long)
+        why = f"is not closed before line {long}, which is longer than {LARGEST_ROW >> 20} MiB"
+    elif lines.ended:
         why = "is never closed"
-    elif quote.lines == LONGEST:
+    elif lines.taken == LONGEST:
         why = f"is not closed within {LONGEST} lines"
     else:
         why = f"takes in lines that cannot be read as CSV ({error})"
-    return f"{path}: {opens} {why}; mend that line, or write texts of so many lines as JSON lines"
+    return (
+        f"{path}: a quote of the row that begins in line {_line_number(path, start)} {why}; mend that row, or write "
+        "texts of so many lines as JSON lines"
+    )
 
 
 def _line_number(path: Path, position: int) -> int:

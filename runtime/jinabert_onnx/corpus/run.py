@@ -1,6 +1,6 @@
 """A corpus from file to file: look at it, load the model, plan or go on, embed what is missing, join.
 
-Knows the order and what to say; the engines know where shards run.
+Knows the order and what to say; `ray_engine` knows how shards run elsewhere.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from jinabert_onnx.errors import ClusterError, InputError
 from jinabert_onnx.progress import Progress
 from jinabert_onnx.text.inputs import require_range
 
-from . import local_engine, parts, planning
+from . import parts, planning
 from .joining import join, rejected_of
 from .plan import EncodeArguments, ModelSource, Plan, Shard, Source
-from .shards import ShardResult, limits_of, missing, require_unchanged
+from .shards import ShardResult, embed_shard, limits_of, missing, require_unchanged
 
 TEXT_COLUMN = "text"
 _NAMED = 5  # most files that one message names
@@ -152,7 +152,8 @@ def _embed(job: Job, plan: Plan, shards: Sequence[Shard], directory: Path, embed
     rows = sum(shard.rows for shard in left)
     with Progress(plan.rows, "texts", None, done=plan.rows - rows) as progress:
         if job.engine == "local":
-            local_engine.embed(plan, left, directory, embedder, progress)
+            for shard in left:  # one after the other: the model's threads are what runs at once
+                embed_shard(plan, shard, embedder, directory, progress.advance)
             return
         from . import ray_engine
 

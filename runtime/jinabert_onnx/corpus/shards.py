@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,12 +36,11 @@ Advance = Callable[[int], None]
 
 @dataclass(frozen=True)
 class ShardResult:
-    """What became of a shard: rows with a vector, rows set aside, texts that were cut, seconds."""
+    """What became of a shard: rows with a vector, rows set aside, texts that were cut."""
 
     rows: int
     rejected: int
     cut: int
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,6 @@ def embed_shard(
         OSError: it cannot be read, or the files cannot be written.
         What `Embedder.encode` raises, but for what is wrong with single texts: those are set aside.
     """
-    started = time.monotonic()
     source = plan.sources[shard.source]
     require_unchanged(source)
     settings = plan.settings.resolve(embedder, plan.prompt)
@@ -93,7 +90,7 @@ def embed_shard(
     _write(directory / f"{shard.name}.{plan.output}", _part(plan, done.rows, done.vectors))
     counts = {"plan": plan.digest, "rows": result.rows, "rejected": result.rejected, "cut": result.cut}
     _write(directory / f"{shard.name}{_DONE}", json.dumps(counts).encode("ascii"))
-    return ShardResult(result.rows, result.rejected, result.cut, time.monotonic() - started)
+    return result
 
 
 def missing(plan: Plan, shards: Iterable[Shard], directory: Path) -> list[Shard]:

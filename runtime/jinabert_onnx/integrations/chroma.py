@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, fields
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from jinabert_onnx.bundle.fingerprint import Fingerprint, compatible
 from jinabert_onnx.embedder import Embedder
+from jinabert_onnx.encoding.options import BATCH_SIZE, expand_options
 from jinabert_onnx.errors import InputError, InputTypeError, MissingDependencyError
 
 from .encoder import Asking, Encoder, Loading, Source, open_encoder
+from .options import ModelOptions
 
 try:
     from chromadb.api import ClientAPI
@@ -38,46 +40,27 @@ class JinaBertEmbeddingFunction(EmbeddingFunction[Documents]):
     makes the function anew from them: the model is loaded when first needed, and refused if it has become another.
     """
 
+    @expand_options(ModelOptions)
     def __init__(
         self,
         model: str | os.PathLike[str] | Embedder,
         *,
-        precision: str | None = None,
-        provider: str | None = None,
-        threads: int | str | None = None,
-        max_memory: int | str | None = None,
-        revision: str | None = None,
-        local_files_only: bool | None = None,
-        max_length: int | None = None,
-        normalize_embeddings: bool = True,
-        truncation: str = "warn",
-        batch_size: int = 32,
-        fingerprint: str | None = None,
+        batch_size: int = BATCH_SIZE,
+        **options: Unpack[ModelOptions],
     ) -> None:
         """Load the model, or take one that is loaded.
 
         Args:
             model: directory or hub id of a bundle, or an Embedder to share; then nothing about loading may be given.
-            precision: this and the next five as in `Embedder.load`, with its defaults.
-            provider: see there.
-            threads: see there.
-            max_memory: see there.
-            revision: see there.
-            local_files_only: see there.
-            max_length: tokens, special ones included, to cut each text to; default: the bundle's.
-            normalize_embeddings: scale each vector to length 1, so that cosine, dot product and distance rank alike.
-            truncation: what to do with longer texts, as in `Embedder.encode`; "warn" gives a TruncationWarning.
             batch_size: most texts that run together.
-            fingerprint: of vectors that exist; a model of another vector space is refused.
+            options: those of `ModelOptions`.
 
         Raises:
             InputError: an argument is out of range, or the model is of another space than `fingerprint`.
             InputTypeError: `model` is of another type.
             What `Embedder.load` raises.
         """
-        loading = Loading(precision, provider, threads, max_memory, revision, local_files_only, max_length)
-        asking = Asking(normalize_embeddings, truncation, batch_size)
-        self._encoder = open_encoder(model, loading, asking, fingerprint)
+        self._encoder = open_encoder(model, options, batch_size)
 
     @property
     def embedder(self) -> Embedder:

@@ -10,7 +10,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -19,12 +19,14 @@ from jinabert_onnx.bundle.hub import is_hub_id
 from jinabert_onnx.bundle.manifest import MANIFEST
 from jinabert_onnx.embedder import DOCUMENT_PROMPTS, Embedder, Spans
 from jinabert_onnx.encoding.load_options import LoadOptions
-from jinabert_onnx.encoding.options import EncodeOptions
+from jinabert_onnx.encoding.options import EncodeOptions, require_known
 from jinabert_onnx.encoding.results import Chunks
 from jinabert_onnx.encoding.settings import resolve_settings
 from jinabert_onnx.encoding.vector_types import AnyVectors
 from jinabert_onnx.engine.cancellation import Cancellation
 from jinabert_onnx.errors import InputError, InputTypeError, StateError
+
+from .options import ModelOptions
 
 _Result = TypeVar("_Result")
 
@@ -138,22 +140,23 @@ class Encoder:
         return Encoder, (self.source, self.asking)
 
 
-def open_encoder(
-    model: str | os.PathLike[str] | Embedder, loading: Loading, asking: Asking, fingerprint: str | None
-) -> Encoder:
+def open_encoder(model: str | os.PathLike[str] | Embedder, options: ModelOptions, batch_size: int) -> Encoder:
     """Open an encoder whose model is loaded and whose settings are checked.
 
     Args:
         model: directory or hub id of a bundle, or an Embedder, which is then shared and not closed.
-        loading: how to load it; nothing may be asked for where an Embedder is given.
-        asking: how texts are encoded.
-        fingerprint: of an index that exists; a model of another space is refused. None takes any.
+        options: nothing about loading may be asked for where an Embedder is given.
+        batch_size: most texts that run together.
 
     Raises:
-        InputTypeError: the model is none of these.
+        InputTypeError: the model is none of these, or an option is unknown.
         InputError: a setting is out of range, or means loading and an Embedder is given; another space.
         What `Embedder.load` raises.
     """
+    require_known("__init__", options, ModelOptions)
+    loading = Loading(**_given(Loading, options))
+    asking = Asking(**_given(Asking, options), batch_size=batch_size)
+    fingerprint = options.get("fingerprint")
     if isinstance(model, Embedder):
         _require_nothing_asked(loading)
         require_space(fingerprint, model, str(model.bundle.path))
@@ -164,8 +167,8 @@ def open_encoder(
         source = Source(wanted.model, loading, str(embedder.fingerprint))
     else:
         raise InputTypeError(f"model is {type(model).__name__}; give the place of a bundle, a hub id or an Embedder")
-    options = cast(EncodeOptions, asdict(asking))
-    resolve_settings(embedder.loaded, options, embedder.max_seq_length)  # refuses what is out of range
+    encoding = cast(EncodeOptions, asdict(asking))
+    resolve_settings(embedder.loaded, encoding, embedder.max_seq_length)  # refuses what is out of range
     return Encoder(source, asking, embedder)
 
 
@@ -234,6 +237,12 @@ def _manifest_on_disk(model: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_mtime_ns, status.st_size
+
+
+def _given(kind: type[Loading] | type[Asking], options: ModelOptions) -> dict[str, Any]:
+    """Return those of the options that are fields of `kind`."""
+    names = {field.name for field in fields(kind)}
+    return {name: value for name, value in options.items() if name in names}
 
 
 def _source_of(embedder: Embedder) -> Source:

@@ -8,15 +8,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from types import FunctionType
-from typing import Any
+from typing import Any, Unpack
 from uuid import uuid4
 
 from jinabert_onnx.embedder import Embedder
+from jinabert_onnx.encoding.options import BATCH_SIZE, expand_options
 from jinabert_onnx.encoding.spans import Span, resolve_spans
 from jinabert_onnx.engine.cancellation import Cancellation
 from jinabert_onnx.errors import MissingDependencyError
 
-from .encoder import Asking, Encoder, Loading, as_lists, in_thread, open_encoder
+from .encoder import Encoder, as_lists, in_thread, open_encoder
+from .options import ModelOptions
 from .sentence_chunks import sentence_chunks
 
 try:
@@ -53,55 +55,36 @@ class JinaBertEmbedding(BaseEmbedding):
     fingerprint: str = Field(description="the vector space, and the precision", frozen=True)
     _encoder: Encoder = PrivateAttr()
 
+    @expand_options(ModelOptions)
     def __init__(
         self,
         model_name: str | os.PathLike[str] | Embedder,
         *,
-        precision: str | None = None,
-        provider: str | None = None,
-        threads: int | str | None = None,
-        max_memory: int | str | None = None,
-        revision: str | None = None,
-        local_files_only: bool | None = None,
-        max_length: int | None = None,
-        normalize_embeddings: bool = True,
-        truncation: str = "warn",
-        fingerprint: str | None = None,
-        embed_batch_size: int = 32,
+        embed_batch_size: int = BATCH_SIZE,
         num_workers: int | None = None,
         embeddings_cache: Any = None,
         callback_manager: CallbackManager | None = None,
         rate_limiter: Any = None,
+        **options: Unpack[ModelOptions],
     ) -> None:
         """Load the model, or take one that is loaded.
 
         Args:
             model_name: directory or hub id of a bundle, or an Embedder to share; then nothing about loading may be
                 given.
-            precision: this and the next five as in `Embedder.load`, with its defaults.
-            provider: see there.
-            threads: see there.
-            max_memory: see there.
-            revision: see there.
-            local_files_only: see there.
-            max_length: tokens, special ones included, to cut each text to; default: the bundle's.
-            normalize_embeddings: scale each vector to length 1, so that cosine, dot product and distance rank alike.
-            truncation: what to do with longer texts, as in `Embedder.encode`; "warn" gives a TruncationWarning.
-            fingerprint: of an index that exists; a model of another vector space is refused.
             embed_batch_size: texts that LlamaIndex hands over at once, and most that run together.
             num_workers: this and the rest are LlamaIndex's own; see `BaseEmbedding`.
             embeddings_cache: see there. It knows texts only: give each model one of its own.
             callback_manager: see there.
             rate_limiter: see there.
+            options: those of `ModelOptions`.
 
         Raises:
             InputError: an argument is out of range, or the model is of another space than `fingerprint`.
             InputTypeError: `model_name` is of another type.
             What `Embedder.load` raises.
         """
-        loading = Loading(precision, provider, threads, max_memory, revision, local_files_only, max_length)
-        asking = Asking(normalize_embeddings, truncation, embed_batch_size)
-        encoder = open_encoder(model_name, loading, asking, fingerprint)
+        encoder = open_encoder(model_name, options, embed_batch_size)
         super().__init__(
             model_name=encoder.source.model,
             embed_batch_size=embed_batch_size,

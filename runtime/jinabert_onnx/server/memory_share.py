@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from jinabert_onnx.bundle.manifest import Manifest
 from jinabert_onnx.encoding.loaded_model import LoadedModel
 from jinabert_onnx.engine.batching import TOKEN_BUDGETS
 from jinabert_onnx.engine.memory_limit import resident_memory
@@ -34,24 +33,14 @@ def within_limit(model: LoadedModel, options: Options) -> Options:
         return options
     server = _server_memory(model)
     smallest = _smallest_limit(memory.model, server)
-    if memory.limit < smallest:
-        raise limit_too_small(memory.limit, smallest)
+    if memory.limit < smallest:  # the one that is named will do at the next start, which may measure more
+        raise MemoryLimitError(
+            f"--max-memory is {in_megabytes(memory.limit)}, and model and server take more before any request; "
+            f"give at least {in_megabytes(smallest + _VARIATION)}, or use a smaller precision"
+        )
     requests = (memory.limit - memory.model.resident() - server) // _PARTS
     memory.reserve(server + requests)
     return replace(options, held=min(options.held, requests), max_body=min(options.max_body, requests // HELD_PER_BYTE))
-
-
-def smallest_limit(manifest: Manifest, precision: str) -> int:
-    """Return the smallest limit, in bytes, that would hold a server of a bundle that has not been loaded."""
-    return _smallest_limit(memory_model(manifest, precision).settled(), _GROWTH + _CODE)
-
-
-def limit_too_small(limit: int, smallest: int) -> MemoryLimitError:
-    """Return the error of a limit below the smallest, both in bytes; the one it names will do at the next start."""
-    return MemoryLimitError(
-        f"--max-memory is {in_megabytes(limit)}, and model and server take more before any request; give at least "
-        f"{in_megabytes(smallest + _VARIATION)}, or use a smaller precision"
-    )
 
 
 def _smallest_limit(model: MemoryModel, server: int) -> int:

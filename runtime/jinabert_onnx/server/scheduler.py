@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 
@@ -26,20 +25,11 @@ from jinabert_onnx.http.embeddings import Work
 from jinabert_onnx.http.problems import Problem, RequestError, trace_of
 
 from .fair_queue import FairQueue, Row
+from .metrics import Metrics
 
 _SMOOTHING = 0.1  # weight of the newest batch in the rate
 
 logger = logging.getLogger("jinabert_onnx.server")
-
-
-class Observer(Protocol):
-    """Notes what ran, such as metrics."""
-
-    def batch(self, rows: int, tokens: int, seconds: float) -> None:
-        """Note that a batch ran."""
-
-    def waited(self, seconds: float) -> None:
-        """Note how long a row waited before it ran."""
 
 
 @dataclass(eq=False)
@@ -51,7 +41,7 @@ class Job:
         limits: how it may end early.
         done: called once, from a worker, with None or what went wrong.
         left: rows that have not run.
-        counted: whether the observer notes its rows.
+        counted: whether its rows are in the metrics.
         ended: whether `done` was called, or nobody awaits it.
     """
 
@@ -67,11 +57,11 @@ class Job:
 class Scheduler:
     """Runs the rows of jobs on one model. `close` it."""
 
-    def __init__(self, model: LoadedModel, max_queue_tokens: int, max_wait: float, observer: Observer) -> None:
+    def __init__(self, model: LoadedModel, max_queue_tokens: int, max_wait: float, metrics: Metrics) -> None:
         """Refuse work while `max_queue_tokens` wait, or the queue takes longer than `max_wait` seconds."""
         self._model = model
         self._max_queue_tokens, self._max_wait = max_queue_tokens, max_wait
-        self._observer = observer
+        self._metrics = metrics
         self._budget = TOKEN_BUDGETS[model.session.provider]
         self._changed = threading.Condition()
         self._waiting = 0  # tokens
@@ -208,9 +198,9 @@ class Scheduler:
             self._rate += (tokens / max(seconds, 1e-6) - self._rate) * (_SMOOTHING if self._rate else 1.0)
         counted = [row for row in rows if row.owner.counted]
         if counted:
-            self._observer.batch(len(counted), sum(row.tokens for row in counted), seconds)
+            self._metrics.batch(len(counted), sum(row.tokens for row in counted), seconds)
         for row in counted:
-            self._observer.waited(start - row.owner.since)
+            self._metrics.waited(start - row.owner.since)
 
     def _fail(self, rows: list[Row], error: BaseException) -> None:
         for row in rows:

@@ -9,13 +9,14 @@ from collections.abc import Callable
 import orjson
 
 from jinabert_onnx.embedder import Embedder
+from jinabert_onnx.encoding.options import BATCH_SIZE
+from jinabert_onnx.encoding.steps import run
 from jinabert_onnx.engine.cancellation import Limits
 from jinabert_onnx.errors import DeadlineError
 from jinabert_onnx.http.descriptions import describe, model_entries
 from jinabert_onnx.http.embeddings import plan, response_body
 from jinabert_onnx.http.policy import policy_for
 from jinabert_onnx.http.problems import Problem, problem_of, trace_of
-from jinabert_onnx.http.running import run_alone
 from jinabert_onnx.http.schema import parse_request
 
 from .events import EMBEDDINGS, Answer, Call, problem_answer
@@ -55,16 +56,18 @@ class Function:
         route = next((route for route in self._routes if path.endswith(route)), None)
         if route is None:
             return problem_answer(Problem(404, f"there is nothing at {call.path[:80]!r}", "not_found"))
-        method, run = self._routes[route]
+        method, answer = self._routes[route]
         if call.method != method:
             problem = Problem(405, f"{route} is for {method}", "method_not_allowed")
             return problem_answer(problem, {"allow": method})
-        return run(call, limits)
+        return answer(call, limits)
 
     def _embed(self, call: Call, limits: Limits) -> Answer:
         request = parse_request(call.body())
         work = plan(self._embedder.loaded, request, self._policy)
-        run_alone(self._embedder.loaded, work, limits)
+        for indices, embeddings, mask in run(self._embedder.loaded, work.input_ids, BATCH_SIZE, limits):
+            for index, tokens, row in zip(indices, embeddings, mask, strict=True):
+                work.take(int(index), tokens[: row.sum()])
         body = response_body(work, request, self._policy)
         return Answer(200, body, {"x-embedding-fingerprint": self._fingerprint})
 

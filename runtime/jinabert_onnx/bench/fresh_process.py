@@ -37,7 +37,9 @@ def main() -> None:
     files = require_files(asked["source"], bundle, precision, "fast", asked["revision"] is not None)
     clock["files"] = time.monotonic()
 
-    with SessionLoading(bundle.path / files[0], precision, asked["provider"], asked["threads"]) as session_loading:
+    graph = bundle.path / files[0]
+    kernels = loading.request_kernels(bundle, graph, "auto")
+    with SessionLoading(graph, precision, asked["provider"], asked["threads"], kernels=kernels) as session_loading:
         tokenizer = Tokenizer(bundle.path / TOKENIZER)
         clock["tokenizer"] = time.monotonic()
         session = Session(session_loading)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -107,7 +108,7 @@ def _self_test_failure(model: LoadedModel, difference: str) -> str:
 
 def _open(source: Source, options: LoadOptions, limit: int | None) -> Opened:
     require_integrity(options.integrity)
-    asked = require_kernels_option(options.kernels)
+    require_kernels_option(options.kernels)
     bundle = open_source(source, options.revision, options.local_files_only)
     device = _device(options)
     choice = choose_precision(options.precision, list(bundle.manifest.precisions), device, cpu_features())
@@ -116,14 +117,24 @@ def _open(source: Source, options: LoadOptions, limit: int | None) -> Opened:
         _memory_limit(bundle, choice.precision, limit)
     weights = [bundle.path / name for name in files[1:]]
     onnx_file = bundle.path / files[0]
-    head_size = bundle.manifest.model.hidden_size // bundle.manifest.model.num_attention_heads
-    kernels = KernelRequest(asked, head_size, read_domain_version(onnx_file))
+    kernels = request_kernels(bundle, onnx_file, options.kernels)
     with SessionLoading(onnx_file, choice.precision, options.provider, options.threads, weights, kernels) as loading:
         tokenizer = Tokenizer(bundle.path / TOKENIZER)
         session = Session(loading)
     require_fitting(bundle, tokenizer, session)
     assumed = session.provider if choice.precision == "int8" else device  # int8 never runs on a GPU
     return Opened(LoadedModel(bundle, choice.precision, tokenizer, session, None), choice.reason, assumed)
+
+
+def request_kernels(bundle: Bundle, onnx_file: Path, asked: str) -> KernelRequest:
+    """Return what native kernels must fit to run this graph of the bundle; `asked` is the option of loading.
+
+    Raises:
+        InputError: `asked`, or the variable that stands for it, is unknown.
+    """
+    model = bundle.manifest.model
+    head_size = model.hidden_size // model.num_attention_heads
+    return KernelRequest(require_kernels_option(asked), head_size, read_domain_version(onnx_file))
 
 
 def _device(options: LoadOptions) -> str:

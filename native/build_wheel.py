@@ -50,4 +50,4 @@ def _first_line(command: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    pass
+    print(build(Path(sys.argv[1])))

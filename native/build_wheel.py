@@ -41,7 +41,7 @@ def build(output: Path) -> str:
         check=True,
         env=os.environ | {"CXX": path},
     )
-    (wheel,) = output.glob("*.whl")
+    (wheel,) = output.glob("jinabert_onnx_kernels-*.whl")
     return f"built {wheel.name} ({wheel.stat().st_size // 1024} KB) with {name}"
 
 

@@ -16,6 +16,7 @@ from jinabert_onnx.errors import MissingDependencyError
 
 _THIS = "jinabert-onnx"
 _EXTRAS = {"cpu", "serverless"}
+_KERNELS = "jinabert-onnx-kernels"  # required by nothing; taken along where it is installed
 
 # Requirements that nothing imports while a function runs: those of downloads and of tools.
 _UNUSED = {
@@ -62,7 +63,8 @@ def files_to_run() -> dict[str, Path]:
             f"numpy {numpy} imports all of itself, which is too much for a function: pip install 'numpy>=2.1'"
         )
     files = _own_files()
-    for distribution_name in sorted(_all_requirements(_THIS)):
+    kernels = {_KERNELS} if _is_installed(_KERNELS) else set()
+    for distribution_name in sorted(_all_requirements(_THIS) | kernels):
         files |= {name: path for name, path in _files_of(distribution_name) if _is_needed(name)}
     return files
 

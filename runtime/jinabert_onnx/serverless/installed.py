@@ -39,7 +39,6 @@ _EXCLUDED = (
     "numpy/f2py/*",
     "numpy/fft/*",
     "numpy/lib/recfunctions.py",
-    "numpy/ma/*",
     "numpy/polynomial/*",
     "numpy/random/*",
     "numpy/testing/*",
@@ -49,8 +48,11 @@ _EXCLUDED = (
     "onnxruntime/quantization/*",
     "onnxruntime/tools/*",
     "onnxruntime/transformers/*",
+    "pydantic/deprecated/*",
+    "pydantic/experimental/*",
     "pydantic/mypy.py",
     "pydantic/v1/*",
+    "tokenizers/tools/*",
 )
 _LICENCES = re.compile(r"(licen[cs]e|copying|notice|thirdpartynotices)", re.IGNORECASE)
 _METADATA = "METADATA"  # scanners read names and versions there

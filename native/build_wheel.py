@@ -39,7 +39,7 @@ def build(output: Path) -> str:
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--wheel-dir", output, SOURCE],
         check=True,
-        env=os.environ | {"CXX": path},
+        env=os.environ | {"CXX": path, "MAKEFLAGS": ""},  # ninja cannot share make's job server
     )
     (wheel,) = output.glob("jinabert_onnx_kernels-*.whl")
     return f"built {wheel.name} ({wheel.stat().st_size // 1024} KB) with {name}"

@@ -29,7 +29,8 @@ def run(folder: Path) -> None:
         CalledProcessError: something does not build, or a test fails.
     """
     path, name = compiler(folder / "compiler")
-    environment = os.environ | {"CXX": path, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"CXX": path, "PATH": tools, "MAKEFLAGS": ""}  # ninja cannot share make's job server
     for sanitizers, tests in BUILDS.items():
         if sanitizers and "ziglang" in name:
             print(f"{name} has no sanitizers to link: {sanitizers} left out")

@@ -24,28 +24,28 @@ struct Types;
 template <>
 struct Types<4> {
   typedef float Floats __attribute__((vector_size(16)));
-  typedef int32_t Integers __attribute__((vector_size(16)));
+  typedef uint32_t Bits __attribute__((vector_size(16)));
   typedef float Anywhere __attribute__((vector_size(16), aligned(4), may_alias));
 };
 
 template <>
 struct Types<8> {
   typedef float Floats __attribute__((vector_size(32)));
-  typedef int32_t Integers __attribute__((vector_size(32)));
+  typedef uint32_t Bits __attribute__((vector_size(32)));
   typedef float Anywhere __attribute__((vector_size(32), aligned(4), may_alias));
 };
 
 template <>
 struct Types<16> {
   typedef float Floats __attribute__((vector_size(64)));
-  typedef int32_t Integers __attribute__((vector_size(64)));
+  typedef uint32_t Bits __attribute__((vector_size(64)));
   typedef float Anywhere __attribute__((vector_size(64), aligned(4), may_alias));
 };
 
 template <size_t LANES>
 struct Vectors : Types<LANES> {
   using typename Types<LANES>::Floats;
-  using typename Types<LANES>::Integers;
+  using typename Types<LANES>::Bits;
   using typename Types<LANES>::Anywhere;
 
   static Floats load(const float* from) { return *reinterpret_cast<const Anywhere*>(from); }
@@ -56,7 +56,7 @@ struct Vectors : Types<LANES> {
   static Floats larger(Floats a, Floats b) { return a > b ? a : b; }
   static Floats at_least(Floats x, float least) { return x < all(least) ? all(least) : x; }
   static Floats at_most(Floats x, float most) { return x > all(most) ? all(most) : x; }
-  static Floats absolute(Floats x) { return (Floats)((Integers)x & 0x7fffffff); }
+  static Floats absolute(Floats x) { return (Floats)((Bits)x & 0x7fffffff); }
 
   static float largest_of(Floats x) {
     float largest = x[0];
@@ -90,7 +90,7 @@ struct Vectors : Types<LANES> {
     power = power * f + 2.4022650695910072e-1f;
     power = power * f + 6.9314718055994531e-1f;
     power = power * f + 1.0f;
-    return (Floats)((Integers)power + (((Integers)shifted - (Integers)shift) << 23));
+    return (Floats)((Bits)power + (((Bits)shifted - (Bits)shift) << 23));
   }
 };
 

@@ -28,7 +28,9 @@ def compiler(tools: Path) -> tuple[str, str]:
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", ZIG], check=True)
     tools.mkdir(parents=True, exist_ok=True)
     wrapper = tools / "zig-c++"
-    wrapper.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m ziglang c++ "$@"\n', encoding="utf-8")
+    # zig compiles for the very processor that it runs on unless it is told otherwise: only the kernels' own flags may.
+    command = f'exec "{sys.executable}" -m ziglang c++ -mcpu=baseline "$@"'
+    wrapper.write_text(f"#!/bin/sh\n{command}\n", encoding="utf-8")
     wrapper.chmod(wrapper.stat().st_mode | stat.S_IXUSR)
     return str(wrapper), f"{ZIG.replace('==', ' ')} from PyPI"
 

@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "attention/problem.h"
+#include "onnxruntime/tensors.h"
 #include "operators.h"
 
 namespace jinabert {
@@ -33,16 +34,21 @@ Status* make_domain(const Api* api, attention::Precision precision, CustomOpDoma
 // A domain must outlive every session that it is added to, so there is one of each precision for the process.
 struct Domain {
   CustomOpDomain* domain = nullptr;
-  Status* status = nullptr;
 
-  Domain(const Api* api, attention::Precision precision) { status = make_domain(api, precision, &domain); }
+  Domain(const Api* api, attention::Precision precision) {
+    if (Status* status = make_domain(api, precision, &domain)) {
+      release<Place::kReleaseStatus>(api, status);
+      domain = nullptr;
+    }
+  }
 };
 
 Status* add_domain(const Api* api, SessionOptions* options) {
   static const Domain float32(api, attention::Precision::kFloat32);
   static const Domain bfloat16(api, attention::Precision::kBfloat16);
   const Domain& chosen = precision_of(api, options) == attention::Precision::kBfloat16 ? bfloat16 : float32;
-  return chosen.status ? chosen.status : call<Place::kAddCustomOpDomain>(api, options, chosen.domain);
+  if (!chosen.domain) return fail(api, "the kernels' operators could not be made");
+  return call<Place::kAddCustomOpDomain>(api, options, chosen.domain);
 }
 
 }  // namespace

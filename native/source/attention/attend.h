@@ -49,7 +49,7 @@ class Attention {
         attend_short(problem, text, group.end, memory, parallel);
       text = group.end;
     }
-    const size_t tokens = problem.tokens();
+    const size_t tokens = problem.text_count ? end_row(problem, problem.text_count - 1) : 0;
     memset(problem.context + tokens * problem.channels, 0, (problem.rows - tokens) * problem.channels * sizeof(float));
   }
 

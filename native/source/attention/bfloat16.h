@@ -13,6 +13,8 @@ namespace {
 struct Bfloat16Pairs {
   using Element = uint16_t;
   static constexpr size_t kLanes = 16;
+  // Relative to the length of the vectors: 2^-8, for both factors of a score are rounded to 8 bits, and that of float32.
+  static constexpr float kRadiusMargin = 4e-3f;
   static constexpr int kExponentialDegree = 4;  // weights are rounded to 8 bits anyway
 
   static void store(Element* to, __m512 x) {

@@ -14,7 +14,7 @@
 // Rounding. The sums of products behind a bound are covered by the margin of the radius (pack.h). What rounding changes
 // in products of slope and distance, and in differences of numbers up to 2^20, is below 0.1, a factor of 1.08; kAllowed
 // keeps 10 % back for it. Tiles that are skipped because no weight reaches 2^kNothing of a row's largest cost at most
-// 8192 * 2^-44 = 5e-10 of a row, for which the other 2 % stand.
+// 2^20 keys * 2^-50 = 1e-9 of a row, for which the other 2 % stand.
 #pragma once
 
 #include "query_rows.h"

@@ -18,6 +18,9 @@ struct Float32 {
   static constexpr size_t kKeys = LANES;       // keys are computed in multiples of this
   static constexpr bool kWholeTiles = false;   // a tile at the end of a text has only the rows that are there
   static constexpr int kExponentialDegree = 6;
+  // What sums of up to 64 squares or products may be off by, relative to the length of the vectors: several times the
+  // worst case of 64 half units in the last place.
+  static constexpr float kRadiusMargin = 2e-5f;
   struct Unit {};  // what has to be switched on while a thread computes: nothing
 
   static void store(Element* to, Floats x) { V::store(to, x); }

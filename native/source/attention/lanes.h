@@ -52,7 +52,7 @@ struct Vectors : Types<LANES> {
   static void store(float* to, Floats x) { *reinterpret_cast<Anywhere*>(to) = x; }
   static Floats all(float x) { return Floats{} + x; }
 
-  // Where a lane of `b` is no number, so is the result's: a NaN anywhere must reach the context.
+  // The larger lanes; where a lane of `a` is no number, b's.
   static Floats larger(Floats a, Floats b) { return a > b ? a : b; }
   static Floats at_least(Floats x, float least) { return x < all(least) ? all(least) : x; }
   static Floats at_most(Floats x, float most) { return x > all(most) ? all(most) : x; }

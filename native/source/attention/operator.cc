@@ -1,6 +1,8 @@
 // jinabert::AlibiAttention of packed tokens: query, key and value (rows, channels), and what the AttentionPlan gives
 // -> context (rows, channels). Of the plan it reads positions and texts.
+#include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <memory>
 #include <vector>
 
@@ -18,6 +20,31 @@ enum Index { kQuery, kKey, kValue, kPositions, kTexts, kRows, kBack, kBiases, kD
 
 std::atomic<uint64_t> runs{0};
 const Api* api_of_shapes;
+
+bool same_shape(const Tensor& a, const Tensor& b) {
+  return a.rank == b.rank && std::equal(a.dimensions, a.dimensions + a.rank, b.dimensions);
+}
+
+// Whether texts (count, 2) stand one after the other, and return where the last one ends; -1 where they do not.
+int64_t end_of_texts(const Tensor& texts) {
+  int64_t at = 0;
+  for (int64_t text = 0; text < texts.dimensions[0]; text++) {
+    const int64_t* range = texts.as<int64_t>() + 2 * text;
+    if (range[0] != at || range[1] < at) return -1;
+    at = range[1];
+  }
+  return at;
+}
+
+// What the kernels rely on: a file can wire anything to an operator.
+bool fits(const Tensor* inputs, size_t heads) {
+  const Tensor &query = inputs[kQuery], &positions = inputs[kPositions], &texts = inputs[kTexts];
+  if (query.rank != 2 || !heads || query.dimensions[1] % static_cast<int64_t>(heads)) return false;
+  if (!same_shape(query, inputs[kKey]) || !same_shape(query, inputs[kValue])) return false;
+  if (positions.rank != 1 || texts.rank != 2 || texts.dimensions[1] != 2) return false;
+  const int64_t end = end_of_texts(texts);
+  return end >= 0 && end <= positions.dimensions[0] && end <= query.dimensions[0];
+}
 
 // A node of the graph.
 struct AlibiAttention {
@@ -38,6 +65,9 @@ struct AlibiAttention {
     if (Status* status = call<Place::kKernelInfoGetFloats>(api, info, "slopes", none, &count)) return status;
     slopes.resize(count);
     if (Status* status = call<Place::kKernelInfoGetFloats>(api, info, "slopes", slopes.data(), &count)) return status;
+    // Keys that are not there weigh nothing only because of their distance, times a slope.
+    if (!std::all_of(slopes.begin(), slopes.end(), [](float slope) { return std::isfinite(slope) && slope > 1e-20f; }))
+      return fail(api, "AlibiAttention needs slopes above 0");
     if (Status* status = call<Place::kKernelInfoGetFloat>(api, info, "scale", &scale)) return status;
     return call<Place::kKernelInfoGetAllocator>(api, info, static_cast<int>(MemoryType::kDefault), &allocator);
   }
@@ -46,6 +76,7 @@ struct AlibiAttention {
     Tensor inputs[kTexts + 1];
     for (size_t index = 0; index <= kTexts; index++)
       if (Status* status = read_input(api, context, index, &inputs[index])) return status;
+    if (!fits(inputs, slopes.size())) return fail(api, "the inputs of AlibiAttention do not fit each other");
     const int64_t rows = inputs[kQuery].dimensions[0], channels = inputs[kQuery].dimensions[1];
     void* output = nullptr;
     if (Status* status = make_output(api, context, 0, {rows, channels}, &output)) return status;

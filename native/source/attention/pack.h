@@ -7,10 +7,6 @@
 namespace jinabert::attention {
 namespace {
 
-// What a sum of up to 64 squares or products, taken in float32, may be off by, relative to the length of the vectors;
-// several times the worst case of 64 half units in the last place.
-constexpr float kRadiusMargin = 2e-5f;
-
 template <typename Arithmetic, size_t HEAD_SIZE>
 struct Packing {
   using V = Vectors<Arithmetic::kLanes>;
@@ -54,7 +50,7 @@ struct Packing {
       farthest = distance > farthest ? distance : farthest;
     }
     farthest = sqrtf(farthest);
-    *radius = farthest + kRadiusMargin * (farthest + length);
+    *radius = farthest + Arithmetic::kRadiusMargin * (farthest + length);
   }
 };
 

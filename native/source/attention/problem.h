@@ -26,8 +26,6 @@ struct Problem {
   const float* positions;  // (tokens), rising within a text
   const int64_t* texts;    // (text_count, 2): first row and end of each, one after the other
   size_t text_count;
-
-  size_t tokens() const { return text_count ? static_cast<size_t>(texts[2 * text_count - 1]) : 0; }
 };
 
 enum class Precision { kFloat32, kBfloat16 };

@@ -12,7 +12,7 @@ namespace {
 
 constexpr size_t kQueries = 96;   // queries of a block, whole tiles of 6 or 16: their state stays in the second cache
 constexpr float kStale = 8.0f;    // by how many powers of 2 a weight may exceed that of the reference
-constexpr float kNothing = -44.0f;  // the certificate allows for weights below 2^-44 of the row's largest to be skipped
+constexpr float kNothing = -50.0f;  // the certificate allows for weights below 2^-50 of the row's largest to be skipped
 constexpr float kLowest = -1e30f;  // a reference before any score
 constexpr float kLog2E = 1.44269504088896340736f;
 
@@ -95,7 +95,7 @@ struct alignas(kAlignment) QueryRows {
                                                scores, kBlock, HEAD_SIZE, width);
     Floats sums[ROWS];
     float excess = weigh<ROWS>(first, key_positions, width, sums);
-    if (excess < kNothing) return;
+    if (excess < kNothing && !has_nan<ROWS>(sums)) return;  // what is no number must reach the context
     if (excess > kStale) {
       for (size_t row = 0; row < ROWS; row++) move_reference(first + row, row, key_positions, width);
       weigh<ROWS>(first, key_positions, width, sums);
@@ -106,6 +106,14 @@ struct alignas(kAlignment) QueryRows {
     }
     Arithmetic::template multiply<ROWS, true>(tile_weights, kBlock, blocks.values(block), HEAD_SIZE,
                                               contexts + first * HEAD_SIZE, HEAD_SIZE, width, HEAD_SIZE);
+  }
+
+  template <size_t ROWS>
+  static bool has_nan(const Floats* sums) {
+    Floats total = sums[0];
+    for (size_t row = 1; row < ROWS; row++) total += sums[row];
+    const float sum = V::sum_of(total);
+    return sum != sum;
   }
 
   // Scores with their bias, of the keys from `key` on.
@@ -125,7 +133,7 @@ struct alignas(kAlignment) QueryRows {
       for (size_t key = 0; key < width; key += kLanes) {
         const Floats relative = biased(first + row, row, key_positions, key) - reference;
         const Floats weight = V::template exp2<Arithmetic::kExponentialDegree>(relative);
-        excess = V::larger(excess, relative);
+        excess = V::larger(relative, excess);  // a NaN hides no other score
         sums[row] += weight;
         Arithmetic::store(tile_weights + row * kBlock + key, weight);
       }
@@ -137,7 +145,7 @@ struct alignas(kAlignment) QueryRows {
   void move_reference(size_t row, size_t tile_row, const float* key_positions, size_t width) {
     Floats largest = V::all(references[row]);
     for (size_t key = 0; key < width; key += kLanes)
-      largest = V::larger(largest, biased(row, tile_row, key_positions, key));
+      largest = V::larger(biased(row, tile_row, key_positions, key), largest);
     const float reference = V::largest_of(largest);
     if (!(reference > references[row])) return;
     const float factor = exp2f(references[row] - reference);

@@ -95,6 +95,7 @@ Status* compute(void* kernel, KernelContext* context) {
   const Api* api = static_cast<const Api*>(kernel);
   Tensor mask;
   if (Status* status = read_input(api, context, 0, &mask)) return status;
+  if (mask.rank != 2) return fail(api, "attention_mask must be (batch, sequence)");
   const int64_t batch = mask.dimensions[0], sequence = mask.dimensions[1];
   const attention_plan::Sizes sizes = attention_plan::count(mask.as<int64_t>(), batch, sequence);
   const int64_t rows = sizes.rows();

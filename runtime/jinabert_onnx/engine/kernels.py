@@ -112,8 +112,12 @@ def _outside(request: KernelRequest, provider: str, precision: str) -> Kernels |
 def _installed(request: KernelRequest, precision: str) -> Kernels:
     try:
         module = import_module(_MODULE)
-    except ModuleNotFoundError:
-        return Kernels(PORTABLE, "jinabert-onnx-kernels is not installed")
+    except ModuleNotFoundError as error:
+        if error.name == _MODULE:
+            return Kernels(PORTABLE, "jinabert-onnx-kernels is not installed")
+        return _unusable(f"jinabert-onnx-kernels cannot be imported ({first_line(error)})")
+    except (ImportError, SyntaxError, ValueError, OSError) as error:
+        return _unusable(f"jinabert-onnx-kernels cannot be imported ({first_line(error)})")
     try:
         return _of(module, request, precision)
     except (AttributeError, OSError, TypeError) as error:  # of a damaged installation, or of another release

@@ -101,7 +101,8 @@ def _create_with_kernels(
         except Exception as error:  # onnxruntime's exceptions share no public base
             if not is_from("onnxruntime", error):
                 raise
-            kernels = refused(request, kernels, error)
+            portable = _create(onnxruntime, path, provider, precision, threads, NO_KERNELS)  # raises if the file is bad
+            return Created(portable, refused(request, kernels, error))
     return Created(_create(onnxruntime, path, provider, precision, threads, NO_KERNELS), kernels)
 
 

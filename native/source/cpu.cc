@@ -55,12 +55,6 @@ Cpu detect() {
   cpu.amx_bf16 = cpu.avx512_bf16 && tiles && may_use_tiles();
   return cpu;
 }
-#elif defined(__aarch64__)
-Cpu detect() {
-  Cpu cpu;
-  cpu.neon = true;  // part of the architecture
-  return cpu;
-}
 #else
 Cpu detect() { return Cpu(); }
 #endif

@@ -9,7 +9,6 @@ struct Cpu {
   bool avx512_bf16 = false;  // with AVX-512
   bool amx_bf16 = false;     // with AVX-512 BF16, and the operating system's permission
   bool intel = false;
-  bool neon = false;
 };
 
 const Cpu& this_cpu();

@@ -12,9 +12,11 @@ namespace jinabert {
 // They go together: this plan leaves out what only the portable attention reads.
 constexpr int kDomainVersion = 2;
 
-// `api` is the process's only one: shape inference, to which onnxruntime hands none, uses it too.
-const onnxruntime::CustomOp* attention_plan_operator(const onnxruntime::Api* api);
-const onnxruntime::CustomOp* alibi_attention_operator(const onnxruntime::Api* api, attention::Precision precision);
+const onnxruntime::CustomOp* attention_plan_operator();
+const onnxruntime::CustomOp* alibi_attention_operator(attention::Precision precision);
+
+// The process's only one, for shape inference, to which onnxruntime hands none. Set before the first operator is.
+inline const onnxruntime::Api* api_of_process = nullptr;
 
 // An operator with all that ours have in common: CPU, required inputs, and this version of the domain.
 onnxruntime::CustomOp basic_operator(const char* (*name)(const onnxruntime::CustomOp*));

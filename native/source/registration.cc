@@ -27,8 +27,8 @@ attention::Precision precision_of(const Api* api, const SessionOptions* options)
 
 Status* make_domain(const Api* api, attention::Precision precision, CustomOpDomain** domain) {
   if (Status* status = call<Place::kCreateCustomOpDomain>(api, &kDomain[0], domain)) return status;
-  if (Status* status = call<Place::kCustomOpDomainAdd>(api, *domain, attention_plan_operator(api))) return status;
-  return call<Place::kCustomOpDomainAdd>(api, *domain, alibi_attention_operator(api, precision));
+  if (Status* status = call<Place::kCustomOpDomainAdd>(api, *domain, attention_plan_operator())) return status;
+  return call<Place::kCustomOpDomainAdd>(api, *domain, alibi_attention_operator(precision));
 }
 
 // A domain must outlive every session that it is added to, so there is one of each precision for the process.
@@ -44,6 +44,8 @@ struct Domain {
 };
 
 Status* add_domain(const Api* api, SessionOptions* options) {
+  static const Api* const remembered = api_of_process = api;  // once, so that no session reads while another writes
+  (void)remembered;
   static const Domain float32(api, attention::Precision::kFloat32);
   static const Domain bfloat16(api, attention::Precision::kBfloat16);
   const Domain& chosen = precision_of(api, options) == attention::Precision::kBfloat16 ? bfloat16 : float32;

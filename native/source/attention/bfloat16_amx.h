@@ -35,7 +35,7 @@ struct Bfloat16Amx : Bfloat16Pairs {
     };
   };
 
-  // As Float32::multiply, of 16 rows; `depth` is a multiple of 32.
+  // As multiply_in_columns, of 16 rows; `depth` is a multiple of 32.
   template <size_t ROWS, bool ADD>
   static void multiply(const Element* a, size_t width_of_a, const Element* b, size_t width_of_b, float* result,
                        size_t width_of_result, size_t depth, size_t width) {

@@ -2,33 +2,22 @@
 #pragma once
 
 #include "bfloat16.h"
+#include "columns.h"
 
 namespace jinabert::attention {
 namespace {
 
 struct Bfloat16Avx512 : Bfloat16Pairs {
   struct Unit {};  // nothing to be switched on
+  static constexpr size_t kColumns = 4, kSteps = 2;
   static constexpr size_t kTileRows = 6;
   static constexpr size_t kKeys = kLanes;
   static constexpr bool kWholeTiles = false;
 
-  // As Float32::multiply; `depth` is even.
   template <size_t ROWS, bool ADD>
   static void multiply(const Element* a, size_t width_of_a, const Element* b, size_t width_of_b, float* result,
                        size_t width_of_result, size_t depth, size_t width) {
-    constexpr size_t kColumns = 4;
-    size_t column = 0;
-    for (; column + kColumns * kLanes <= width; column += kColumns * kLanes)
-      multiply_columns<ROWS, kColumns, ADD>(a, width_of_a, b + 2 * column, width_of_b, result + column, width_of_result, depth);
-    for (; column < width; column += kLanes)
-      multiply_columns<ROWS, 1, ADD>(a, width_of_a, b + 2 * column, width_of_b, result + column, width_of_result, depth);
-  }
-
- private:
-  static int32_t pair_at(const Element* from) {
-    int32_t pair;
-    memcpy(&pair, from, sizeof pair);
-    return pair;
+    multiply_in_columns<Bfloat16Avx512, ROWS, ADD>(a, width_of_a, b, width_of_b, result, width_of_result, depth, width);
   }
 
   template <size_t ROWS, size_t VECTORS, bool ADD>
@@ -58,6 +47,13 @@ struct Bfloat16Avx512 : Bfloat16Pairs {
         float* to = result + row * width_of_result + v * kLanes;
         _mm512_storeu_ps(to, ADD ? _mm512_add_ps(_mm512_loadu_ps(to), sums[row][v]) : sums[row][v]);
       }
+  }
+
+ private:
+  static int32_t pair_at(const Element* from) {
+    int32_t pair;
+    memcpy(&pair, from, sizeof pair);
+    return pair;
   }
 };
 

@@ -22,8 +22,8 @@ struct Table {
 };
 
 Table::Table(size_t head_size) {
-  const Cpu& cpu = this_cpu();
 #if defined(__x86_64__)
+  const Cpu& cpu = this_cpu();
   if (cpu.avx2) float32 = add(avx2_kernel(head_size));
   if (cpu.avx512) float32 = add(avx512_kernel(head_size));
   bfloat16 = float32;
@@ -34,9 +34,9 @@ Table::Table(size_t head_size) {
   }
   if (cpu.amx_bf16) bfloat16 = add(amx_bf16_kernel(head_size));
 #elif defined(__aarch64__)
-  if (cpu.neon) bfloat16 = float32 = add(neon_kernel(head_size));
+  bfloat16 = float32 = add(neon_kernel(head_size));  // NEON is part of the architecture
 #else
-  (void)cpu, (void)head_size;
+  (void)head_size;
 #endif
 }
 

@@ -3,7 +3,7 @@
 // COLUMNS vectors of LANES are computed at a time for up to 6 rows: 6 x 4 sums fit into 32 registers, 6 x 2 into 16.
 #pragma once
 
-#include "lanes.h"
+#include "columns.h"
 
 namespace jinabert::attention {
 namespace {
@@ -14,6 +14,7 @@ struct Float32 {
   using V = Vectors<LANES>;
   using Floats = typename V::Floats;
   static constexpr size_t kLanes = LANES;
+  static constexpr size_t kColumns = COLUMNS, kSteps = 1;
   static constexpr size_t kTileRows = 6;
   static constexpr size_t kKeys = LANES;       // keys are computed in multiples of this
   static constexpr bool kWholeTiles = false;   // a tile at the end of a text has only the rows that are there
@@ -43,19 +44,12 @@ struct Float32 {
     memset(to + count * HEAD_SIZE, 0, (ROW - count) * HEAD_SIZE * sizeof(float));
   }
 
-  // result (ROWS, width) = a (ROWS, depth) b (depth, width), added to what is there if ADD. `width` is a multiple of
-  // LANES, and b and result have rows of `width_of_b` and `width_of_result`.
   template <size_t ROWS, bool ADD>
   static void multiply(const Element* a, size_t width_of_a, const Element* b, size_t width_of_b, float* result,
                        size_t width_of_result, size_t depth, size_t width) {
-    size_t column = 0;
-    for (; column + COLUMNS * LANES <= width; column += COLUMNS * LANES)
-      multiply_columns<ROWS, COLUMNS, ADD>(a, width_of_a, b + column, width_of_b, result + column, width_of_result, depth);
-    for (; column < width; column += LANES)
-      multiply_columns<ROWS, 1, ADD>(a, width_of_a, b + column, width_of_b, result + column, width_of_result, depth);
+    multiply_in_columns<Float32, ROWS, ADD>(a, width_of_a, b, width_of_b, result, width_of_result, depth, width);
   }
 
- private:
   template <size_t ROWS, size_t VECTORS, bool ADD>
   static void multiply_columns(const Element* __restrict a, size_t width_of_a, const Element* __restrict b,
                                size_t width_of_b, float* __restrict result, size_t width_of_result, size_t depth) {

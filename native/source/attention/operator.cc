@@ -19,7 +19,6 @@ namespace {
 enum Index { kQuery, kKey, kValue, kPositions, kTexts, kRows, kBack, kBiases, kDense, kEven, kTextShape, kTokenRows, kInputCount };
 
 std::atomic<uint64_t> runs{0};
-const Api* api_of_shapes;
 
 bool same_shape(const Tensor& a, const Tensor& b) {
   return a.rank == b.rank && std::equal(a.dimensions, a.dimensions + a.rank, b.dimensions);
@@ -94,11 +93,10 @@ struct AlibiAttention {
   Status* attend(const attention::Problem& problem, const attention::Kernel& kernel, KernelContext* context) {
     const Scratch scratch(allocator, kernel.scratch_bytes(problem) + attention::kAlignment);
     if (!scratch.data()) return fail(api, "memory has run out");
-    void* aligned = scratch.data();
-    size_t space = attention::kAlignment * 2;
-    std::align(attention::kAlignment, attention::kAlignment, aligned, space);
+    const auto address = reinterpret_cast<uintptr_t>(scratch.data());
+    const auto aligned = (address + attention::kAlignment - 1) / attention::kAlignment * attention::kAlignment;
     SessionThreads threads(api, context);
-    kernel.attend(problem, aligned, threads);
+    kernel.attend(problem, reinterpret_cast<void*>(aligned), threads);
     runs.fetch_add(1, std::memory_order_relaxed);
     return threads.status();
   }
@@ -115,8 +113,8 @@ Status* create(const CustomOp*, const Api* api, const KernelInfo* info, void** k
 Status* infer_shape(const CustomOp*, ShapeInferContext* context) {
   TensorInfo* query = nullptr;
   const ShapeInferContext* read_only = context;
-  if (Status* status = call<Place::kShapeInferContextGetInput>(api_of_shapes, read_only, size_t{kQuery}, &query)) return status;
-  return call<Place::kShapeInferContextSetOutput>(api_of_shapes, read_only, size_t{0}, static_cast<const TensorInfo*>(query));
+  if (Status* status = call<Place::kShapeInferContextGetInput>(api_of_process, read_only, size_t{kQuery}, &query)) return status;
+  return call<Place::kShapeInferContextSetOutput>(api_of_process, read_only, size_t{0}, static_cast<const TensorInfo*>(query));
 }
 
 ElementType input_type(size_t index) {
@@ -140,8 +138,7 @@ CustomOp make_operator() {
 
 }  // namespace
 
-const CustomOp* alibi_attention_operator(const Api* api, attention::Precision precision) {
-  api_of_shapes = api;
+const CustomOp* alibi_attention_operator(attention::Precision precision) {
   static const CustomOp float32 = make_operator<attention::Precision::kFloat32>();
   static const CustomOp bfloat16 = make_operator<attention::Precision::kBfloat16>();
   return precision == attention::Precision::kBfloat16 ? &bfloat16 : &float32;

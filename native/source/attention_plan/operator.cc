@@ -39,8 +39,6 @@ constexpr Output kOutputs[] = {
 };
 constexpr size_t kOutputCount = sizeof kOutputs / sizeof kOutputs[0];
 
-const Api* api_of_shapes;  // onnxruntime hands none to shape inference; there is one for a process
-
 Status* infer_shape(const Api* api, ShapeInferContext* context, size_t index) {
   const Output& output = kOutputs[index];
   TensorInfo* info = nullptr;
@@ -58,7 +56,7 @@ Status* infer_shape(const Api* api, ShapeInferContext* context, size_t index) {
 
 Status* infer_shapes(const CustomOp*, ShapeInferContext* context) {
   for (size_t index = 0; index < kOutputCount; index++)
-    if (Status* status = infer_shape(api_of_shapes, context, index)) return status;
+    if (Status* status = infer_shape(api_of_process, context, index)) return status;
   return nullptr;
 }
 
@@ -140,8 +138,7 @@ CustomOp make_operator() {
 
 }  // namespace
 
-const CustomOp* attention_plan_operator(const Api* api) {
-  api_of_shapes = api;
+const CustomOp* attention_plan_operator() {
   static const CustomOp op = make_operator();
   return &op;
 }

@@ -38,7 +38,7 @@ struct Allocator {
 };
 
 enum class ElementType : int { kFloat = 1, kInt64 = 7, kBool = 9 };
-enum class ErrorCode : int { kFail = 1, kInvalidArgument = 2 };
+enum class ErrorCode : int { kInvalidArgument = 2 };
 enum class MemoryType : int { kDefault = 0 };
 
 enum class Place : size_t {

@@ -24,6 +24,7 @@ def main() -> None:
     from jinabert_onnx.encoding import loading
     from jinabert_onnx.encoding.consistency import require_fitting
     from jinabert_onnx.encoding.loaded_model import LoadedModel
+    from jinabert_onnx.engine.kernels import require_kernels_option
     from jinabert_onnx.engine.memory_limit import resident_memory
     from jinabert_onnx.engine.session import Session, SessionLoading
     from jinabert_onnx.text.tokenizer import Tokenizer
@@ -38,7 +39,7 @@ def main() -> None:
     clock["files"] = time.monotonic()
 
     graph = bundle.path / files[0]
-    kernels = loading.request_kernels(bundle, graph, "auto")
+    kernels = loading.request_kernels(bundle, graph, require_kernels_option("auto"))
     with SessionLoading(graph, precision, asked["provider"], asked["threads"], kernels=kernels) as session_loading:
         tokenizer = Tokenizer(bundle.path / TOKENIZER)
         clock["tokenizer"] = time.monotonic()

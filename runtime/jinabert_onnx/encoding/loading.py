@@ -60,7 +60,7 @@ def open_model(source: Source, options: LoadOptions) -> Opened:
         opened.model.session.close()  # the precision was picked for a GPU that could not be started
         opened = _open(source, replace(options, provider="cpu"), limit)
     session = opened.model.session
-    memory = _memory_limit(opened.model.bundle, opened.model.precision, limit, session.kernels.library is not None)
+    memory = _memory_limit(opened.model.bundle, opened.model.precision, limit, session.kernels.native)
     opened = replace(opened, model=replace(opened.model, memory=memory))
     logger.info(
         "%s: %s (%s) on %s (%s), %d threads (%s), %s attention (%s)",
@@ -108,7 +108,7 @@ def _self_test_failure(model: LoadedModel, difference: str) -> str:
 
 def _open(source: Source, options: LoadOptions, limit: int | None) -> Opened:
     require_integrity(options.integrity)
-    require_kernels_option(options.kernels)
+    asked = require_kernels_option(options.kernels)
     bundle = open_source(source, options.revision, options.local_files_only)
     device = _device(options)
     choice = choose_precision(options.precision, list(bundle.manifest.precisions), device, cpu_features())
@@ -117,7 +117,7 @@ def _open(source: Source, options: LoadOptions, limit: int | None) -> Opened:
         _memory_limit(bundle, choice.precision, limit)
     weights = [bundle.path / name for name in files[1:]]
     onnx_file = bundle.path / files[0]
-    kernels = request_kernels(bundle, onnx_file, options.kernels)
+    kernels = request_kernels(bundle, onnx_file, asked)
     with SessionLoading(onnx_file, choice.precision, options.provider, options.threads, weights, kernels) as loading:
         tokenizer = Tokenizer(bundle.path / TOKENIZER)
         session = Session(loading)
@@ -127,14 +127,10 @@ def _open(source: Source, options: LoadOptions, limit: int | None) -> Opened:
 
 
 def request_kernels(bundle: Bundle, onnx_file: Path, asked: str) -> KernelRequest:
-    """Return what native kernels must fit to run this graph of the bundle; `asked` is the option of loading.
-
-    Raises:
-        InputError: `asked`, or the variable that stands for it, is unknown.
-    """
+    """Return what native kernels must fit to run this graph; `asked` is what `require_kernels_option` returned."""
     model = bundle.manifest.model
     head_size = model.hidden_size // model.num_attention_heads
-    return KernelRequest(require_kernels_option(asked), head_size, read_domain_version(onnx_file))
+    return KernelRequest(asked, head_size, read_domain_version(onnx_file))
 
 
 def _device(options: LoadOptions) -> str:
@@ -148,8 +144,7 @@ def _device(options: LoadOptions) -> str:
 def _memory_limit(bundle: Bundle, precision: str, limit: int | None, native: bool = False) -> MemoryLimit | None:
     if limit is None:
         return None
-    model = memory_model(
-        bundle.manifest, precision, native
-    ).settled()  # a limit must hold however long the process lives
+    # A limit must hold however long the process lives.
+    model = memory_model(bundle.manifest, precision, native).settled()
     require_room(model, limit)
     return MemoryLimit(model, limit)

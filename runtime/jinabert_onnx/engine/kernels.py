@@ -54,6 +54,11 @@ class Kernels:
     library: Path | None = None
     bfloat16: bool = False
 
+    @property
+    def native(self) -> bool:
+        """Return whether a native kernel computes attention."""
+        return self.library is not None
+
 
 NO_KERNELS = Kernels(PORTABLE, "not asked for")
 
@@ -83,7 +88,7 @@ def choose_kernels(request: KernelRequest, provider: str, precision: str) -> Ker
     if request.asked == "off":
         return Kernels(PORTABLE, "switched off")
     kernels = _outside(request, provider, precision) or _installed(request, precision)
-    if request.asked == "require" and kernels.library is None:
+    if request.asked == "require" and not kernels.native:
         raise KernelsError(f"kernels are required, and none can run: {kernels.reason}; fix that, or use kernels 'auto'")
     return kernels
 

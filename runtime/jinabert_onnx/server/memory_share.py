@@ -53,5 +53,5 @@ def _server_memory(model: LoadedModel) -> int:
     """Return the bytes that the process takes, or will take, beyond the loaded model."""
     give_back_freed()
     resident = resident_memory()
-    expected = memory_model(model.bundle.manifest, model.precision).resident()
+    expected = memory_model(model.bundle.manifest, model.precision, model.session.kernels.native).resident()
     return _GROWTH + (_CODE if resident is None else max(0, resident - expected))

@@ -8,7 +8,7 @@ compared with the bundle's fp32 vectors, by length: sentences of both languages,
 - `bundle`: the bundle's int8.
 - `stock`: onnxruntime's dynamic quantisation, weights s8 per output channel, activations u8 with one scale a tensor,
   as a processor computes it whose products do not saturate.
-- `stock, this CPU`: the same file as it comes. The two differ where AVX2 without VNNI saturates (`saturation.py`).
+- `stock, this CPU`: the same file as it comes. The two differ where AVX2 without VNNI saturates.
 - `weights only`: float arithmetic with rounded weights and embedding table; what they cost whatever the activations
   are. In `weights only, float table` the table is as it was.
 

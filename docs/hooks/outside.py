@@ -1,4 +1,4 @@
-"""What the site makes of links that leave docs/: pages of their own, copied pictures, or the path as text.
+"""What the site makes of links that leave docs/: pages of their own, or the path as text.
 
 On the repository's pages such links work as they stand. The site has no repository to point to, so a link to a file
 that is neither in docs/ nor in PAGES becomes its path. Knows nothing of the theme.
@@ -19,28 +19,16 @@ PAGES = {
     "CHANGELOG.md": "contributing/changelog.md",
     "benchmarks/RESULTS.md": "reference/side-by-side.md",
 }  # of the repository, of the site
-PICTURES = {".png", ".svg"}
 
 _LINK = re.compile(r"(?P<picture>!?)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
-_FOLDER = "outside"  # of the site, where pictures from elsewhere in the repository lie
 _CODE = re.compile(r"(^```.*?^```|(?:^ {4}[^\n]*\n)+)", re.M | re.S)  # fenced or indented
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add PAGES, and the pictures that pages show from elsewhere in the repository."""
+    """Add PAGES."""
     root = Path(config.config_file_path).parent
     for source, name in PAGES.items():
         files.append(File.generated(config, name, content=(root / source).read_text("utf-8")))
-    wanted = {
-        path
-        for file in files.documentation_pages()
-        for path in _pictures(file.content_string, _home(file.src_uri))
-        if not path.startswith("docs/")
-    }
-    for path in sorted(wanted):
-        if not (root / path).is_file():
-            raise FileNotFoundError(f"{path}: a page of the documentation shows it, and it is not there")
-        files.append(File.generated(config, f"{_FOLDER}/{path}", abs_src_path=str(root / path)))
     return files
 
 
@@ -61,11 +49,6 @@ def _home(src_uri: str) -> str:
     return posixpath.dirname(origin)
 
 
-def _pictures(markdown: str, home: str) -> set[str]:
-    links = (link for link in _LINK.finditer(markdown) if link["picture"])
-    return {posixpath.normpath(posixpath.join(home, link["target"])) for link in links if "://" not in link["target"]}
-
-
 def _rewritten(link: re.Match[str], home: str, depth: int) -> str:
     target, _, anchor = link["target"].partition("#")
     if "://" in target or target.startswith("mailto:") or not target:
@@ -73,8 +56,7 @@ def _rewritten(link: re.Match[str], home: str, depth: int) -> str:
     path = posixpath.normpath(posixpath.join(home, target))
     up = "../" * depth
     if link["picture"]:
-        inside = path.removeprefix("docs/") if path.startswith("docs/") else f"{_FOLDER}/{path}"
-        return f"![{link['text']}]({up}{inside})"
+        return f"![{link['text']}]({up}{path.removeprefix('docs/')})"
     if path.startswith("docs/"):
         inside = path.removeprefix("docs/")
     elif path in PAGES:

@@ -83,6 +83,42 @@ def test_an_interrupted_load_raises_what_the_handler_did(raised: type[Exception]
 
 
 @contextlib.contextmanager
+def signal_in_numpy(moment: int) -> Iterator[None]:
+    """Send SIGALRM before the so many'th line of numpy's Python code runs."""
+    left = [moment]
+
+    def look(frame: FrameType, event: str, argument: object) -> object:
+        if not frame.f_globals.get("__name__", "").startswith("numpy."):
+            return None
+        if event == "line":
+            left[0] -= 1
+            if left[0] == -1:
+                signal.raise_signal(signal.SIGALRM)
+        return look
+
+    sys.settrace(look)
+    try:
+        yield
+    finally:
+        sys.settrace(None)
+
+
+@pytest.mark.parametrize("raised", [TimeIsUpError], indirect=True)
+def test_a_load_interrupted_within_numpy_raises_what_the_handler_did(raised: type[Exception]) -> None:
+    Embedder.load(BUNDLE, provider="cpu", threads=1).close()  # importing modules for the first time is not meant
+
+    def is_interrupted(moment: int) -> bool:
+        try:
+            with signal_in_numpy(moment):
+                Embedder.load(BUNDLE, provider="cpu", threads=1).close()
+        except raised:
+            return True
+        return False
+
+    assert len(list(takewhile(is_interrupted, count()))) > 20
+
+
+@contextlib.contextmanager
 def signal_in_contextlib(moment: int) -> Iterator[None]:
     """Send SIGALRM as contextlib enters or leaves a context for the so many'th time: on return, or on call."""
     left = [moment]

@@ -10,8 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from jinabert_onnx.bundle.domain_version import read_domain_version
 from jinabert_onnx.bundle.integrity import require_integrity
 from jinabert_onnx.bundle.locate import Source, open_source, require_files
@@ -30,6 +28,7 @@ from jinabert_onnx.text.tokenizer import Tokenizer
 from .consistency import require_fitting
 from .load_options import LoadOptions
 from .loaded_model import LoadedModel
+from .pooling import lengths_of
 from .vector_types import AnyVectors
 
 # Difference from a vector of export, as a share of its length. Between CPUs, products differ in the last bits and int8
@@ -89,10 +88,10 @@ def self_test(model: LoadedModel, encode: Callable[[Sequence[str]], AnyVectors])
         raise BundleError(f"{model.bundle.path}: no vectors for a self-test of {model.precision}; export it again")
     right = expected.vectors[model.precision]
     try:
-        differences = np.linalg.norm(encode(expected.texts) - right, axis=1)
+        differences = lengths_of(encode(expected.texts) - right)
     except RunError as error:
         raise SelfTestError(_self_test_failure(model, str(error))) from error
-    share, allowed = float((differences / np.linalg.norm(right, axis=1)).max()), _SELF_TEST_SHARE[model.precision]
+    share, allowed = float((differences / lengths_of(right)).max()), _SELF_TEST_SHARE[model.precision]
     if not share <= allowed:  # NaN, should the bundle's own vectors hold it, is no agreement
         raise SelfTestError(_self_test_failure(model, f"off by {share:.2g} of their length, {allowed:g} is allowed"))
 

@@ -30,5 +30,14 @@ def pool(token_embeddings: Vectors, attention_mask: NDArray[np.int64], mode: str
 
 def normalize(vectors: Vectors) -> Vectors:
     """Scale each row to length 1 (L2); a row of zeros stays as it is."""
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    lengths = lengths_of(vectors)[..., None]
     return (vectors / np.where(lengths == 0, 1, lengths)).astype(np.float32)
+
+
+def lengths_of(vectors: Vectors) -> Vectors:
+    """Compute the length (L2) of each vector, (..., hidden) float32: (...) float32.
+
+    numpy.linalg.norm turns what a signal's handler raises into a TypeError.
+    """
+    lengths: Vectors = np.sqrt(np.square(vectors).sum(axis=-1))
+    return lengths

@@ -18,6 +18,7 @@
 #pragma once
 
 #include "query_rows.h"
+#include "transpose.h"
 
 namespace jinabert::attention {
 namespace {
@@ -42,7 +43,8 @@ class FarBlocks {
 
   // `rows` have taken in their own blocks, [own_begin, own_end).
   FarBlocks(const Rows& rows, const PackedBlocks& blocks, size_t keys, size_t own_begin, size_t own_end)
-      : rows_(rows), blocks_(blocks), keys_(keys), stride_(divide_up(blocks.count, kMostBounds)) {
+      : rows_(rows), blocks_(blocks), keys_(keys), stride_(divide_up(blocks.count, kMostBounds)),
+        series_(1.0f / (1.0f - exp2f(-rows.slope))) {
     transpose_queries();
     Floats sums[kVectors] = {};
     for (size_t block = blocks.count; block-- > own_end;) {
@@ -66,7 +68,8 @@ class FarBlocks {
     const size_t first = tile * kTileRows, end = least(rows_.count, first + kTileRows);
     for (size_t row = first; row < end; row++) {
       const float moved = rows_.references[row] - references_[row];  // since the bounds were computed
-      weights_[row] = rows_.weight(row) * exp2f(moved < kMostMoved ? moved : kMostMoved);
+      const float factor = moved == 0.0f ? 1.0f : exp2f(moved < kMostMoved ? moved : kMostMoved);
+      weights_[row] = rows_.weight(row) * factor;
     }
   }
 
@@ -77,15 +80,21 @@ class FarBlocks {
 
   // Queries by channel, so that one vector holds a channel of many rows; rows that are not there can need nothing.
   void transpose_queries() {
-    for (size_t row = 0; row < kQueries; row++) {
-      const bool real = row < rows_.count;
-      float squares = 0.0f;
+    for (size_t first = 0; first < kQueries; first += Rows::kLanes) {
+      const size_t real = rows_.count > first ? rows_.count - first : 0;
+      Floats squares{};
+      for (size_t channel = 0; channel < HEAD_SIZE; channel += Rows::kLanes)
+        transpose<Rows::kLanes>(rows_.queries + first * HEAD_SIZE + channel, HEAD_SIZE, real,
+                                by_channel_ + channel * kQueries + first, kQueries);
       for (size_t channel = 0; channel < HEAD_SIZE; channel++) {
-        const float x = real ? rows_.queries[row * HEAD_SIZE + channel] : 0.0f;
-        by_channel_[channel * kQueries + row] = x;
+        const Floats x = V::load(by_channel_ + channel * kQueries + first);
         squares += x * x;
       }
-      lengths_[row] = sqrtf(squares);
+      V::store(lengths_ + first, squares);
+    }
+    for (size_t row = 0; row < kQueries; row++) {
+      const bool real = row < rows_.count;
+      lengths_[row] = sqrtf(lengths_[row]);
       positions_[row] = rows_.positions[real ? row : 0];
       references_[row] = real ? rows_.references[row] : -kLowest;
     }
@@ -94,8 +103,7 @@ class FarBlocks {
   // Adds, to the sum of every row, the most that a block can weigh relative to the row's reference.
   void add_bound(size_t block, float nearest, Floats* sums) const {
     const float keys = static_cast<float>(least(kBlock, keys_ - block * kBlock));
-    const float series = 1.0f / (1.0f - exp2f(-rows_.slope));
-    const float most = log2f(keys < series ? keys : series);
+    const float most = log2f(keys < series_ ? keys : series_);
     Floats bounds[kVectors];
     for (size_t v = 0; v < kVectors; v++) {
       const size_t row = v * Rows::kLanes;
@@ -124,6 +132,7 @@ class FarBlocks {
   const PackedBlocks& blocks_;
   const size_t keys_;    // of the text
   const size_t stride_;
+  const float series_;   // what the weights of keys that stand ever farther away add up to, relative to the nearest
   float by_channel_[HEAD_SIZE * kQueries];
   float lengths_[kQueries];
   float positions_[kQueries];

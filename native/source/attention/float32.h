@@ -4,6 +4,7 @@
 #pragma once
 
 #include "columns.h"
+#include "transpose.h"
 
 namespace jinabert::attention {
 namespace {
@@ -31,11 +32,10 @@ struct Float32 {
   // keys: (count, channels apart by `stride`) -> (HEAD_SIZE, `row` keys), zeros behind the last.
   template <size_t HEAD_SIZE, size_t ROW>
   static void pack_keys(Element* to, const float* keys, size_t stride, size_t count) {
-    constexpr size_t kAtOnce = 4;  // keys whose channels are stored side by side: what fits a cache line's way
-    for (size_t first = 0; first < ROW; first += kAtOnce)
-      for (size_t channel = 0; channel < HEAD_SIZE; channel++)
-        for (size_t key = first; key < first + kAtOnce; key++)
-          to[channel * ROW + key] = key < count ? keys[key * stride + channel] : 0.0f;
+    for (size_t key = 0; key < ROW; key += LANES)
+      for (size_t channel = 0; channel < HEAD_SIZE; channel += LANES)
+        transpose<LANES>(keys + key * stride + channel, stride, count > key ? count - key : 0,
+                         to + channel * ROW + key, ROW);
   }
 
   template <size_t HEAD_SIZE, size_t ROW>

@@ -124,8 +124,16 @@ def _runtimes(files: Files) -> tuple[Peer, ...]:
         Peer("plain", "plain", (plain,), "plain export in stock onnxruntime"),
         openvino("openvino-fp32", arguments=(plain, "f32"), setting="OpenVINO, plain export, float32"),
         openvino("openvino-int8", arguments=(str(files.static), ""), setting=static, **_INT8),
-        Peer("ours-fp32", "ours", ("ids", bundle, "fp32"), "ours, fp32"),
-        Peer("ours-int8", "ours", ("ids", bundle, "int8"), "ours, int8", **_INT8),
+        openvino(
+            "openvino-int8-float32",
+            arguments=(str(files.static), "f32"),
+            setting="OpenVINO, NNCF static int8; other operators in float32",
+            **_INT8,
+        ),
+        Peer("ours-fp32", "ours", ("ids", bundle, "fp32", "off"), "ours, fp32, onnxruntime's operators alone"),
+        Peer("ours-int8", "ours", ("ids", bundle, "int8", "off"), "ours, int8, onnxruntime's operators alone", **_INT8),
+        Peer("ours-fp32-native", "ours", ("ids", bundle, "fp32", "require"), "ours, fp32, native kernels"),
+        Peer("ours-int8-native", "ours", ("ids", bundle, "int8", "require"), "ours, int8, native kernels", **_INT8),
     )
 
 
@@ -152,8 +160,8 @@ def _libraries(files: Files) -> tuple[Peer, ...]:
         node("transformersjs-q8", arguments=(folder, "q8"), setting=f"{js}, {q8}", **_INT8),
         node("transformersjs-ours-fp32", arguments=(bundle, "fp32"), setting=f"{js}, our bundle, fp32"),
         node("transformersjs-ours-int8", arguments=(bundle, "int8"), setting=f"{js}, our bundle, int8", **_INT8),
-        ours("ours-fp32-texts", arguments=("texts", bundle, "fp32"), setting=f"{encode}, fp32"),
-        ours("ours-int8-texts", arguments=("texts", bundle, "int8"), setting=f"{encode}, int8", **_INT8),
+        ours("ours-fp32-texts", arguments=("texts", bundle, "fp32", "auto"), setting=f"{encode}, fp32"),
+        ours("ours-int8-texts", arguments=("texts", bundle, "int8", "auto"), setting=f"{encode}, int8", **_INT8),
     )
 
 

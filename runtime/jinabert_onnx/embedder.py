@@ -77,7 +77,7 @@ class Embedder:
             local_files_only: never ask the hub; a hub id must have been downloaded before.
             kernels: "auto" lets native kernels of `jinabert-onnx-kernels` compute attention on the CPU where that is
                 installed and fits (or as the variable JINABERT_ONNX_KERNELS says), "off" does not, "require" refuses to
-                load without.
+                load without, and takes the CPU where `provider` is "auto".
 
         Raises:
             BundleError: not a bundle, damaged, of another schema, or without this precision.

@@ -20,7 +20,8 @@ from peers.workload import Takes
 from safetensors.numpy import load_file, save_file
 
 BENCHMARKS = ROOT / "benchmarks"
-PEERS = ("torch", "plain", "ours-fp32", "ours-int8", "fastembed", "ours-fp32-texts", "ours-int8-texts")
+OURS = ("ours-fp32", "ours-int8", "ours-fp32-native", "ours-int8-native")
+PEERS = ("torch", "plain", *OURS, "fastembed", "ours-fp32-texts", "ours-int8-texts")
 
 
 def script(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -59,6 +60,12 @@ def test_every_peer_is_measured_and_agrees(record: dict[str, Any]):
         for name, cell in row["peers"].items():
             assert cell["milliseconds"] > 0
             assert cell["cosine"] > (0.999 if "int8" in name else 0.999999)
+
+
+def test_native_and_portable_peers_say_what_computes_their_attention(record: dict[str, Any]):
+    peers = record["results"]["peers"]
+    assert {peers[name]["attention"] for name in ("ours-fp32", "ours-int8")} == {"portable"}
+    assert "portable" not in {peers[name]["attention"] for name in ("ours-fp32-native", "ours-int8-native")}
 
 
 def test_the_last_line_is_the_record_s_results(done: subprocess.CompletedProcess[str], record: dict[str, Any]):

@@ -15,7 +15,7 @@ from pathlib import Path
 from jinabert_onnx.engine import cpu
 from jinabert_onnx.version import __version__
 
-_PACKAGES = ("onnxruntime", "onnxruntime-gpu", "numpy", "tokenizers")
+_PACKAGES = ("jinabert-onnx-kernels", "onnxruntime", "onnxruntime-gpu", "numpy", "tokenizers")
 
 
 @dataclass(frozen=True)

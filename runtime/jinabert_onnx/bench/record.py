@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, field, is_dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -136,7 +136,11 @@ class Memory(_InProcesses):
 
 @dataclass(frozen=True)
 class Record:
-    """One run of the bench. `created` is UTC in ISO 8601, `seconds` what all of it took."""
+    """One run of the bench.
+
+    `created` is UTC in ISO 8601, `seconds` what all of it took. `attention` says by precision what computes it, such as
+    "avx2" or "portable".
+    """
 
     created: str
     seconds: float
@@ -149,6 +153,7 @@ class Record:
     memory: tuple[Memory, ...]
     skipped: tuple[Skipped, ...]
     schema: int = SCHEMA
+    attention: Mapping[str, str] = field(default_factory=dict)  # earlier versions recorded none
 
     def rates(self, threads: int) -> Rates:
         """Return the ceiling of so many threads."""

@@ -5,14 +5,16 @@ Knows nothing of cells or clocks, but for the machine's ceiling, of which costs 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jinabert_onnx.bundle.hub import is_hub_id
 from jinabert_onnx.bundle.locate import open_source, require_files
 from jinabert_onnx.bundle.manifest import Bundle
 from jinabert_onnx.embedder import Embedder
+from jinabert_onnx.encoding.loading import request_kernels
 from jinabert_onnx.engine import providers
+from jinabert_onnx.engine.kernels import Kernels, choose_kernels, require_kernels_option
 from jinabert_onnx.engine.memory_model import MemoryModel, memory_model
 from jinabert_onnx.engine.threads import count_threads
 from jinabert_onnx.errors import InputError
@@ -27,13 +29,13 @@ from .texts import TextMaker
 
 @dataclass(frozen=True)
 class Subject:
-    """What is measured: the bundle, how a process finds it, configurations, a maker of texts, and ceilings, which
-    were measured once.
+    """What is measured: the bundle, how a process finds it, configurations with the kernels of each, a maker of texts,
+    and ceilings, which were measured once.
     """
 
     bundle: Bundle
     place: Place
-    configurations: tuple[Configuration, ...]
+    configurations: Mapping[Configuration, Kernels]
     maker: TextMaker
     ceilings: dict[Ceiling, Rates]
 
@@ -42,9 +44,14 @@ class Subject:
         """Return tokens of the longest text that the model takes."""
         return self.bundle.manifest.model.max_tokens
 
-    def memory(self, precision: str) -> MemoryModel:
-        """Return what a process with this precision is expected to hold."""
-        return memory_model(self.bundle.manifest, precision)
+    @property
+    def attention(self) -> dict[str, str]:
+        """Return what computes attention, by precision."""
+        return {one.precision: kernels.attention for one, kernels in self.configurations.items()}
+
+    def memory(self, configuration: Configuration) -> MemoryModel:
+        """Return what a process with this configuration is expected to hold."""
+        return memory_model(self.bundle.manifest, configuration.precision, self.configurations[configuration].native)
 
 
 def open_subject(source: str, wanted: Wanted, revision: str | None, local_files_only: bool) -> Subject:
@@ -56,7 +63,7 @@ def open_subject(source: str, wanted: Wanted, revision: str | None, local_files_
     """
     bundle = open_source(source, revision, local_files_only)
     _require_possible(wanted, bundle)
-    configurations = _configurations(bundle, wanted)
+    configurations = {one: _kernels(bundle, one) for one in _configurations(bundle, wanted)}
     for precision in {configuration.precision for configuration in configurations}:
         require_files(source, bundle, precision, "fast", local_files_only)
     place = Place(source, bundle.path.name if is_hub_id(source) else None)
@@ -96,6 +103,13 @@ def _configurations(bundle: Bundle, wanted: Wanted) -> tuple[Configuration, ...]
                 got = model.provider
         found += [Configuration(precision, got, number) for number in threads]
     return tuple(found)
+
+
+def _kernels(bundle: Bundle, configuration: Configuration) -> Kernels:
+    """Return what `load` will find: `JINABERT_ONNX_KERNELS` may switch native kernels off."""
+    graph = bundle.path / bundle.files_of(configuration.precision)[0]
+    request = request_kernels(bundle, graph, require_kernels_option("auto"))
+    return choose_kernels(request, configuration.provider, configuration.precision)
 
 
 def _sensible(held: Sequence[str], provider: str, available: list[str]) -> list[str]:

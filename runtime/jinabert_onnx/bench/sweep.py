@@ -58,7 +58,7 @@ def run_bench(
     created = datetime.now(UTC).isoformat(timespec="seconds")
     here = machine.describe()  # the load before this adds to it
     subject = open_subject(source, wanted, revision, local_files_only)
-    possible = cells_of(wanted, subject.configurations)
+    possible = cells_of(wanted, tuple(subject.configurations))
     cells, skipped = choose(possible, wanted, subject.longest, _costs(subject), machine.available_memory())
     if not cells:
         raise InputError(f"nothing is left to measure; {skipped[0].what}: {skipped[0].why}")
@@ -81,6 +81,7 @@ def run_bench(
         cold_starts=cold_starts,
         memory=tuple(item for item in memory if isinstance(item, Memory)),
         skipped=(*skipped, *(item for item in memory if isinstance(item, Skipped))),
+        attention=subject.attention,
     )
 
 
@@ -99,13 +100,13 @@ def _costs(subject: Subject) -> Callable[[Cell], Cost]:
     """What a cell is expected to take, before anything has run."""
     sizes = sizes_of(subject.bundle)
     rates = {ceiling.threads: found for ceiling, found in subject.ceilings.items()}
-    held = sum(subject.memory(configuration.precision).resident() for configuration in subject.configurations)
+    held = sum(subject.memory(configuration).resident() for configuration in subject.configurations)
 
     def cost(cell: Cell) -> Cost:
         configuration = cell.configuration
         batches = plan_batches(cell.lengths, cell.batch_size, TOKEN_BUDGETS[configuration.provider])
         seconds = rates[configuration.threads].seconds(sizes, cell.lengths, configuration.precision)
-        model = subject.memory(configuration.precision)
+        model = subject.memory(configuration)
         peak = max(model.peak([cell.length] * len(batch)) for batch in batches) - model.resident()
         return Cost(_OVERHEAD * seconds + _BATCH_SECONDS * len(batches), held + peak)
 
@@ -116,7 +117,9 @@ def _cold_starts(subject: Subject, repeats: int) -> tuple[ColdStart, ...]:
     text = subject.maker.make(max(TOKENS, subject.maker.shortest), np.random.default_rng(0))
     processes = len(subject.configurations) * (repeats + 1)
     with Progress(processes, "processes", None) as progress:
-        return measure_cold_starts(subject.configurations, subject.place, text, repeats, lambda: progress.advance(1))
+        return measure_cold_starts(
+            tuple(subject.configurations), subject.place, text, repeats, lambda: progress.advance(1)
+        )
 
 
 def _memory(subject: Subject, cells: Sequence[Cell]) -> list[Memory | Skipped]:
@@ -126,9 +129,9 @@ def _memory(subject: Subject, cells: Sequence[Cell]) -> list[Memory | Skipped]:
         wanted.setdefault((cell.configuration.precision, cell.length), cell.configuration)
     found = []
     with Progress(len(wanted), "processes", None) as progress:
-        for (precision, length), configuration in wanted.items():
+        for (_, length), configuration in wanted.items():
             text = subject.maker.make(length, np.random.default_rng(length))
-            found.append(measure_memory(configuration, subject.place, text, length, subject.memory(precision)))
+            found.append(measure_memory(configuration, subject.place, text, length, subject.memory(configuration)))
             progress.advance(1)
     return found
 

@@ -54,6 +54,8 @@ def open_model(source: Source, options: LoadOptions) -> Opened:
         What `Embedder.load` raises, but for SelfTestError.
     """
     limit = None if options.max_memory is None else parse_memory(options.max_memory)
+    if options.provider == "auto" and require_kernels_option(options.kernels) == "require":
+        options = replace(options, provider="cpu")  # which alone has kernels
     opened = _open(source, options, limit)
     if options.precision == "auto" and opened.assumed != opened.model.session.provider:
         opened.model.session.close()  # the precision was picked for a GPU that could not be started

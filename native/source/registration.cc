@@ -65,8 +65,9 @@ Status* add_domain(const Api* api, SessionOptions* options) {
 // Called by onnxruntime for every session whose options name this library.
 JINABERT_EXPORT jinabert::onnxruntime::Status* RegisterCustomOps(jinabert::onnxruntime::SessionOptions* options,
                                                                  const jinabert::onnxruntime::ApiBase* base) {
-  const jinabert::onnxruntime::Api* api = base->GetApi(jinabert::onnxruntime::kApiVersion);
-  return api ? jinabert::add_domain(api, options) : nullptr;  // an onnxruntime older than supported gets nothing
+  using namespace jinabert;
+  const onnxruntime::Api* api = base->GetApi(onnxruntime::kApiVersion);
+  return api ? add_domain(api, options) : onnxruntime::fail(base->GetApi(1), "the kernels need onnxruntime 1.23 or later");
 }
 
 // The version of the domain whose operators this library holds.

@@ -95,8 +95,9 @@ def operator_session(
     functions: Sequence[onnx.FunctionProto] = (),
     stored: Sequence[onnx.TensorProto] = (),
     version: int = DOMAIN_VERSION,
+    library: Path | None = None,
 ) -> onnxruntime.InferenceSession:
-    """A stock session of a graph of these nodes alone; `values` are its inputs and its outputs."""
+    """A session of a graph of these nodes alone; `values` are its inputs and outputs, `library` has native kernels."""
     opsets = {"": OPSET, DOMAIN: version, "com.microsoft": 1}
     model = helper.make_model(
         helper.make_graph(nodes, "operators", *values, stored),
@@ -104,7 +105,10 @@ def operator_session(
         opset_imports=[helper.make_opsetid(*entry) for entry in opsets.items()],
         ir_version=10,
     )
-    return stock_session(model)
+    options = onnxruntime.SessionOptions()
+    if library is not None:
+        options.register_custom_ops_library(str(library))
+    return stock_session(model, options)
 
 
 def run_process(*arguments: object, **options: object) -> Ended:

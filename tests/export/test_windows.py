@@ -1,6 +1,7 @@
 """Windowed attention against full attention in float64: what it leaves out is never more than it certifies.
 
-The operators run as a graph of two nodes, plan and attention, over packed rows of query, key and value.
+The operators run as a graph of two nodes, plan and attention, over packed rows of query, key and value: by the functions
+of the graph, and by the native kernels in float32.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import pytest
 from conftest import operator_session
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jinabert_onnx_kernels import library_path
 from jinabert_onnx_export.encoder.alibi import alibi_slopes
 from jinabert_onnx_export.operators.attention_plan import TOKEN_BLOCK
 from jinabert_onnx_export.operators.domain import DOMAIN
@@ -32,8 +34,18 @@ Rows = np.ndarray  # (tokens, heads, HEAD_SIZE) float32
 Problem = tuple[Rows, Rows, Rows]  # query, key, value
 
 
+_native = [False]  # whether the kernels compute the operators, for the tests of this module in turn
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["portable", "native"], autouse=True)
+def native(request: pytest.FixtureRequest) -> bool:
+    """Run every test twice: with the graph's own operators, then with the native kernels."""
+    _native[0] = request.param
+    return _native[0]
+
+
 @cache
-def attention_session(heads: int) -> onnxruntime.InferenceSession:
+def attention_session(heads: int, native: bool) -> onnxruntime.InferenceSession:
     """A stock session of one AttentionPlan and one AlibiAttention."""
     slopes = alibi_slopes(heads)
     mask = helper.make_tensor_value_info("attention_mask", TensorProto.INT64, ["batch", "sequence"])
@@ -44,7 +56,10 @@ def attention_session(heads: int) -> onnxruntime.InferenceSession:
     plan = helper.make_node("AttentionPlan", [mask.name], ATTENTION_PLAN.outputs, domain=DOMAIN, slopes=slopes)
     attributes = {"slopes": slopes, "num_heads": heads, "scale": SCALE}
     attention = helper.make_node("AlibiAttention", ALIBI_ATTENTION.inputs, ["output"], domain=DOMAIN, **attributes)
-    return operator_session([plan, attention], ([mask, query, key, value], [output]), packed_functions())
+    library = library_path() if native else None
+    return operator_session(
+        [plan, attention], ([mask, query, key, value], [output]), packed_functions(), library=library
+    )
 
 
 def attend(problem: Problem, mask: np.ndarray | None = None) -> Rows:
@@ -54,7 +69,7 @@ def attend(problem: Problem, mask: np.ndarray | None = None) -> Rows:
     count = -(-tokens // TOKEN_BLOCK)
     rows = np.append(np.arange(tokens), np.zeros(-tokens % count, int))
     feeds = {name: array[rows].reshape(len(rows), -1) for name, array in zip(NAMES, problem, strict=True)}
-    (output,) = attention_session(heads).run(None, {"attention_mask": mask, **feeds})
+    (output,) = attention_session(heads, _native[0]).run(None, {"attention_mask": mask, **feeds})
     return output[:tokens].reshape(problem[0].shape)
 
 

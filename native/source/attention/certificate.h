@@ -11,10 +11,11 @@
 // its rows, the bound of all that lies beyond is at most kAllowed of the weight that the row has by then. Weights only
 // grow, so an old sum is a valid lower bound of the whole row's.
 //
-// Rounding. The sums of products behind a bound are covered by the margin of the radius (pack.h). What rounding changes
-// in products of slope and distance, and in differences of numbers up to 2^20, is below 0.1, a factor of 1.08; kAllowed
-// keeps 10 % back for it. Tiles that are skipped because no weight reaches 2^kNothing of a row's largest cost at most
-// 2^20 keys * 2^-50 = 1e-9 of a row, for which the other 2 % stand.
+// Rounding. The sums of products behind a bound are covered by the margin of the radius (pack.h). Its exponent takes up
+// to four more sums of numbers up to 2^18, each rounded by at most 2^-6 (larger scores have lost such fractions
+// themselves): below 0.1 in all, a factor of 1.08. What exp2 and the sums of bounds and of weights round is below 1 %.
+// Tiles that are skipped because no weight reaches 2^kNothing of the row's reference, which is a score of the row, or
+// less, cost at most 2^20 keys * 2^-50 = 1e-9 of a row. kAllowed keeps 12 % back for all of this.
 #pragma once
 
 #include "query_rows.h"

@@ -79,6 +79,7 @@ struct AlibiAttention {
     const int64_t rows = inputs[kQuery].dimensions[0], channels = inputs[kQuery].dimensions[1];
     void* output = nullptr;
     if (Status* status = make_output(api, context, 0, {rows, channels}, &output)) return status;
+    if (!rows) return nullptr;  // then there need be no memory either
     const attention::Problem problem{
         inputs[kQuery].as<float>(),     inputs[kKey].as<float>(),         inputs[kValue].as<float>(),
         static_cast<float*>(output),    static_cast<size_t>(rows),        static_cast<size_t>(channels),

@@ -12,7 +12,7 @@ namespace {
 
 constexpr size_t kQueries = 96;   // queries of a block, whole tiles of 6 or 16: their state stays in the second cache
 constexpr float kStale = 8.0f;    // by how many powers of 2 a weight may exceed that of the reference
-constexpr float kNothing = -50.0f;  // the certificate allows for weights below 2^-50 of the row's largest to be skipped
+constexpr float kNothing = -50.0f;  // the certificate allows for weights below 2^-50 of the reference's to be skipped
 constexpr float kLowest = -1e30f;  // below any score
 // A row begins with the score of its own key for a reference, less this: in bfloat16 that may come out lower.
 constexpr float kBelowOwn = 2.0f;

@@ -32,7 +32,7 @@ struct MemoryInfo;
 
 struct Allocator {
   uint32_t version;
-  void* (*Alloc)(Allocator*, size_t bytes);  // null where memory has run out
+  void* (*Alloc)(Allocator*, size_t bytes);  // null or an exception, which onnxruntime catches, without memory
   void (*Free)(Allocator*, void*);
   const MemoryInfo* (*Info)(const Allocator*);
 };

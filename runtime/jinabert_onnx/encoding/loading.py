@@ -99,11 +99,13 @@ def self_test(model: LoadedModel, encode: Callable[[Sequence[str]], AnyVectors])
 
 
 def _self_test_failure(model: LoadedModel, difference: str) -> str:
-    release = providers.import_onnxruntime().__version__
+    release, kernels = providers.import_onnxruntime().__version__, model.session.kernels
+    suspects = f"this processor, onnxruntime {release}, {f'{kernels.reason}, ' if kernels.native else ''}"
+    remedy = "another release or precision, or kernels 'off'" if kernels.native else "another release or precision"
     return (
         f"{model.bundle.path}: {model.precision} on {model.session.provider} computes different vectors here than at "
-        f"export ({difference}): this processor, onnxruntime {release} or the tokenizers package is at fault; try "
-        "another release or precision (for details run `jinabert-onnx verify`)"
+        f"export ({difference}): {suspects}or the tokenizers package is at fault; try {remedy} (for details run "
+        "`jinabert-onnx verify`)"
     )
 
 

@@ -109,8 +109,10 @@ def _outside(request: KernelRequest, provider: str, precision: str) -> Kernels |
     """Return why no library could help here, if that is so."""
     if provider != "cpu":
         return Kernels(PORTABLE, f"kernels are for the CPU, and this runs on {provider}")
-    if precision == "fp16" or request.domain_version is None:
-        return Kernels(PORTABLE, f"there are none for {precision}")
+    if precision == "fp16":
+        return Kernels(PORTABLE, "there are none for fp16")
+    if request.domain_version is None:
+        return Kernels(PORTABLE, "the graph has none of the operators that kernels compute")
     return None
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from jinabert_onnx import Embedder
 from jinabert_onnx.bench.columns import aligned
 from jinabert_onnx.cli.command import add_model_argument, add_runtime_options, load_embedder
+from jinabert_onnx.encoding.options import BATCH_SIZE
 from jinabert_onnx.errors import JinaBertError, MissingDependencyError
 from jinabert_onnx.text.inputs import require_range
 
@@ -58,7 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--comparable", action="store_true", help="choose among the tasks that can be compared with the model card"
     )
     parser.add_argument(
-        "--batch-size", type=int, default=32, metavar="N", help="maximum number of texts per batch (default: 32)"
+        "--batch-size",
+        type=int,
+        default=BATCH_SIZE,
+        metavar="N",
+        help="maximum number of texts per batch (default: %(default)s)",
     )
     parser.add_argument(
         "--max-length", type=int, metavar="N", help="maximum number of tokens per text (default: the model's limit)"

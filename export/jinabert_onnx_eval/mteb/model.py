@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from jinabert_onnx import Embedder
+from jinabert_onnx.encoding.options import BATCH_SIZE
 from jinabert_onnx.encoding.vector_types import AnyVectors
 from jinabert_onnx.errors import InputError
 from mteb.models import ModelMeta
@@ -73,7 +74,7 @@ class BundleEncoder(AbsEncoder):  # type: ignore[misc]
         hf_split: str,
         hf_subset: str,
         prompt_type: Any = None,
-        batch_size: int = 32,
+        batch_size: int = BATCH_SIZE,
         show_progress_bar: bool = True,
         **unknown: object,
     ) -> AnyVectors:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NamedTuple, TypedDict, TypeVar, cast
 from jinabert_onnx.engine.cancellation import Cancellation
 from jinabert_onnx.errors import InputError, InputTypeError
 
-BATCH_SIZE = 32  # texts
+BATCH_SIZE = 32  # texts, unless told otherwise
 
 _WIDTH = 120  # characters of a line of a docstring
 
@@ -89,8 +89,12 @@ class EncodeOptions(TextOptions, total=False):
 
 def with_defaults(options: EncodeOptions) -> EncodeOptions:
     """Return every option, with its default where it was not given."""
-    defaults = {name: option.default for name, (_, option) in _declared(EncodeOptions).items()}
-    return cast(EncodeOptions, {**defaults, **options})
+    return cast(EncodeOptions, {**defaults_of(EncodeOptions), **options})
+
+
+def defaults_of(declaration: type) -> dict[str, Any]:
+    """Return the default of each option that is declared there, by name."""
+    return {name: option.default for name, (_, option) in _declared(declaration).items()}
 
 
 def require_known(method: str, options: Mapping[str, object], declaration: type = EncodeOptions) -> None:
@@ -175,3 +179,6 @@ def _declared(declaration: type) -> dict[str, tuple[Any, Option]]:
 @cache
 def _told(name: str, meaning: str) -> str:
     return textwrap.fill(f"{name}: {meaning}", _WIDTH, initial_indent=" " * 4, subsequent_indent=" " * 8)
+
+
+DEFAULTS = with_defaults({})

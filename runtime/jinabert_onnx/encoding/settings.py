@@ -11,7 +11,7 @@ from jinabert_onnx.errors import InputError
 from jinabert_onnx.text.inputs import choose_prompt, require_range
 
 from .loaded_model import LoadedModel
-from .options import BATCH_SIZE, EncodeOptions, require_no_effect, with_defaults
+from .options import EncodeOptions, require_no_effect, with_defaults
 from .vector_types import require_convertible, stored_width
 
 TRUNCATIONS = ("warn", "error", "head", "tail", "mean")
@@ -33,11 +33,11 @@ class Settings:
 
     max_length: int
     dimensions: int
-    batch_size: int = BATCH_SIZE
-    prefix: str = ""
-    truncation: str = "warn"
-    normalize: bool = False
-    output_dtype: str = "float32"
+    batch_size: int
+    prefix: str
+    truncation: str
+    normalize: bool
+    output_dtype: str
 
     @property
     def width(self) -> int:

@@ -9,7 +9,7 @@ import asyncio
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -19,7 +19,7 @@ from jinabert_onnx.bundle.hub import is_hub_id
 from jinabert_onnx.bundle.manifest import MANIFEST
 from jinabert_onnx.embedder import DOCUMENT_PROMPTS, Embedder, Spans
 from jinabert_onnx.encoding.load_options import LoadOptions
-from jinabert_onnx.encoding.options import EncodeOptions, require_known
+from jinabert_onnx.encoding.options import EncodeOptions, defaults_of, require_known
 from jinabert_onnx.encoding.results import Chunks
 from jinabert_onnx.encoding.settings import resolve_settings
 from jinabert_onnx.encoding.vector_types import AnyVectors
@@ -48,9 +48,9 @@ class Loading:
 class Asking:
     """How every text is encoded: arguments of `Embedder.encode`."""
 
-    normalize_embeddings: bool = True
-    truncation: str = "warn"
-    batch_size: int = 32
+    normalize_embeddings: bool
+    truncation: str
+    batch_size: int
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,8 @@ def open_encoder(model: str | os.PathLike[str] | Embedder, options: ModelOptions
     """
     require_known("__init__", options, ModelOptions)
     loading = Loading(**_given(Loading, options))
-    asking = Asking(**_given(Asking, options), batch_size=batch_size)
+    defaults = defaults_of(ModelOptions)
+    asking = Asking(**_given(Asking, {**defaults, **options}), batch_size=batch_size)
     fingerprint = options.get("fingerprint")
     if isinstance(model, Embedder):
         _require_nothing_asked(loading)
@@ -239,7 +240,7 @@ def _manifest_on_disk(model: str) -> tuple[int, int] | None:
     return status.st_mtime_ns, status.st_size
 
 
-def _given(kind: type[Loading] | type[Asking], options: ModelOptions) -> dict[str, Any]:
+def _given(kind: type[Loading] | type[Asking], options: Mapping[str, object]) -> dict[str, Any]:
     """Return those of the options that are fields of `kind`."""
     names = {field.name for field in fields(kind)}
     return {name: value for name, value in options.items() if name in names}

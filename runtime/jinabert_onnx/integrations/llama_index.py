@@ -12,7 +12,7 @@ from typing import Any, Unpack
 from uuid import uuid4
 
 from jinabert_onnx.embedder import Embedder
-from jinabert_onnx.encoding.options import BATCH_SIZE, expand_options
+from jinabert_onnx.encoding.options import BATCH_SIZE, defaults_of, expand_options
 from jinabert_onnx.encoding.spans import Span, resolve_spans
 from jinabert_onnx.engine.cancellation import Cancellation
 from jinabert_onnx.errors import MissingDependencyError
@@ -35,6 +35,8 @@ except ImportError as error:
         "install it: pip install 'jinabert-onnx[cpu,llama-index]'"
     ) from error
 
+_DEFAULTS = defaults_of(ModelOptions)
+
 
 class JinaBertEmbedding(BaseEmbedding):
     """A JinaBERT model for LlamaIndex's indexes, retrievers and pipelines.
@@ -50,8 +52,8 @@ class JinaBertEmbedding(BaseEmbedding):
     revision: str | None = Field(default=None, frozen=True)
     local_files_only: bool | None = Field(default=None, frozen=True)
     max_length: int | None = Field(default=None, frozen=True)
-    normalize_embeddings: bool = Field(default=True, frozen=True)
-    truncation: str = Field(default="warn", frozen=True)
+    normalize_embeddings: bool = Field(default=_DEFAULTS["normalize_embeddings"], frozen=True)
+    truncation: str = Field(default=_DEFAULTS["truncation"], frozen=True)
     fingerprint: str = Field(description="the vector space, and the precision", frozen=True)
     _encoder: Encoder = PrivateAttr()
 

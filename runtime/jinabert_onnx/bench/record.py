@@ -190,8 +190,6 @@ def read_record(path: Path) -> Record:
         content: Any = json.loads(file.read_bytes())
         if content["schema"] != SCHEMA:
             raise ValueError(f"schema {content['schema']}, and this version of jinabert-onnx reads {SCHEMA}")
-        # Earlier versions also measured texts of mixed lengths, which have no length.
-        content["cells"] = [found for found in content["cells"] if found["cell"]["length"] is not None]
         record: Record = _decode(Record, content)
     except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
         raise InputError(

@@ -101,7 +101,7 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
         metavar="OUTPUT",
         nargs="?",
         default="demo-bundle",
-        help="directory to make; a bundle that stands there is replaced (default: %(default)s)",
+        help="directory to create; a bundle that is there is replaced (default: %(default)s)",
     )
 
 

@@ -58,7 +58,7 @@ def export(
         revision: branch, tag or commit, for a hub id only.
         force: replace a bundle that stands at `output`.
         thorough: verify up to 8192 tokens too; slower, and needs more memory.
-        calibration: text file, one text a line, that int8 is fitted to; else the texts that come with the exporter.
+        calibration: text file, one text per line, that int8 is fitted to; else the texts that come with the exporter.
         say: called with each line of progress.
 
     Returns:

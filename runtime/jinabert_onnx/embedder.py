@@ -138,7 +138,7 @@ class Embedder:
 
     @property
     def provider(self) -> str:
-        """Return the execution provider that really runs: "cpu" or "cuda"."""
+        """Return the execution provider that actually runs: "cpu" or "cuda"."""
         return self._model.session.provider
 
     @property

@@ -102,7 +102,7 @@ def test_runs_with_nothing_in_common_are_refused(redraw: Redraw):
         replace(record, cells=tuple(found for found in record.cells if found.cell.length == length))
         for record, length in ((before, 8), (after, 40))
     )
-    with pytest.raises(InputError, match="no time in common"):
+    with pytest.raises(InputError, match="no timing in common"):
         compare(one, other)
 
 

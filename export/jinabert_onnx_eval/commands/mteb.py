@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
         show(lines_of(results, card, made_of_card_model(model)))
     if failed:
         raise UnfinishedTasksError(
-            f"{len(failed)} of {len(tasks)} tasks failed ({', '.join(failed)}); run the same again to go on"
+            f"{len(failed)} of {len(tasks)} tasks failed ({', '.join(failed)}); run the same command again to resume"
         )
     return 0
 
@@ -117,7 +117,7 @@ def _import_runner() -> ModuleType:
 def _choose(arguments: argparse.Namespace, runner: ModuleType, card: Sequence[Published]) -> list[Any]:
     names = arguments.tasks or [row.task for row in card if arguments.comparable]
     if not (names or arguments.types or arguments.languages):
-        say("nothing to run was chosen; the table is of what the folder holds")
+        say("nothing to run was chosen; the table shows what the folder holds")
         return []
     tasks: list[Any] = runner.choose_tasks(names, arguments.types, arguments.languages)
     return tasks

@@ -55,7 +55,7 @@ def run_child(place: Place, configuration: Configuration, text: str) -> Mapping[
     )
     if ended.returncode != 0:
         said = ended.stderr.decode("utf-8", errors="replace").strip().splitlines()
-        why = f"signal {-ended.returncode}, most likely for want of memory" if ended.returncode < 0 else "an error"
+        why = f"signal {-ended.returncode}, most probably for lack of memory" if ended.returncode < 0 else "an error"
         raise RunError(f"a process with {configuration} ended by {why}{f' ({said[-1]})' if said else ''}")
     answer: Mapping[str, Any] = json.loads(ended.stdout.splitlines()[-1])
     return answer

@@ -61,7 +61,7 @@ def add_model_argument(parser: ArgumentParser, variable: str | None = None) -> N
 def add_runtime_options(
     parser: ArgumentParser,
     precision: str = LoadOptions.precision,
-    memory_help: str = "most memory of the process, such as 800MB",
+    memory_help: str = "memory limit of the process, such as 800MB",
 ) -> None:
     """Add --precision (default `precision`), what `add_provider_options` adds, and how the model is checked.
 
@@ -71,7 +71,7 @@ def add_runtime_options(
         "--precision",
         choices=("auto", *PRECISIONS),
         default=precision,
-        help="weights to run; auto: what suits this machine (default: %(default)s)",
+        help="precision to run; auto: the one that suits this machine (default: %(default)s)",
     )
     add_provider_options(parser)
     add_kernels_option(parser)
@@ -109,8 +109,8 @@ def add_kernels_option(parser: ArgumentParser) -> None:
         "--kernels",
         choices=KERNELS,
         default=LoadOptions.kernels,
-        help="native kernels of jinabert-onnx-kernels; auto: where they are installed and fit "
-        f"(or as ${KERNELS_VARIABLE} says), require: never without (default: %(default)s)",
+        help="native kernels of jinabert-onnx-kernels; auto: use them if they are installed and fit "
+        f"(or as ${KERNELS_VARIABLE} says), require: refuse to load without them (default: %(default)s)",
     )
 
 

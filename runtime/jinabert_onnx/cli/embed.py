@@ -54,7 +54,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--skip-unreadable",
         action="store_true",
-        help="of a directory: leave out links that lead nowhere, pipes, and files that may not be read, and name them",
+        help="in a directory, leave out broken links, pipes and unreadable files, and name them",
     )
     parser.add_argument(
         "--shard-rows",
@@ -236,7 +236,7 @@ def _check_places(source: str | None, output: str | None) -> None:
     if not path.resolve().parent.is_dir():
         raise InputError(f"{output}: there is no directory {path.resolve().parent}")
     if source not in (None, "-") and path.exists() and path.samefile(source):
-        raise InputError(f"{output}: is the input too, and would be overwritten; give another --output")
+        raise InputError(f"{output}: is also the input, and would be overwritten; give another --output")
 
 
 def _format_of(output: str | None) -> str:
@@ -245,7 +245,7 @@ def _format_of(output: str | None) -> str:
     endings = {".npy": "npy", ".parquet": "parquet", ".jsonl": "jsonl", ".txt": "text", ".tsv": "text"}
     ending = Path(output).suffix
     if ending not in endings:
-        raise InputError(f"{output}: what to write is unclear from its ending; give --format {' or '.join(FORMATS)}")
+        raise InputError(f"{output}: its extension does not say what to write; give --format {' or '.join(FORMATS)}")
     return endings[ending]
 
 

@@ -1,4 +1,4 @@
-"""`jinabert-onnx info`: what a bundle holds, what was measured when it was made, and what it really runs on here."""
+"""`jinabert-onnx info`: what a bundle holds, what was measured when it was made, and what it actually runs on here."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _QUALITY = {  # title of a column: its name in the manifest, and how it is writt
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_argument(parser)
     parser.add_argument("--json", action="store_true", help="print the manifest as it is")
-    parser.add_argument("--run", action="store_true", help="also load the model, and say what really runs here")
+    parser.add_argument("--run", action="store_true", help="also load the model, and show what actually runs here")
     add_runtime_options(parser)
 
 

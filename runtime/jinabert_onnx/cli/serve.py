@@ -63,7 +63,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_runtime_options(
         parser,
         precision=os.environ.get(_PRECISION_VARIABLE, LoadOptions.precision),
-        memory_help="most memory of the whole process: model, server and open requests, such as 1400MB (default: none)",
+        memory_help="memory limit of the process: model, server and open requests, such as 1400MB (default: none)",
     )
     parser.set_defaults(usage_error=parser.error)
 

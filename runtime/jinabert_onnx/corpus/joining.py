@@ -69,7 +69,7 @@ def _result(shard: Shard, directory: Path, output: str) -> ShardResult:
 
 def _damaged(shard: Shard, directory: Path, output: str) -> InputError:
     discard(shard, directory)
-    return InputError(f"{directory / shard.name}.{output}: is damaged; the same command makes this shard anew")
+    return InputError(f"{directory / shard.name}.{output}: is damaged; run the same command again to redo this shard")
 
 
 def _read(path: Path, plan: Plan) -> Any:

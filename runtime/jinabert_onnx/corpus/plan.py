@@ -155,7 +155,7 @@ def from_json(text: str) -> tuple[Plan, list[Shard]]:
     try:
         record = json.loads(text)
         if record["schema"] != SCHEMA:
-            raise InputError(f"the plan is of schema {record['schema']}, this version reads {SCHEMA}")
+            raise InputError(f"the plan has schema {record['schema']}, this version reads {SCHEMA}")
         return _plan_of(record["plan"]), [Shard(*numbers) for numbers in record["shards"]]
     except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, InputError):

@@ -169,7 +169,7 @@ def _watched(ray: ModuleType, pool: Pool) -> Iterator[None]:
         wanted = _size(pool.cpus, pool.gpus)
         raise ClusterError(
             f"no node of the Ray cluster has had {wanted} for a worker for {_NO_ROOM:.0f} seconds; "
-            "start nodes, and the same command goes on"
+            "start nodes and run the same command again"
         ) from None
     finally:
         signal.setitimer(signal.ITIMER_REAL, *timer)

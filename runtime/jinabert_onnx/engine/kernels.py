@@ -73,7 +73,7 @@ def require_kernels_option(asked: str) -> str:
         raise InputError(f"kernels {asked!r} is unknown; use one of {', '.join(KERNELS)}", argument="kernels")
     configured = os.environ.get(KERNELS_VARIABLE, "").strip() or "auto"
     if configured not in KERNELS:
-        raise InputError(f"{KERNELS_VARIABLE} is {configured!r}; set it to one of {', '.join(KERNELS)}, or to nothing")
+        raise InputError(f"{KERNELS_VARIABLE} is {configured!r}; set it to one of {', '.join(KERNELS)}, or unset it")
     return configured if asked == "auto" else asked
 
 

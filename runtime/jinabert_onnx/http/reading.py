@@ -56,7 +56,7 @@ def read_texts(model: LoadedModel, texts: Sequence[str], settings: Settings, bou
         for index, (text, report) in enumerate(zip(group, tokenized.reports, strict=True)):
             if report.cut is None and len(heads[index]) < len(text):
                 raise refuse(
-                    f"input[{first + index}] has {len(text)} characters of hardly any words; split it",
+                    f"input[{first + index}] has {len(text)} characters and hardly any words; split it",
                     "unreadable_text",
                     "input",
                 )

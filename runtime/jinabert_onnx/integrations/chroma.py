@@ -86,7 +86,7 @@ class JinaBertEmbeddingFunction(EmbeddingFunction[Documents]):
         collection = client.get_or_create_collection(name, embedding_function=self)  # type: ignore[arg-type]
         stored = collection.configuration.get("embedding_function")
         if not isinstance(stored, JinaBertEmbeddingFunction):
-            raise InputError(f"collection {name!r} does not say by which function it was filled; make another")
+            raise InputError(f"collection {name!r} does not record which function filled it; make another")
         self.validate_config_update(stored.get_config(), self.get_config())
         return collection
 
@@ -157,7 +157,9 @@ class JinaBertEmbeddingFunction(EmbeddingFunction[Documents]):
             raise InputTypeError(f"the configuration is {type(config).__name__}, not a dictionary")
         odd = sorted({"model", "fingerprint", *_LOADING, *_ASKING} ^ set(config))
         if odd:
-            raise InputError(f"{odd[0]!r} is missing in or unknown to the configuration; use the release that wrote it")
+            raise InputError(
+                f"{odd[0]!r} is unknown to the configuration, or missing from it; use the release that wrote it"
+            )
         Fingerprint.parse(str(config["fingerprint"]))
 
     def validate_config_update(self, old_config: dict[str, Any], new_config: dict[str, Any]) -> None:

@@ -167,7 +167,7 @@ def open_encoder(model: str | os.PathLike[str] | Embedder, options: ModelOptions
         embedder = wanted.load()
         source = Source(wanted.model, loading, str(embedder.fingerprint))
     else:
-        raise InputTypeError(f"model is {type(model).__name__}; give the place of a bundle, a hub id or an Embedder")
+        raise InputTypeError(f"model is {type(model).__name__}; give the path of a bundle, a hub id or an Embedder")
     encoding = cast(EncodeOptions, asdict(asking))
     resolve_settings(embedder.loaded, encoding, embedder.max_seq_length)  # refuses what is out of range
     return Encoder(source, asking, embedder)
@@ -183,7 +183,7 @@ def require_space(fingerprint: str | None, embedder: Embedder, name: str) -> Non
         raise InputError(
             f"{name} makes vectors of another space ({embedder.fingerprint}) than those that are there "
             f"({fingerprint}): use the model that made them, at its maximum length, or embed the "
-            "texts anew"
+            "texts again"
         )
 
 
@@ -259,7 +259,9 @@ def _lasting_name(model: str | os.PathLike[str]) -> str:
 def _require_nothing_asked(loading: Loading) -> None:
     given = [name for name, value in vars(loading).items() if value is not None]
     if given:
-        raise InputError(f"{given[0]} is for loading, and the Embedder given is loaded; give it to Embedder.load")
+        raise InputError(
+            f"{given[0]} is for loading, and the given Embedder is already loaded; pass it to Embedder.load"
+        )
 
 
 def _listed(texts: Iterable[str]) -> Iterable[str]:

@@ -44,7 +44,7 @@ _ROUTES = _EMBEDDING_PATHS | {"/v1/models", "/health", "/ready", "/ping", "/metr
 _WARM_UP_SECONDS = 10.0
 _REFUSED: dict[int | str, dict[str, Any]] = {"4XX": {"model": ProblemResponse, "description": "The message says why"}}
 _REFUSALS = {
-    400: "The request is wrong; the message says how to mend it",
+    400: "The request is wrong; the message says how to fix it",
     401: "The API key is missing or not valid",
     404: "There is no such model",
     408: "The body came too slowly",

@@ -1,7 +1,7 @@
 """`jinabert-onnx eval mteb`: which tasks a choice stands for, that a killed run goes on, and the table beside the card.
 
 Two tasks of the card are loaded as mteb loads them, from a cache of `datasets` that was filled with other rows: their
-own data cannot be had here.
+own data are not available here.
 """
 
 from __future__ import annotations

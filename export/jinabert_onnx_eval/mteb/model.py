@@ -86,7 +86,7 @@ class BundleEncoder(AbsEncoder):  # type: ignore[misc]
             hf_split: the split; not used.
             hf_subset: the subset; not used.
             prompt_type: query or document, in retrieval.
-            batch_size: most texts that run together.
+            batch_size: maximum number of texts per batch.
             show_progress_bar: False for none; else a bar on a terminal, for work that takes long.
             unknown: what mteb may pass besides; refused, because it would be silently without effect.
 

@@ -54,7 +54,7 @@ def alibi_attention(query: Tensor, key: Tensor, value: Tensor, key_mask: Tensor,
         query, key, value: (batch, sequence, hidden), hidden = heads * head size.
         key_mask: bool (batch, sequence); a row without any visible key attends to all of them evenly,
             so that every value stays finite.
-        slopes: one a head.
+        slopes: one per head.
 
     Returns:
         (batch, sequence, hidden), of the type of `value`.

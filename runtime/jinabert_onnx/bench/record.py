@@ -162,7 +162,7 @@ class Record:
         return next(found for found in self.ceilings if found.threads == threads)
 
     def to_json(self, summary: Sequence[Mapping[str, object]] = ()) -> str:
-        """Return the text of `bench.json`; its `summary`, figures a cell, is for other programs."""
+        """Return the text of `bench.json`; its `summary`, one row per cell, is for other programs."""
         content = {"schema": self.schema, "summary": summary} | asdict(self)
         return "{\n" + ",\n".join(f"{_json(name)}: {_lines(value)}" for name, value in content.items()) + "\n}\n"
 

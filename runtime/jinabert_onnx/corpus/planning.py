@@ -34,7 +34,7 @@ OWN_COLUMNS = ("row", "embedding")
 
 
 def kind_of(path: Path) -> str:
-    """How a file is read, by its ending; what has another is text, a line a row.
+    """How a file is read, by its ending; what has another is text, one row per line.
 
     Raises:
         InputError: the ending is one of files that hold no such lines.

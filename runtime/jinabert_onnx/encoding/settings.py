@@ -24,7 +24,7 @@ class Settings:
     Attributes:
         max_length: tokens of a text, special ones included; `truncation` says what becomes of more.
         dimensions: channels to keep.
-        batch_size: most texts that run together.
+        batch_size: maximum number of texts per batch.
         prefix: what stands before each text.
         truncation: one of `TRUNCATIONS`.
         normalize: whether vectors are scaled to length 1, after channels were left out.
@@ -85,7 +85,7 @@ def require_length(model: LoadedModel, argument: str, value: int) -> int:
 
 
 def require_rows_of_tokens(settings: Settings) -> None:
-    """Return if one row a token can be had.
+    """Return if one row per token can be had.
 
     Raises:
         InputError: windows would be averaged, or the type is one of vectors of texts.

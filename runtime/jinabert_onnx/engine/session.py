@@ -64,7 +64,7 @@ class SessionLoading:
 
         Raises:
             InputError: `threads` is out of range or `provider` unknown.
-            ProviderError: the requested provider cannot be had.
+            ProviderError: the requested provider is not available.
             MissingDependencyError: onnxruntime is not installed.
         """
         self.path, self.precision, self.asked_provider = path, precision, provider
@@ -91,7 +91,7 @@ class SessionLoading:
         """Wait for onnxruntime's `InferenceSession`.
 
         Raises:
-            ProviderError: the requested provider cannot be had.
+            ProviderError: the requested provider is not available.
             BundleError: onnxruntime cannot read the file.
             KernelsError: native kernels are required, and none can run.
         """
@@ -126,7 +126,7 @@ class Session:
         """Wait for the end of `loading`.
 
         Raises:
-            ProviderError: the requested provider cannot be had.
+            ProviderError: the requested provider is not available.
             BundleError: onnxruntime cannot read the file, or it is not one of our graphs.
             KernelsError: native kernels are required, and none can run.
         """

@@ -146,7 +146,7 @@ def open_encoder(model: str | os.PathLike[str] | Embedder, options: ModelOptions
     Args:
         model: directory or hub id of a bundle, or an Embedder, which is then shared and not closed.
         options: nothing about loading may be asked for where an Embedder is given.
-        batch_size: most texts that run together.
+        batch_size: maximum number of texts per batch.
 
     Raises:
         InputTypeError: the model is none of these, or an option is unknown.

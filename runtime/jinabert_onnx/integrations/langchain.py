@@ -40,7 +40,7 @@ class JinaBertEmbeddings(Embeddings):
 
         Args:
             model: directory or hub id of a bundle, or an Embedder to share; then nothing about loading may be given.
-            batch_size: most texts that run together.
+            batch_size: maximum number of texts per batch.
             options: those of `ModelOptions`.
 
         Raises:

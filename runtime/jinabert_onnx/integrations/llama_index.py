@@ -74,7 +74,7 @@ class JinaBertEmbedding(BaseEmbedding):
         Args:
             model_name: directory or hub id of a bundle, or an Embedder to share; then nothing about loading may be
                 given.
-            embed_batch_size: texts that LlamaIndex hands over at once, and most that run together.
+            embed_batch_size: texts that LlamaIndex hands over at once, and the maximum number per batch.
             num_workers: this and the rest are LlamaIndex's own; see `BaseEmbedding`.
             embeddings_cache: see there. It knows texts only: give each model one of its own.
             callback_manager: see there.

@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _prepare_environment(offline: bool) -> None:
-    """What the libraries below read when they are imported."""
+    """Set what the libraries below read when they are imported."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     if offline:
         os.environ["HF_HUB_OFFLINE"] = "1"

@@ -131,6 +131,6 @@ def _hash_of(prompts: Mapping[str, str], default: str | None) -> str:
 
 
 def _plain_name(model: Embedder) -> str:
-    """What the model is called, fit for the name of a directory."""
+    """Return the model's name in a form that fits a directory."""
     source = model.bundle.manifest.source or model.bundle.path.resolve().name
     return re.sub(r"[^\w.-]+", "-", source.rstrip("/").rpartition("/")[2]) or "model"

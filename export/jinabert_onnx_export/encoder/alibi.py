@@ -114,7 +114,7 @@ class _TorchScriptNode(torch.autograd.Function):
 
     @staticmethod
     def symbolic(g: Any, query: Any, key: Any, value: Any, key_mask: Any, slopes: list[float]) -> Any:
-        """What the exporter writes instead of `forward`.
+        """Emit what the exporter writes instead of `forward`.
 
         Raises:
             ExportError: the file is to have another opset than the operator's body, and would be invalid.

@@ -157,7 +157,7 @@ def _margin(before: Record, after: Record, configuration: Configuration) -> floa
 
 
 def _caveats(before: Record, after: Record) -> Iterator[str]:
-    """What besides the program's speed could make the runs differ."""
+    """Say what besides the program's speed could make the runs differ."""
     for what, one, other in (
         ("processor", before.machine.cpu, after.machine.cpu),
         ("system", before.machine.system, after.machine.system),

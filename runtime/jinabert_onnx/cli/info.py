@@ -64,7 +64,7 @@ def _lines(bundle: Bundle) -> Iterator[str]:
 
 
 def _quality(manifest: Manifest) -> Iterator[str]:
-    """What `jinabert-onnx eval precisions --record` wrote into the manifest, if anything."""
+    """Show what `jinabert-onnx eval precisions --record` wrote into the manifest, if anything."""
     texts, found = (manifest.quality.get(name) for name in ("texts", "precisions"))
     if not isinstance(texts, dict) or not isinstance(found, dict):
         return
@@ -93,7 +93,7 @@ def _running(model: Embedder) -> Iterator[str]:
 
 
 def _nodes(model: Embedder) -> str:
-    """Where the nodes of the graph are, in words."""
+    """Say where the nodes of the graph are, in words."""
     if model.nodes is None:
         return ", of how many nodes this onnxruntime does not tell"
     return ", nodes of the graph: " + ", ".join(f"{count} on {name}" for name, count in model.nodes.items())

@@ -136,7 +136,7 @@ class Shard:
 
     @property
     def name(self) -> str:
-        """How its files are called, without an ending."""
+        """Return the name of its files, without an extension."""
         return f"shard-{self.index:06d}"
 
 

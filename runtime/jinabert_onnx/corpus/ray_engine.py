@@ -235,7 +235,7 @@ def _require_answer(address: str) -> None:
 
 
 def _for_actors(plan: Plan, model: ModelSource, pool: Pool) -> ModelSource:
-    """What an actor loads: of the precision of the plan, for each node would choose "auto" by its own processor."""
+    """Return what an actor loads: in the plan's precision, because each node would choose "auto" by its processor."""
     place = Path(model.source)
     precision = Fingerprint.parse(plan.fingerprint).precision
     return ModelSource(

@@ -94,7 +94,7 @@ def embed_shard(
 
 
 def missing(plan: Plan, shards: Iterable[Shard], directory: Path) -> list[Shard]:
-    """Those of `shards` that are not done in `directory`, or were done for another plan."""
+    """Return those of `shards` that are not done in `directory`, or were done for another plan."""
     names, digest = {path.name for path in directory.iterdir()}, plan.digest
     return [
         shard
@@ -139,7 +139,7 @@ def require_model(plan: Plan, embedder: Embedder) -> None:
 
 
 def result_of(shard: Shard, directory: Path) -> ShardResult:
-    """What became of a shard that is done.
+    """Return what became of a shard that is done.
 
     Raises:
         InputError: its counts cannot be read.

@@ -62,7 +62,7 @@ def _text_of(item: Any, index: int) -> Any:
 
 
 def _only(value: Any) -> Any:
-    """What a list of one holds, as Jina's clients send it; anything else as it is."""
+    """Return what a list of one holds, as Jina's clients send it; anything else as it is."""
     if not isinstance(value, list):
         return value
     if len(value) != 1 or value[0] is None:  # pydantic would take null for a field that was left out

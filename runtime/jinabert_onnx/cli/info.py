@@ -95,7 +95,7 @@ def _running(model: Embedder) -> Iterator[str]:
 def _nodes(model: Embedder) -> str:
     """Say where the nodes of the graph are, in words."""
     if model.nodes is None:
-        return ", of how many nodes this onnxruntime does not tell"
+        return ", nodes of the graph: unknown to this onnxruntime"
     return ", nodes of the graph: " + ", ".join(f"{count} on {name}" for name, count in model.nodes.items())
 
 

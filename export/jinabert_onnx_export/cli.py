@@ -125,5 +125,5 @@ def verify_against(arguments: argparse.Namespace) -> int:
 
 EXPORT = Command("export a JinaBERT checkpoint to a bundle, verified against PyTorch", _add_export, _run_export)
 DEMO = Command(
-    "export a checkpoint, embed German and English texts with it, and show how to go on", _add_demo, _run_demo
+    "export a checkpoint, embed German and English texts with it, and print commands to try next", _add_demo, _run_demo
 )

@@ -99,7 +99,7 @@ def measure_memory(
     except RunError as error:
         return Skipped(what, str(error))
     if answer["peak"] is None:
-        return Skipped(what, "this system does not tell what a process held")
+        return Skipped(what, "this system does not report the memory of a process")
     return Memory(
         precision=configuration.precision,
         provider=configuration.provider,

@@ -201,7 +201,7 @@ def _of_stray_quote(path: Path, lines: _CsvLines, start: int, error: csv.Error) 
         why = f"takes in lines that cannot be read as CSV ({error})"
     return (
         f"{path}: a quote of the row that begins in line {_line_number(path, start)} {why}; fix that row, or write "
-        "texts of so many lines as JSON lines"
+        "texts of that many lines as JSON lines"
     )
 
 

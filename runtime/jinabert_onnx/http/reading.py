@@ -75,7 +75,7 @@ def require_tokens(tokens: int, most: int | None) -> None:
         RequestError: it may not.
     """
     if most is not None and tokens > most:
-        message = f"the input has {tokens} tokens or more, and a request may have {most}; send it in parts"
+        message = f"the input has {tokens} tokens or more, and a request may have at most {most}; send it in parts"
         raise refuse(message, "too_many_tokens", "input")
 
 

@@ -1,4 +1,4 @@
-"""Write a JinaBERT checkpoint with seeded random weights, for measuring where published ones cannot be had.
+"""Write a JinaBERT checkpoint with seeded random weights, for measuring where published ones are not available.
 
     python benchmarks/make_checkpoint.py build/base-de --size base --vocabulary 61056
 

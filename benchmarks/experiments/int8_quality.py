@@ -197,7 +197,7 @@ def main() -> None:
 
 
 def print_rows(title: str, rows: Mapping[str, Figures]) -> None:
-    """Print a table, a row a line."""
+    """Print a table, one row per line."""
     print(f"\n{title}")
     for name, row in rows.items():
         print(f"  {name:<30}" + "  ".join(f"{column} {value:.9g}" for column, value in row.items()), flush=True)

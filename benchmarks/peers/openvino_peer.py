@@ -20,7 +20,7 @@ _INPUTS = ("input_ids", "attention_mask")
 
 
 def calibration(vocabulary: int) -> list[dict[str, Ids]]:
-    """Return one text a batch, lengths spread evenly over their logarithm."""
+    """Return one text per batch, lengths spread evenly over their logarithm."""
     generator = np.random.default_rng(0)
     lengths = np.geomspace(*CALIBRATION_LENGTHS, CALIBRATION_BATCHES).astype(int)
     rows = [generator.integers(vocabulary, size=(1, length)) for length in lengths]

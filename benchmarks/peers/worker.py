@@ -5,7 +5,7 @@
 
 calls `load` or `make` of a module beside this one. `load` gives the model and what to tell of it.
 
-Requests and answers are JSON, one a line, on stdin and stdout. Whatever libraries print goes to stderr.
+Requests and answers are JSON, one per line, on stdin and stdout. Whatever libraries print goes to stderr.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _read_batches(path: Path) -> list[tuple[Ids, Ids, Ids]]:
 
 
 def _pool(batches: list[tuple[Ids, Ids, Ids]], outputs: Sequence[Vectors]) -> Vectors:
-    """Mean over the mask, one row a text, in the order of the texts."""
+    """Mean over the mask, one row per text, in the order of the texts."""
     vectors = np.empty((sum(len(places) for places, _, _ in batches), outputs[0].shape[2]), np.float32)
     for (places, _, mask), output in zip(batches, outputs, strict=True):
         weights = (mask / mask.sum(axis=1, keepdims=True)).astype(np.float32)  # (batch, sequence)

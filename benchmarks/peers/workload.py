@@ -13,10 +13,10 @@ from typing import Literal
 
 import numpy as np
 from jinabert_onnx.bench.texts import TextMaker
+from jinabert_onnx.encoding.options import BATCH_SIZE
 from jinabert_onnx.engine.batching import pad, plan_batches
 from numpy.typing import NDArray
 
-BATCH_SIZE = 32  # the default of `encode`
 BATCH_TOKENS = 512  # padded tokens of a batch: as `Embedder` has it, and about what is fastest with any of the runtimes
 
 Takes = Literal["ids", "texts"]  # what a peer is given

@@ -15,11 +15,12 @@ from jinabert_onnx import Embedder
 
 
 class Options(griffe.Extension):
-    """Take the signature and the docstring of functions with `**options: Unpack[...]` from the running code."""
+    """Take the signature and the docstring of functions whose options are declared elsewhere from the running code."""
 
     def on_function(self, *, func: griffe.Function, **kwargs: Any) -> None:
-        """Expand the options of `func`, if it has some."""
-        if not any(str(parameter.annotation).startswith("Unpack[") for parameter in func.parameters):
+        """Expand the options of `func`, if it is one of Embedder's that has some."""
+        is_method = func.path.startswith("jinabert_onnx.embedder.Embedder.")
+        if not is_method or not any(_is_declared_elsewhere(parameter) for parameter in func.parameters):
             return
         written = func.docstring
         assert written is not None
@@ -34,6 +35,11 @@ class Options(griffe.Extension):
             parser=written.parser,
             parser_options=written.parser_options,
         )
+
+
+def _is_declared_elsewhere(parameter: griffe.Parameter) -> bool:
+    """Whether the source names a declaration in place of options, or of a default."""
+    return str(parameter.annotation).startswith("Unpack[") or str(parameter.default).startswith("LoadOptions.")
 
 
 def _shown(parameter: inspect.Parameter, written: griffe.Parameters) -> griffe.Parameter:

@@ -79,7 +79,7 @@ export class Embedder {
     return { vectors: tokens.map((count, row) => mean(hidden, row, count)), tokens };
   }
 
-  /** Give the memory back. */
+  /** Release the memory. */
   async close() {
     await this.session.release();
   }

@@ -186,7 +186,7 @@ def _unit(vectors: Vectors) -> Floats:
 
 
 def _nearest(similarity: Floats, top: int) -> Iterator[NDArray[np.intp]]:
-    """Of each text the `top` most similar others."""
+    """Return the `top` most similar others of each text."""
     others = similarity - np.diag(np.full(len(similarity), np.inf))
     for start in range(0, len(others), _ROWS):
         yield from np.argsort(-others[start : start + _ROWS], axis=1)[:, :top]

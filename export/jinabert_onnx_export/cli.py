@@ -101,7 +101,7 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
         metavar="OUTPUT",
         nargs="?",
         default="demo-bundle",
-        help="directory to make; a bundle that stands there is replaced (default: %(default)s)",
+        help="directory to create; a bundle that is there is replaced (default: %(default)s)",
     )
 
 
@@ -125,5 +125,5 @@ def verify_against(arguments: argparse.Namespace) -> int:
 
 EXPORT = Command("export a JinaBERT checkpoint to a bundle, verified against PyTorch", _add_export, _run_export)
 DEMO = Command(
-    "export a checkpoint, embed German and English texts with it, and show how to go on", _add_demo, _run_demo
+    "export a checkpoint, embed German and English texts with it, and print commands to try next", _add_demo, _run_demo
 )

@@ -41,7 +41,7 @@ def next_steps(bundle: Path) -> str:
     """Return commands for a shell, each in a line of its own behind four spaces, that run where this process ran."""
     program, name = _program(), shlex.quote(str(bundle))
     return f"""\
-The bundle stays at {bundle}. Go on with:
+The bundle is at {bundle}. Next steps:
 
 Embed two texts (the first 8 numbers of each vector):
     {program} embed {name} "{_ENGLISH[0]}" "{_GERMAN[0]}" --truncate-dim 8

@@ -2,7 +2,7 @@
 
 JinaBertError
 ├── CheckpointError (ValueError)            a checkpoint that cannot be read or is not complete
-│   └── UnsupportedCheckpointError (NotImplementedError)   readable, and not a JinaBERT embedder we serve
+│   └── UnsupportedCheckpointError (NotImplementedError)   readable, but not a JinaBERT embedder that can be exported
 ├── ExportError (RuntimeError)              a step of the export failed; names the step
 ├── OutputError (OSError)                   the bundle cannot be written there
 └── VerificationError (ArithmeticError)     the result is not what torch computes
@@ -16,7 +16,7 @@ from jinabert_onnx.errors import JinaBertError
 
 
 class CheckpointError(JinaBertError, ValueError):
-    """The checkpoint is damaged, incomplete, or holds what it should not."""
+    """The checkpoint is damaged, incomplete, or holds something it should not."""
 
 
 class UnsupportedCheckpointError(CheckpointError, NotImplementedError):
@@ -32,7 +32,7 @@ class OutputError(JinaBertError, OSError):
 
 
 class VerificationError(JinaBertError, ArithmeticError):
-    """What the runtime computes from the exported graph differs from torch, or is not finite."""
+    """The exported graph's output differs from torch's, or is not finite."""
 
 
 def name_some(names: Sequence[str], limit: int = 5) -> str:

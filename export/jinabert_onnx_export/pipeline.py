@@ -53,12 +53,12 @@ def export(
 
     Args:
         source: directory of the checkpoint, or its hub id (owner/name).
-        output: directory to make.
+        output: directory to create.
         precisions: any of "fp32", "fp16" and "int8".
         revision: branch, tag or commit, for a hub id only.
-        force: replace a bundle that stands at `output`.
-        thorough: verify up to 8192 tokens too; slower, and needs more memory.
-        calibration: text file, one text a line, that int8 is fitted to; else the texts that come with the exporter.
+        force: replace a bundle that exists at `output`.
+        thorough: also verify up to 8192 tokens; slower, and needs more memory.
+        calibration: text file, one text per line, that int8 is fitted to; default: the exporter's own texts.
         say: called with each line of progress.
 
     Returns:

@@ -37,7 +37,7 @@ class Embedder:
     """A loaded bundle that turns text into vectors. Make one with `Embedder.load`.
 
     Any number of threads may call it at once. A forked child must load its own. `close` it, or use it in a `with`
-    statement, to give its memory back before Python does.
+    statement, to release its memory before Python does.
     """
 
     def __init__(self, model: LoadedModel, precision_reason: str) -> None:
@@ -50,15 +50,15 @@ class Embedder:
         cls,
         source: str | os.PathLike[str],
         *,
-        precision: str = "fp32",
-        provider: str = "auto",
-        threads: int | str | SharedThreads = "auto",
-        max_memory: int | str | None = None,
-        integrity: str = "fast",
-        self_test: bool = True,
-        revision: str | None = None,
-        local_files_only: bool = False,
-        kernels: str = "auto",
+        precision: str = LoadOptions.precision,
+        provider: str = LoadOptions.provider,
+        threads: int | str | SharedThreads = LoadOptions.threads,
+        max_memory: int | str | None = LoadOptions.max_memory,
+        integrity: str = LoadOptions.integrity,
+        self_test: bool = LoadOptions.self_test,
+        revision: str | None = LoadOptions.revision,
+        local_files_only: bool = LoadOptions.local_files_only,
+        kernels: str = LoadOptions.kernels,
     ) -> Embedder:
         """Load a bundle made by `jinabert-onnx export`, checking its files and what it computes here.
 
@@ -68,23 +68,23 @@ class Embedder:
             provider: "cpu", "cuda" (or an error that says why not) or "auto".
             threads: CPU threads of one operator; "auto" takes what affinity, container and environment allow; a
                 `SharedThreads` is shared with other Embedders.
-            max_memory: most bytes of main memory (not of a GPU), or a text such as "800MB": batches are made to fit, a
-                text that cannot fit is refused. Default: no limit.
+            max_memory: limit of main memory (not of a GPU) in bytes, or a str such as "800MB": batches are made to fit,
+                and a text that cannot fit is refused. Default: no limit.
             integrity: "full" compares the SHA-256 of every file read with the manifest; "fast" does it once and then
                 looks at sizes, times and headers; "off" trusts the files.
-            self_test: compute a few short texts and compare with what they were at export.
+            self_test: embed a few short texts and compare their vectors with those of the export.
             revision: branch, tag or commit, for a hub id only.
             local_files_only: never ask the hub; a hub id must have been downloaded before.
-            kernels: "auto" lets native kernels of `jinabert-onnx-kernels` compute attention on the CPU where that is
-                installed and fits (or as the variable JINABERT_ONNX_KERNELS says), "off" does not, "require" refuses to
-                load without, and takes the CPU where `provider` is "auto".
+            kernels: "auto" lets the native kernels of `jinabert-onnx-kernels` compute attention on the CPU if they are
+                installed and fit (or as the variable JINABERT_ONNX_KERNELS says), "off" does not, "require" refuses to
+                load without them, and takes the CPU where `provider` is "auto".
 
         Raises:
             BundleError: not a bundle, damaged, of another schema, or without this precision.
             DownloadError: the hub id cannot be fetched.
-            ProviderError: the provider cannot be had, or cannot run this precision.
+            ProviderError: the provider is not available, or cannot run this precision.
             KernelsError: native kernels are required, and none can run.
-            SelfTestError: the model computes something else here than where it was exported.
+            SelfTestError: the model computes different vectors here than where it was exported.
             MemoryLimitError: the model alone takes more than `max_memory`.
             InputError: an argument is out of range.
             MissingDependencyError: onnxruntime is not installed.
@@ -113,12 +113,12 @@ class Embedder:
         )
 
     def close(self) -> None:
-        """Give the memory back, once calls that run have ended; further ones raise a StateError."""
+        """Release the memory once running calls have ended; further calls raise a StateError."""
         self._model.session.close()
 
     @property
     def loaded(self) -> LoadedModel:
-        """Return what runs, for code of this package that composes the steps of `encoding` by itself."""
+        """Return the loaded model, for code of this package that composes the steps of `encoding` by itself."""
         return self._model
 
     @property
@@ -138,7 +138,7 @@ class Embedder:
 
     @property
     def provider(self) -> str:
-        """Return the execution provider that really runs: "cpu" or "cuda"."""
+        """Return the execution provider that actually runs: "cpu" or "cuda"."""
         return self._model.session.provider
 
     @property
@@ -173,15 +173,15 @@ class Embedder:
 
     @property
     def default_prompt(self) -> str:
-        """Return what `encode` puts before each text unless told otherwise; the jina v2 family has none."""
+        """Return the prompt that `encode` puts before each text by default; the jina v2 family has none."""
         manifest = self._model.bundle.manifest
         return choose_prompt(manifest.prompts, manifest.default_prompt, None, None)
 
     @property
     def max_seq_length(self) -> int:
-        """Return the tokens, special ones included, that `encode` cuts to unless `max_length` is given.
+        """Return the number of tokens, special ones included, that `encode` cuts to unless `max_length` is given.
 
-        Can be set, to more than the special tokens and at most the model's limit; else an InputError.
+        It can be set, to more than the special tokens and at most the model's limit; other values are an InputError.
         """
         return self._max_seq_length
 
@@ -190,7 +190,7 @@ class Embedder:
         self._max_seq_length = require_length(self._model, "max_seq_length", value)
 
     def get_sentence_embedding_dimension(self) -> int:
-        """Return the channels of a vector."""
+        """Return the number of channels of a vector."""
         return self._model.bundle.manifest.model.hidden_size
 
     def count_tokens(self, sentences: str | Iterable[str]) -> list[int]:
@@ -236,7 +236,7 @@ class Embedder:
 
         Args:
             sentences: one text, or any iterable of texts.
-            output_value: "sentence_embedding", or "token_embeddings" for one row a token.
+            output_value: "sentence_embedding", or "token_embeddings" for one row per token.
             options: those of `EncodeOptions`.
 
         Returns:
@@ -264,10 +264,10 @@ class Embedder:
 
     @expand_options(EncodeOptions, truncation="head")
     def encode_with_report(self, sentences: str | Iterable[str], **options: Unpack[EncodeOptions]) -> Embeddings:
-        """Embed texts, and tell of each its tokens, those cut off and where, and the vectors' fingerprint.
+        """Embed texts, and report each one's tokens, those cut off and where, and the vectors' fingerprint.
 
-        Errors are those of `encode`; the vectors are (n, dimensions) for one text too. A cut is told of in the report,
-        not by a warning, unless `truncation` is "warn".
+        Errors are those of `encode`; the vectors are (n, dimensions) for one text too. The report shows cuts; there is
+        no warning unless `truncation` is "warn".
 
         Args:
             sentences: one text, or any iterable of texts.
@@ -289,14 +289,14 @@ class Embedder:
         total: int | None = None,
         **options: Unpack[EncodeOptions],
     ) -> Iterator[AnyVectors]:
-        """Embed a stream of any length in constant memory: a vector (hidden,) a text, in the order of the input.
+        """Embed a stream of any length in constant memory: one vector (hidden,) per text, in the order of the input.
 
-        Errors are those of `encode`; `timeout` is for the whole stream.
+        Errors are those of `encode`; `timeout` covers the whole stream.
 
         Args:
             sentences: any iterable of texts.
-            look_ahead: most texts to take at once, which are sorted by length and run together.
-            total: how many texts will come, for the time left; by default the length of `sentences`, if it has one.
+            look_ahead: maximum number of texts to take at once, which are sorted by length and run together.
+            total: number of texts to expect, for the time left; by default the length of `sentences`, if it has one.
             options: those of `EncodeOptions`.
         """
         settings, limits = self._resolve("encode_stream", options)
@@ -314,19 +314,19 @@ class Embedder:
     ) -> Chunks:
         """Late chunking: read the whole text once, then give each span the mean of its own tokens in that context.
 
-        Special tokens belong to no span: one over the whole text is close to `encode`, not equal. A prompt stands
+        Special tokens belong to no span: one over the whole text is close to `encode`, not equal. A prompt is put
         before each window and belongs to no span either.
 
         Args:
             text: one text of any length; beyond `max_seq_length` tokens it is read in overlapping windows, and each
-                token is taken from the window in which it stands further from an edge.
+                token is taken from the window in which it is further from an edge.
             spans: pairs (start, end) of characters, "sentences", or a function that gives such pairs for the text.
             overlap: tokens that neighbouring windows share; default 512, or a quarter of a smaller window.
             options: those of `VectorOptions`.
 
         Raises:
-            InputError, InputTypeError: a span is empty, out of range or without a token; the model does not pool by
-                mean.
+            InputError, InputTypeError: a span is empty, out of range or without a token; the model does not use mean
+                pooling.
             What `encode` raises.
         """
         settings, limits = self._resolve("encode_chunks", cast(EncodeOptions, options), VectorOptions)

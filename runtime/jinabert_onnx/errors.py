@@ -2,7 +2,7 @@
 
     JinaBertError
     ├── BundleError (ValueError)              a bundle that cannot be read or trusted
-    │   └── BundleNotFoundError (FileNotFoundError)   nothing, or no bundle, at that place
+    │   └── BundleNotFoundError (FileNotFoundError)   nothing, or no bundle, at that path
     ├── CancelledError (RuntimeError)         a call ended from another thread
     ├── ClusterError (RuntimeError)           work on a Ray cluster that failed
     ├── DeadlineError (TimeoutError)          a call that did not end in its time
@@ -10,18 +10,18 @@
     ├── InputError (ValueError)               an argument or text outside what the model takes
     │   └── TruncationError                   a text too long, where cutting was not allowed
     ├── InputTypeError (TypeError)            an argument or text of the wrong type
-    ├── KernelsError (RuntimeError)           native kernels that were required and cannot be had
+    ├── KernelsError (RuntimeError)           native kernels that are required and not available
     ├── MemoryLimitError (MemoryError)        work that cannot be done within `max_memory`
     ├── MissingDependencyError (ImportError)  an optional package that is not installed
-    ├── ProviderError (RuntimeError)          an execution provider that cannot be had
+    ├── ProviderError (RuntimeError)          an execution provider that is not available
     ├── RunError (RuntimeError)               onnxruntime failed while running the model
-    ├── SelfTestError (RuntimeError)          a model that computes something else here than where it was exported
+    ├── SelfTestError (RuntimeError)          a model that computes different vectors here than at export
     └── StateError (RuntimeError)             an Embedder that is closed, or was loaded before a fork
         └── BundleChangedError                a bundle that was overwritten while a model ran from it
 
     TruncationWarning (UserWarning)           a text was cut
 
-Each class is also a built-in kind, so ``except ValueError`` works as users expect. The exporter adds
+Each class is also a built-in exception, so ``except ValueError`` works as users expect. The exporter adds
 its own branches (``jinabert_onnx_export.errors``). Messages are one line: what is wrong, then what to do.
 """
 
@@ -34,8 +34,8 @@ class JinaBertError(Exception):
     """Base of all errors of jinabert-onnx; the command line prints it as one line.
 
     Attributes:
-        argument: the name of the argument that the message is about, where it is about one.
-        index: the place of the text, span or vector that is to blame, where one is.
+        argument: the name of the argument that the message is about, or None.
+        index: the index of the text, span or vector at fault, or None.
     """
 
     def __init__(self, *args: object, argument: str | None = None, index: int | None = None) -> None:
@@ -53,7 +53,7 @@ class BundleError(JinaBertError, ValueError):
 
 
 class BundleNotFoundError(BundleError, FileNotFoundError):
-    """There is no bundle at the given place."""
+    """There is no bundle at the given path."""
 
 
 class CancelledError(JinaBertError, RuntimeError):
@@ -61,7 +61,7 @@ class CancelledError(JinaBertError, RuntimeError):
 
 
 class ClusterError(JinaBertError, RuntimeError):
-    """The Ray cluster cannot be used, or a node or a shard failed there; shards that are done stay."""
+    """The Ray cluster cannot be used, or a node or a shard failed there; finished shards are kept."""
 
 
 class DeadlineError(JinaBertError, TimeoutError):
@@ -105,7 +105,7 @@ class RunError(JinaBertError, RuntimeError):
 
 
 class SelfTestError(JinaBertError, RuntimeError):
-    """The model does not compute here what it computed when it was exported."""
+    """The model computes different vectors here than when it was exported."""
 
 
 class StateError(JinaBertError, RuntimeError):

@@ -102,7 +102,7 @@ def test_runs_with_nothing_in_common_are_refused(redraw: Redraw):
         replace(record, cells=tuple(found for found in record.cells if found.cell.length == length))
         for record, length in ((before, 8), (after, 40))
     )
-    with pytest.raises(InputError, match="no time in common"):
+    with pytest.raises(InputError, match="no timing in common"):
         compare(one, other)
 
 
@@ -137,7 +137,7 @@ def test_a_record_comes_back_from_its_file(record: Record, tmp_path: Path):
     assert read_record(tmp_path) == record
 
 
-def test_the_committed_record_of_an_earlier_version_is_read():
+def test_the_committed_record_is_read():
     record = read_record(ROOT / "benchmarks" / "results" / "bench")
     assert {found.cell.length for found in record.cells} == {16, 128, 512}
     assert {item.verdict for item in compare(record, record).differences} == {"same", "unclear"}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,9 +10,9 @@ from jinabert_onnx import InputError
 from jinabert_onnx.bench.roofline import _float_product, _integer_product
 from jinabert_onnx.bench.texts import TextMaker
 from jinabert_onnx.engine.providers import import_onnxruntime
+from support.paths import BUNDLES
 
-ROOT = Path(__file__).resolve().parents[2]
-MAKERS = {name: TextMaker(ROOT / "build" / "bundles" / name) for name in ("tiny-de-en", "plain-12h")}
+MAKERS = {name: TextMaker(BUNDLES / name) for name in ("tiny-de-en", "plain-12h")}
 
 
 @pytest.mark.parametrize("name", MAKERS)

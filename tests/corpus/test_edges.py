@@ -55,7 +55,7 @@ def test_a_damaged_shard_is_one_line_and_made_anew(kind: str, trained: Path, tmp
     (killed(trained, source, output, 3) / f"shard-000001.{kind}").write_bytes(b"")
     result = embed(trained, source, output, "--shard-rows", 50)
     assert result.returncode == 1
-    assert "is damaged; the same command makes this shard anew" in result.stderr
+    assert "is damaged; run the same command again to redo this shard" in result.stderr
     assert "Traceback" not in result.stderr
     assert embed(trained, source, output, "--shard-rows", 50).returncode == 0
     assert output.exists()
@@ -210,7 +210,7 @@ def test_files_of_a_directory_that_cannot_be_read_are_named(trained: Path, model
 
 def test_one_that_is_refused_removes_nothing_of_the_one_that_is_planning(tmp_path: Path) -> None:
     with parts.taken(tmp_path / "out.npy") as directory:
-        with pytest.raises(StateError, match="another process works on it"), parts.taken(tmp_path / "out.npy"):
+        with pytest.raises(StateError, match="another process is working on it"), parts.taken(tmp_path / "out.npy"):
             pass
         assert [path.name for path in directory.iterdir()] == ["lock"]
     assert list(tmp_path.iterdir()) == []

@@ -102,6 +102,6 @@ def test_a_shard_whose_counts_do_not_add_up_is_made_anew(name: str, trained: Pat
     counts.write_text(json.dumps(changed))
     result = embed(trained, source, output, "--shard-rows", 50)
     assert result.returncode == 1
-    assert "is damaged; the same command makes this shard anew" in result.stderr
+    assert "is damaged; run the same command again to redo this shard" in result.stderr
     assert embed(trained, source, output, "--shard-rows", 50).returncode == 0
     assert len(np.load(output)) == 1200

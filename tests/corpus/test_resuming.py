@@ -46,7 +46,7 @@ def test_an_interrupted_run_says_how_to_go_on(number: signal.Signals, trained: P
     process.send_signal(number)
     _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 128 + number
-    assert "of 24 shards are done, the same command goes on from there" in errors
+    assert "of 24 shards are done; run the same command again to resume" in errors
     assert not output.exists()
     again = embed(trained, source, output, *OPTIONS)
     assert again.returncode == 0
@@ -78,7 +78,7 @@ def test_a_second_process_on_the_same_output_is_refused(trained: Path, tmp_path:
     process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
     assert second.returncode == 1
-    assert "another process works on it" in second.stderr
+    assert "another process is working on it" in second.stderr
 
 
 def test_an_input_that_changes_on_the_way_is_refused(trained: Path, tmp_path: Path) -> None:
@@ -97,6 +97,6 @@ def test_a_full_disk_is_one_line_and_the_work_goes_on_later(trained: Path, tmp_p
     limited = subprocess.run(["bash", "-c", f"trap '' XFSZ; ulimit -f 100; {line}"], capture_output=True, check=False)
     assert limited.returncode == 1
     assert b"Traceback" not in limited.stderr
-    assert b"the same command goes on from there" in limited.stderr
+    assert b"run the same command again to resume" in limited.stderr
     assert not output.exists()
     assert embed(trained, source, output, *OPTIONS).returncode == 0

@@ -1,7 +1,7 @@
 """`jinabert-onnx eval mteb`: which tasks a choice stands for, that a killed run goes on, and the table beside the card.
 
 Two tasks of the card are loaded as mteb loads them, from a cache of `datasets` that was filled with other rows: their
-own data cannot be had here.
+own data are not available here.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def test_a_task_that_fails_stops_no_other_and_is_told(resumed):
     _, found = resumed
     assert found.returncode == 1
     last = found.stderr.splitlines()[-1]
-    assert last == f"jinabert-onnx: error: 1 of 3 tasks failed ({MISSING}); run the same again to go on"
+    assert last == f"jinabert-onnx: error: 1 of 3 tasks failed ({MISSING}); run the same command again to resume"
     assert f"3/3 {MISSING} (STS): failed: " in found.stderr
 
 
@@ -181,8 +181,8 @@ def test_names_types_and_languages_choose_among_mtebs_tasks():
     ("choice", "message"),
     [
         ({"names": ("BIOSES",)}, "Did you mean: 'BIOSSES'"),
-        ({"names": ("BIOSSES",), "types": ("Retrieval",)}, "no task of mteb is left"),
-        ({"types": ("Nothing",)}, "no task of mteb is left"),
+        ({"names": ("BIOSSES",), "types": ("Retrieval",)}, "no mteb task matches"),
+        ({"types": ("Nothing",)}, "no mteb task matches"),
         ({"languages": ("de",)}, "'?de'?"),
     ],
 )
@@ -215,7 +215,7 @@ def test_a_damaged_result_is_named_before_anything_runs(capsys, resumed, tmp_pat
     damaged.parent.mkdir(parents=True)
     damaged.write_text(content, "utf-8")
     line = fails(capsys, tmp_path, "--tasks", "BIOSSES")
-    assert "BIOSSES.json: is no result of mteb" in line
+    assert "BIOSSES.json: is not a result of mteb" in line
     assert "remove it" in line
 
 

@@ -43,7 +43,7 @@ def test_own_texts_are_the_lines_that_are_not_blank(file: Path, content: str, te
     assert read_calibration_texts(file) == texts
 
 
-NO_TEXT = r"own\.txt: no text to calibrate with; write one text a line"
+NO_TEXT = r"own\.txt: no text to calibrate with; write one text per line"
 
 
 @pytest.mark.parametrize(

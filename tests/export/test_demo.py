@@ -62,7 +62,7 @@ def shell(command: str, place: Path) -> str:
 def test_the_demo_keeps_its_bundle(printed: str, place: Path) -> None:
     bundle = open_bundle(place / "build" / "demo-bundle")
     check_files(bundle, bundle.manifest.files, "full")
-    assert "The bundle stays at build/demo-bundle" in printed
+    assert "The bundle is at build/demo-bundle" in printed
 
 
 def test_the_tables_fit_a_terminal_of_80_columns(printed: str) -> None:

@@ -67,13 +67,13 @@ def test_other_vectors_without_a_claim_are_nobodys(vectors: dict, known: dict) -
 
 
 def test_a_wrong_claim_is_refused(vectors: dict, known: dict) -> None:
-    with pytest.raises(VerificationError, match=r"not those known of owner/other .*'hello world' differs by"):
+    with pytest.raises(VerificationError, match=r"not those known for owner/other .*'hello world' differs by"):
         check_known_vectors("owner/other", embed_with(vectors), known)
 
 
 def test_full_vectors_are_compared_too(vectors: dict, known: dict) -> None:
     vectors[TEXTS[1]] = -vectors[TEXTS[1]]
-    with pytest.raises(VerificationError, match=r"not those known of owner/this \(a cosine of -1"):
+    with pytest.raises(VerificationError, match=r"not those known for owner/this \(a cosine of -1"):
         check_known_vectors("owner/this", embed_with(vectors), known)
 
 

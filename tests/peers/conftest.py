@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
-CHECKPOINT = ROOT / "tests" / "data" / "tiny-de-en"
-BUNDLE = ROOT / "build" / "bundles" / "tiny-de-en"
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from peers.registry import Peer  # noqa: E402
+from peers.registry import Peer
 
 
 @dataclass(frozen=True)

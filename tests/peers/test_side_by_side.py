@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import BUNDLE, CHECKPOINT, ROOT
 from peers.registry import NODE, OWN, Files, Peer, peers
 from peers.tables import section
 from peers.workload import Takes
 from safetensors.numpy import load_file, save_file
+from support.paths import CHECKPOINT, ROOT, TRAINED
 
 BENCHMARKS = ROOT / "benchmarks"
 OURS = ("ours-fp32", "ours-int8", "ours-fp32-native", "ours-int8-native")
@@ -38,7 +38,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def done(directory: Path) -> subprocess.CompletedProcess[str]:
     """A quick run of the cheap peers."""
     kept = ("--work", directory / "work", "--results", directory / "side_by_side.json")
-    return script("side_by_side.py", CHECKPOINT, BUNDLE, *kept, "--quick", "--only", *PEERS)
+    return script("side_by_side.py", CHECKPOINT, TRAINED, *kept, "--quick", "--only", *PEERS)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_a_bundle_of_other_weights_fails_the_run(directory: Path):
     name = next(name for name in tensors if name.endswith("mlp.wo.weight"))
     save_file(tensors | {name: (tensors[name] * np.float32(1.01)).astype(tensors[name].dtype)}, file, {"format": "pt"})
     work = directory / "changed-work"
-    found = script("side_by_side.py", checkpoint, BUNDLE, "--work", work, "--quick", "--only", "torch", "ours-fp32")
+    found = script("side_by_side.py", checkpoint, TRAINED, "--work", work, "--quick", "--only", "torch", "ours-fp32")
     assert found.returncode == 1
     assert "DISAGREES" in found.stdout
     assert json.loads(found.stdout.splitlines()[-1])["results"]["vectors_agree"] is False
@@ -104,7 +104,7 @@ def test_a_work_directory_of_another_checkpoint_is_refused(record: dict[str, Any
     other = directory / "other"
     shutil.copytree(CHECKPOINT, other)
     (other / "config.json").write_text((other / "config.json").read_text() + "\n")
-    found = script("side_by_side.py", other, BUNDLE, "--work", directory / "work", "--quick", "--only", "ours-fp32")
+    found = script("side_by_side.py", other, TRAINED, "--work", directory / "work", "--quick", "--only", "ours-fp32")
     assert found.returncode == 1
     assert "another checkpoint" in found.stderr
     assert "Traceback" not in found.stderr
@@ -115,7 +115,7 @@ def test_a_missing_environment_is_named_with_its_target(directory: Path):
 
     lacking = Peer("lacking", "plain", (), "", environment="nowhere")
     with pytest.raises(SystemExit, match=r"lacking needs .*: make \.venv-peers-nowhere/ready"):
-        prepare({"lacking": lacking}, Files(CHECKPOINT, BUNDLE, directory / "none"), 1)
+        prepare({"lacking": lacking}, Files(CHECKPOINT, TRAINED, directory / "none"), 1)
 
 
 def test_every_environment_has_its_lock_and_its_target():

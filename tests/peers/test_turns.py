@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import CHECKPOINT, stray
+from conftest import stray
 from jinabert_onnx.bench.texts import TextMaker
 from peers.agreement import MismatchError, compare, vectors_file
 from peers.client import Limits
 from peers.turns import Turns
 from peers.workload import Shape, input_file, write_inputs
+from support.paths import CHECKPOINT
 
 EASY = Limits(20, 10_000)
 SHORT = Shape("1x12", (12,), turns=2, runs=2)

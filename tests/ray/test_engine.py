@@ -118,7 +118,7 @@ def test_what_goes_wrong_on_a_node_is_one_line_and_leaves_nothing(cluster: LiveC
     errors = [line for line in command.told.splitlines() if line.startswith("jinabert-onnx: error")]
     assert len(errors) == 1, command.told
     assert re.fullmatch(
-        r"jinabert-onnx: error: \S+: its bundle is another: fingerprint \S+, not \S+; give .*", errors[0]
+        r"jinabert-onnx: error: \S+: its bundle is a different one: fingerprint \S+, not \S+; give .*", errors[0]
     )
     assert "Traceback" not in command.told
     assert list(tmp_path.glob("ray.parquet*")) == []  # no shard was done
@@ -197,7 +197,7 @@ def test_a_cluster_without_room_left_ends_the_wait(
         cluster.cluster.wait_for_nodes()
     assert "error: no node of the Ray cluster has had 1 CPU for a worker for 2 seconds; start nodes" in command.told
     assert "Traceback" not in command.told
-    assert re.search(r"failed; \d+ of 100 shards are done, the same command goes on from there", command.told)
+    assert re.search(r"failed; \d+ of 100 shards are done; run the same command again to resume", command.told)
     assert planned(output)
 
 

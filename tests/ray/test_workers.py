@@ -124,7 +124,7 @@ Worker(*pickle.load(sys.stdin.buffer))({"position": [0]})
         ended = subprocess.run([sys.executable, "-c", dies], input=arguments, check=False)
         assert ended.returncode == -signal.SIGKILL
     told = failure(plan, tmp_path)
-    assert f"shard-000000 (rows 0 to 1) ended {ATTEMPTS} workers, likely for want of memory; give a smaller" in told
+    assert f"shard-000000 (rows 0 to 1) ended {ATTEMPTS} workers, probably for lack of memory; give a smaller" in told
 
 
 def test_without_ray_the_command_says_what_to_install(tmp_path: Path) -> None:

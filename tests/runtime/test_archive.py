@@ -270,12 +270,12 @@ def record(content: bytes) -> dict[str, object]:
         ),
         (
             with_manifest(lambda manifest: manifest["files"].update({"onnx": record(b"x")})) | {"onnx": b"x"},
-            "'onnx' is a file and a directory",
+            "'onnx' is both a file and a directory",
         ),
         (
             with_manifest(lambda manifest: manifest["files"].update({"manifest.json/x": record(b"x")}))
             | {"manifest.json/x": b"x"},
-            r"'manifest\.json' is a file and a directory",
+            r"'manifest\.json' is both a file and a directory",
         ),
     ],
 )

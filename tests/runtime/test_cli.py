@@ -123,7 +123,7 @@ def test_a_byte_order_mark_is_not_text(trained: Path) -> None:
 def test_the_input_is_not_overwritten_and_a_link_is_followed(trained: Path, tmp_path: Path) -> None:
     texts, link = tmp_path / "texts.txt", tmp_path / "link.txt"
     texts.write_text("one\ntwo\n")
-    fails(run("embed", trained, "--input", texts, "--output", texts), "is the input too, and would be overwritten")
+    fails(run("embed", trained, "--input", texts, "--output", texts), "is also the input, and would be overwritten")
     assert texts.read_text() == "one\ntwo\n"
     link.symlink_to(tmp_path / "vectors.txt")
     assert run("embed", trained, "--input", texts, "--output", link).returncode == 0
@@ -157,7 +157,7 @@ def test_a_line_that_is_not_utf8_is_named_and_nothing_is_written(trained: Path, 
         (["embed", "nowhere", "text"], "nowhere: no such directory"),
         (["embed", "BUNDLE", "text", "--input", "-"], "give texts or --input, not both"),
         (["embed", "BUNDLE", "--input", "nowhere.txt"], "nowhere.txt: No such file"),
-        (["embed", "BUNDLE", "text", "--output", "out.xyz"], "out.xyz: what to write is unclear"),
+        (["embed", "BUNDLE", "text", "--output", "out.xyz"], "out.xyz: its extension does not say what to write"),
         (["embed", "BUNDLE", "text", "--output", "no/such/folder/out.npy"], "there is no directory"),
         (["embed", "BUNDLE", "text", "--output", "/", "--format", "npy"], "is a directory; give the name of a file"),
         (["embed", "BUNDLE", "--input", ""], "--input is empty"),

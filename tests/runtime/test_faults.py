@@ -126,7 +126,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {"removed": Path.unlink, "emptied
 
 
 def load_at_all_moments(directory: Path) -> None:
-    """Print "VICTIM CHANGE MOMENT OUTCOME" for every moment there is, one a line."""
+    """Print "VICTIM CHANGE MOMENT OUTCOME" for every moment there is, one per line."""
     due: list[Callable[[], object] | None] = []  # what to do before each time that a file is opened, then nothing
 
     def watch(event: str, arguments: tuple[object, ...]) -> None:

@@ -357,5 +357,5 @@ def test_special_tokens_are_found_from_the_post_processor(
 def test_a_post_processor_that_repeats_the_text_is_refused(tmp_path: Path) -> None:
     library = train(bytes_bpe, None, SPLIT.ByteLevel(), [])
     library.post_processor = processors.TemplateProcessing(single="$A </s> $A", special_tokens=[("</s>", 1)])
-    with pytest.raises(BundleError, match="its post-processor does more than put tokens around a text"):
+    with pytest.raises(BundleError, match="its post-processor does more than add tokens before and after a text"):
         saved(library, tmp_path)

@@ -112,7 +112,7 @@ def test_what_is_larger_than_lambda_takes_is_refused(tmp_path: Path, edited: Cal
 
     bundle = edited("onnx/model_int8.onnx_data", enlarge, "int8")
     result = run_cli("lambda-zip", bundle, tmp_path / "function.zip")
-    refused(result, f"Lambda takes {LARGEST}", tmp_path)
+    refused(result, f"Lambda allows {LARGEST}", tmp_path)
     assert "deploy/Dockerfile.lambda" in result.stderr
 
 

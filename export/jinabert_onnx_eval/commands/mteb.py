@@ -17,6 +17,7 @@ from typing import Any
 from jinabert_onnx import Embedder
 from jinabert_onnx.bench.columns import aligned
 from jinabert_onnx.cli.command import add_model_argument, add_runtime_options, load_embedder
+from jinabert_onnx.encoding.options import BATCH_SIZE
 from jinabert_onnx.errors import JinaBertError, MissingDependencyError
 from jinabert_onnx.text.inputs import require_range
 
@@ -58,7 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--comparable", action="store_true", help="choose among the tasks that can be compared with the model card"
     )
     parser.add_argument(
-        "--batch-size", type=int, default=32, metavar="N", help="maximum number of texts per batch (default: 32)"
+        "--batch-size",
+        type=int,
+        default=BATCH_SIZE,
+        metavar="N",
+        help="maximum number of texts per batch (default: %(default)s)",
     )
     parser.add_argument(
         "--max-length", type=int, metavar="N", help="maximum number of tokens per text (default: the model's limit)"
@@ -84,13 +89,13 @@ def run(arguments: argparse.Namespace) -> int:
         show(lines_of(results, card, made_of_card_model(model)))
     if failed:
         raise UnfinishedTasksError(
-            f"{len(failed)} of {len(tasks)} tasks failed ({', '.join(failed)}); run the same again to go on"
+            f"{len(failed)} of {len(tasks)} tasks failed ({', '.join(failed)}); run the same command again to resume"
         )
     return 0
 
 
 def _prepare_environment(offline: bool) -> None:
-    """What the libraries below read when they are imported."""
+    """Set what the libraries below read when they are imported."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     if offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
@@ -112,7 +117,7 @@ def _import_runner() -> ModuleType:
 def _choose(arguments: argparse.Namespace, runner: ModuleType, card: Sequence[Published]) -> list[Any]:
     names = arguments.tasks or [row.task for row in card if arguments.comparable]
     if not (names or arguments.types or arguments.languages):
-        say("nothing to run was chosen; the table is of what the folder holds")
+        say("nothing to run was chosen; the table shows what the folder holds")
         return []
     tasks: list[Any] = runner.choose_tasks(names, arguments.types, arguments.languages)
     return tasks

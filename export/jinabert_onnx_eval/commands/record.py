@@ -21,11 +21,11 @@ def require_recordable(bundle: Bundle) -> None:
     """Return if the manifest may be written.
 
     Raises:
-        InputError: it is a link, as in the hub's cache, whose files are not to be changed, or cannot be written.
+        InputError: it is a link, as in the hub's cache, whose files must not be changed, or cannot be written.
     """
     if (bundle.path / MANIFEST).is_symlink():
         raise InputError(
-            f"{bundle.path / MANIFEST}: a link, as in the hub's cache, which is not to be changed; "
+            f"{bundle.path / MANIFEST}: a link, as in the hub's cache, which must not be changed; "
             "copy the bundle to a directory of its own and record there"
         )
     require_writable(bundle.path / MANIFEST)

@@ -127,7 +127,7 @@ def _directions(german: Vectors, english: Vectors) -> Directions:
 
 
 def _preference(queries: Vectors, translations: Vectors) -> Preference:
-    """Of queries in one language; `translations` are the same texts in the other."""
+    """Measure queries in one language; `translations` are the same texts in the other."""
     count = len(queries)
     same, other = similarities(queries, queries), similarities(queries, translations)  # (queries, documents)
     unrelated = ~np.eye(count, dtype=bool)
@@ -146,7 +146,7 @@ def _preference(queries: Vectors, translations: Vectors) -> Preference:
 
 
 def _near(same: Floats, other: Floats, top: int) -> NDArray[np.bool_]:
-    """Which documents of another meaning are nearest to each query by both languages' mean; (queries, documents)."""
+    """Find the documents of another meaning nearest to each query, by both languages' mean; (queries, documents)."""
     mean = (same + other) / 2
     np.fill_diagonal(mean, -np.inf)
     near = np.zeros(mean.shape, dtype=bool)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from jinabert_onnx import Embedder
+from jinabert_onnx.encoding.options import BATCH_SIZE
 from jinabert_onnx.encoding.vector_types import AnyVectors
 from jinabert_onnx.errors import InputError
 from mteb.models import ModelMeta
@@ -73,7 +74,7 @@ class BundleEncoder(AbsEncoder):  # type: ignore[misc]
         hf_split: str,
         hf_subset: str,
         prompt_type: Any = None,
-        batch_size: int = 32,
+        batch_size: int = BATCH_SIZE,
         show_progress_bar: bool = True,
         **unknown: object,
     ) -> AnyVectors:
@@ -85,7 +86,7 @@ class BundleEncoder(AbsEncoder):  # type: ignore[misc]
             hf_split: the split; not used.
             hf_subset: the subset; not used.
             prompt_type: query or document, in retrieval.
-            batch_size: most texts that run together.
+            batch_size: maximum number of texts per batch.
             show_progress_bar: False for none; else a bar on a terminal, for work that takes long.
             unknown: what mteb may pass besides; refused, because it would be silently without effect.
 
@@ -130,6 +131,6 @@ def _hash_of(prompts: Mapping[str, str], default: str | None) -> str:
 
 
 def _plain_name(model: Embedder) -> str:
-    """What the model is called, fit for the name of a directory."""
+    """Return the model's name in a form that fits a directory."""
     source = model.bundle.manifest.source or model.bundle.path.resolve().name
     return re.sub(r"[^\w.-]+", "-", source.rstrip("/").rpartition("/")[2]) or "model"

@@ -40,7 +40,7 @@ def choose_tasks(names: Sequence[str], types: Sequence[str], languages: Sequence
         raise InputError(f"mteb has no such task: {str(error.args[0]).removeprefix('KeyError: ')}") from error
     chosen = [task for task in found if not types or task.metadata.type in types]
     if not chosen:
-        raise InputError("no task of mteb is left of this choice; types are such as STS, languages such as deu and eng")
+        raise InputError("no mteb task matches this choice; types are such as STS, languages such as deu and eng")
     return chosen
 
 
@@ -75,7 +75,7 @@ def read_results(encoder: BundleEncoder, folder: Path) -> list[TaskResult]:
     """Return all that mteb keeps in `folder` of this model.
 
     Raises:
-        InputError: a file there is no result of mteb.
+        InputError: a file there is not a result of mteb.
     """
     place = mteb.ResultCache(folder).get_task_result_path("any", encoder.mteb_model_meta).parent
     return [_read(path) for path in sorted(place.glob("*.json")) if path.stem != _NOT_RESULTS]
@@ -113,7 +113,7 @@ def _read(path: Path) -> TaskResult:
     except OSError:
         raise
     except Exception as error:  # of many kinds: mteb also tries the forms of its old releases
-        raise InputError(f"{path}: is no result of mteb ({first_line(error)}); remove it") from error
+        raise InputError(f"{path}: is not a result of mteb ({first_line(error)}); remove it") from error
 
 
 def _reason(error: Exception) -> str:

@@ -121,7 +121,7 @@ def _question(item: Any, long: tuple[str, ...], where: str) -> Question:
         raise InputError(f"{where}: 'document' is not the index of a text under 'long'; count from 0")
     question = Question(_field(item, "question", where), document, _field(item, "answer", where))
     if question.answer not in long[document]:
-        raise InputError(f"{where}: the answer does not stand word for word in long[{document}]; copy it from there")
+        raise InputError(f"{where}: the answer does not occur word for word in long[{document}]; copy it from there")
     return question
 
 

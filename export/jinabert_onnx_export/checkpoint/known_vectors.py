@@ -92,6 +92,6 @@ def _require_same(embed: Embed, known: KnownVectors) -> None:
 
 def _not_the_same(known: KnownVectors, difference: str) -> VerificationError:
     return VerificationError(
-        f"the vectors are not those known of {known.name} ({difference} is required); "
+        f"the vectors are not those known for {known.name} ({difference} is required); "
         "if this is a fine-tuned model, give its directory another name"
     )

@@ -128,7 +128,7 @@ def _without_prefix(tensors: dict[str, StoredTensor]) -> dict[str, StoredTensor]
     stripped = {name.removeprefix("bert."): stored for name, stored in tensors.items()}
     if len(stripped) != len(tensors):
         twice = sorted(name for name in tensors if f"bert.{name}" in tensors)
-        raise CheckpointError(f"tensors stand in the checkpoint with and without 'bert.': {name_some(twice)}")
+        raise CheckpointError(f"the checkpoint has tensors both with and without 'bert.': {name_some(twice)}")
     return stripped
 
 

@@ -109,7 +109,7 @@ def _read_max_length(path: Path) -> int | None:
     content = read_object(path) if path.is_file() else {}
     if content.get("do_lower_case"):
         raise UnsupportedCheckpointError(
-            f"{path}: do_lower_case is set; lower-casing belongs into tokenizer.json, elsewhere it is not supported"
+            f"{path}: do_lower_case is set; lower-casing is only supported in tokenizer.json"
         )
     length = content.get("max_seq_length")
     if length is not None and (not isinstance(length, int) or isinstance(length, bool) or length < 1):

@@ -54,7 +54,7 @@ def alibi_attention(query: Tensor, key: Tensor, value: Tensor, key_mask: Tensor,
         query, key, value: (batch, sequence, hidden), hidden = heads * head size.
         key_mask: bool (batch, sequence); a row without any visible key attends to all of them evenly,
             so that every value stays finite.
-        slopes: one a head.
+        slopes: one per head.
 
     Returns:
         (batch, sequence, hidden), of the type of `value`.
@@ -114,7 +114,7 @@ class _TorchScriptNode(torch.autograd.Function):
 
     @staticmethod
     def symbolic(g: Any, query: Any, key: Any, value: Any, key_mask: Any, slopes: list[float]) -> Any:
-        """What the exporter writes instead of `forward`.
+        """Emit what the exporter writes instead of `forward`.
 
         Raises:
             ExportError: the file is to have another opset than the operator's body, and would be invalid.

@@ -99,7 +99,7 @@ def _require_jinabert(content: dict[str, Any], path: Path) -> None:
     if kind != "bert" or positions != "alibi":
         raise UnsupportedCheckpointError(
             f"{path}: not a JinaBERT checkpoint (model_type {kind!r}, position_embedding_type {positions!r}; "
-            "JinaBERT has 'bert' and 'alibi'); the jina-embeddings-v2 family is what can be exported"
+            "JinaBERT has 'bert' and 'alibi'); only the jina-embeddings-v2 family can be exported"
         )
     feed_forward = content.get("feed_forward_type")
     if feed_forward not in _FEED_FORWARDS:

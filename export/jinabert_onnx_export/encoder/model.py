@@ -54,7 +54,7 @@ class SelfAttention(nn.Module):
         return alibi_attention(query, key, self.value(hidden_states), key_mask, self.slopes)
 
     def query_and_key(self, hidden_states: Tensor) -> tuple[Tensor, Tensor]:
-        """What scores are made of, two (batch, sequence, hidden)."""
+        """Return what scores are made of, two (batch, sequence, hidden)."""
         query, key = self.query(hidden_states), self.key(hidden_states)
         if self.normalises:
             query, key = self.layer_norm_q(query), self.layer_norm_k(key)

@@ -13,7 +13,7 @@ from jinabert_onnx.errors import InputError
 
 
 def read_calibration_texts(path: Path | None = None) -> list[str]:
-    """Read the shipped texts, or those in the user's own file: UTF-8, one text a line, blank lines skipped.
+    """Read the shipped texts, or those in the user's own file: UTF-8, one text per line, blank lines skipped.
 
     Raises:
         InputError: the file cannot be read, is not UTF-8, or holds no text.
@@ -22,7 +22,7 @@ def read_calibration_texts(path: Path | None = None) -> list[str]:
         return _shipped()
     texts = [line for line in _read(path).split("\n") if line.strip()]
     if not texts:
-        raise InputError(f"{path}: no text to calibrate with; write one text a line, or leave the file out")
+        raise InputError(f"{path}: no text to calibrate with; write one text per line, or leave the file out")
     return [text.removesuffix("\r") for text in texts]
 
 
@@ -34,11 +34,11 @@ def _shipped() -> list[str]:
 def _read(path: Path) -> str:
     """The file's text, without a byte order mark."""
     if path.is_dir():
-        raise InputError(f"{path}: a directory; name a text file with one text a line")
+        raise InputError(f"{path}: a directory; name a text file with one text per line")
     try:
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; name a text file with one text a line") from error
+        raise InputError(f"{path}: no such file; name a text file with one text per line") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); name a readable text file") from error
     except UnicodeDecodeError as error:

@@ -1,7 +1,7 @@
 """ALiBi attention over packed tokens: the operator `jinabert::AlibiAttention`, version 2 of the domain.
 
 Version 1, in `alibi_operator`, is over padded batches. Inputs query, key and value (P, H) and what an
-AttentionPlan gives; attributes `slopes`, one a head, their number, and `scale` of the scores; output (P, H).
+AttentionPlan gives; attributes `slopes`, one per head, their number, and `scale` of the scores; output (P, H).
 
 Few scores are computed for all texts at once; more, for one text after the other, densely where it is short, else
 as in `windowed_attention`. Which of the two a text gets depends on its own length only, so that it rounds alike

@@ -1,7 +1,7 @@
 """The ONNX operator `jinabert::AlibiAttention`, with a body in standard operators that every runtime inlines.
 
 Inputs query, key, value (batch, sequence, hidden) and key_mask, bool (batch, sequence); attribute `slopes`,
-one a head; output (batch, sequence, hidden). The same arithmetic as `encoder.alibi.alibi_attention`. No constant
+one per head; output (batch, sequence, hidden). The same arithmetic as `encoder.alibi.alibi_attention`. No constant
 depends on a length. A faster body, or a native kernel, can take this one's place: nothing else knows it.
 """
 

@@ -90,7 +90,7 @@ def _quantize_attention(
 
 
 def _shares(made: Floats) -> Floats:
-    """What an error in Q, K and V matters, (3), of their values side by side (rows, 3 H)."""
+    """Return how much an error in Q, K and V matters, (3), of their values side by side (rows, 3 H)."""
     sizes = np.sqrt(np.square(made).reshape(len(made), 3, -1).mean(axis=(0, 2)))
     return np.asarray([SCORES, SCORES, 1] / np.maximum(sizes, 1e-30), np.float32)
 

@@ -50,7 +50,7 @@ struct AlibiAttention {
   const Api* api;
   Allocator* allocator = nullptr;
   attention::Precision precision;
-  std::vector<float> slopes;  // one a head
+  std::vector<float> slopes;  // one per head
   float scale = 0.0f;
 
   AlibiAttention(const Api* the_api, attention::Precision the_precision) : api(the_api), precision(the_precision) {}

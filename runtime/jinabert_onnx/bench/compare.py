@@ -1,4 +1,4 @@
-"""Two runs of the bench compared: what is surely faster or slower, and what is noise.
+"""Two runs of the bench compared: what is certainly faster or slower, and what is noise.
 
 Two kinds of noise are in a difference. That within the runs is seen in their rounds: the ratio of two medians has an
 interval, wide enough to hold for all rows of the comparison together. That between the runs is not: another process has
@@ -34,7 +34,7 @@ class Difference:
         name: what, in words; kind: "time", "cold start" or "memory".
         before, after: seconds or bytes, in the earlier and the later run.
         interval: of after / before; None where a run had too few rounds, and of single figures.
-        verdict: `SLOWER`, `FASTER`, `MORE`, `LESS`, `SAME` (surely within the margin) or `UNCLEAR`.
+        verdict: `SLOWER`, `FASTER`, `MORE`, `LESS`, `SAME` (certainly within the margin) or `UNCLEAR`.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Comparison:
     caveats: tuple[str, ...]
 
     def slower_than(self, slowdown: float) -> tuple[Difference, ...]:
-        """Return what is surely slower by more than `slowdown`, a share such as 0.1, and slower by more than noise."""
+        """Return what is certainly slower by more than `slowdown`, a share such as 0.1, and by more than noise."""
         return tuple(
             item
             for item in self.differences
@@ -89,7 +89,7 @@ def compare(before: Record, after: Record) -> Comparison:
     common = [key for key in earlier if key in later]
     held_before, held_after = _held(before), _held(after)
     if not common:
-        raise InputError("the two runs have no time in common: measure the same precisions, threads and lengths")
+        raise InputError("the two runs have no timing in common; measure the same precisions, threads and lengths")
     confidence = 1 - (1 - CONFIDENCE) / len(common)  # so that all intervals hold together
     margins = {earlier[key].configuration: _margin(before, after, earlier[key].configuration) for key in common}
     differences = [
@@ -157,7 +157,7 @@ def _margin(before: Record, after: Record, configuration: Configuration) -> floa
 
 
 def _caveats(before: Record, after: Record) -> Iterator[str]:
-    """What besides the program's speed could make the runs differ."""
+    """Say what besides the program's speed could make the runs differ."""
     for what, one, other in (
         ("processor", before.machine.cpu, after.machine.cpu),
         ("system", before.machine.system, after.machine.system),

@@ -149,7 +149,7 @@ def _reason(cell: Cell, expected: Cost, longest: int, memory: int | None) -> str
     if cell.length > longest:
         return f"the model's longest text has {longest} tokens"
     if cell.batch_size > 1 and cell.batch_size * cell.length > _CALL_TOKENS:
-        return f"more than {_CALL_TOKENS} tokens a call are batches of the same kind again"
+        return f"more than {_CALL_TOKENS} tokens per call are batches of the same kind again"
     if memory is not None and expected.memory > memory:
         return f"takes about {expected.memory / 1e9:.1f} GB, and {memory / 1e9:.1f} GB are free"
     return None

@@ -55,7 +55,7 @@ def run_child(place: Place, configuration: Configuration, text: str) -> Mapping[
     )
     if ended.returncode != 0:
         said = ended.stderr.decode("utf-8", errors="replace").strip().splitlines()
-        why = f"signal {-ended.returncode}, most likely for want of memory" if ended.returncode < 0 else "an error"
+        why = f"signal {-ended.returncode}, most probably for lack of memory" if ended.returncode < 0 else "an error"
         raise RunError(f"a process with {configuration} ended by {why}{f' ({said[-1]})' if said else ''}")
     answer: Mapping[str, Any] = json.loads(ended.stdout.splitlines()[-1])
     return answer
@@ -99,7 +99,7 @@ def measure_memory(
     except RunError as error:
         return Skipped(what, str(error))
     if answer["peak"] is None:
-        return Skipped(what, "this system does not tell what a process held")
+        return Skipped(what, "this system does not report the memory of a process")
     return Memory(
         precision=configuration.precision,
         provider=configuration.provider,

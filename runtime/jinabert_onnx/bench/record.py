@@ -167,7 +167,7 @@ class Record:
         return next(found for found in self.ceilings if found.threads == threads)
 
     def to_json(self, summary: Sequence[Mapping[str, object]] = ()) -> str:
-        """Return the text of `bench.json`; its `summary`, figures a cell, is for other programs."""
+        """Return the text of `bench.json`; its `summary`, one row per cell, is for other programs."""
         content = {"schema": self.schema, "summary": summary} | asdict(self)
         return "{\n" + ",\n".join(f"{_json(name)}: {_lines(value)}" for name, value in content.items()) + "\n}\n"
 
@@ -195,8 +195,6 @@ def read_record(path: Path) -> Record:
         content: Any = json.loads(file.read_bytes())
         if content["schema"] != SCHEMA:
             raise ValueError(f"schema {content['schema']}, and this version of jinabert-onnx reads {SCHEMA}")
-        # Earlier versions also measured texts of mixed lengths, which have no length.
-        content["cells"] = [found for found in content["cells"] if found["cell"]["length"] is not None]
         record: Record = _decode(Record, content)
     except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
         raise InputError(

@@ -113,7 +113,7 @@ def _kernels(bundle: Bundle, configuration: Configuration) -> Kernels:
 
 
 def _sensible(held: Sequence[str], provider: str, available: list[str]) -> list[str]:
-    """Of the precisions that a bundle holds those that are made for the provider, or all."""
+    """Return those of a bundle's precisions that are made for the provider, or all."""
     on_gpu = provider == "cuda" or (provider == "auto" and "CUDAExecutionProvider" in available)
     unfit = "int8" if on_gpu else "fp16"
     return [precision for precision in held if precision != unfit] or list(held)

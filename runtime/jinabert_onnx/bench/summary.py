@@ -9,7 +9,7 @@ Value = str | int | float | None
 
 
 def rows(record: Record) -> list[dict[str, Value]]:
-    """Return one row a cell; all have the same columns."""
+    """Return one row per cell; all have the same columns."""
     return [_row(record, found) for found in record.cells]
 
 

@@ -97,7 +97,7 @@ def interruptible(work: Callable[[Cancellation], _Result]) -> _Result:
 
 
 def _costs(subject: Subject) -> Callable[[Cell], Cost]:
-    """What a cell is expected to take, before anything has run."""
+    """Estimate what a cell takes, before anything has run."""
     sizes = sizes_of(subject.bundle)
     rates = {ceiling.threads: found for ceiling, found in subject.ceilings.items()}
     held = sum(subject.memory(configuration).resident() for configuration in subject.configurations)

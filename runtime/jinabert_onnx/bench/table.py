@@ -123,8 +123,8 @@ def _notes(record: Record) -> Iterator[str]:
         for why, cells in reasons.items():
             yield f"  {'; '.join(cells)}: {why}"
     yield ""
-    yield "A time is one call of `encode`, text to vectors; tokens are real ones, never padding. A percentile is told"
-    yield "where a sample lies beyond it. The ceiling is linear layers and full attention at the rates above; attention"
-    yield "that leaves out keys may exceed it."
+    yield "A time is one call of `encode`, text to vectors; tokens are real ones, never padding. A percentile is"
+    yield "shown if a sample lies beyond it. The ceiling is linear layers and full attention at the rates above;"
+    yield "attention that leaves out keys may exceed it."
     for doubt in doubts(record):
         yield f"Doubtful: {doubt}."

@@ -75,7 +75,7 @@ class TextMaker:
         return [self._words[index] for index in generator.choice(len(self._words), size=count, p=self._weights)]
 
     def _choose_words(self, entries: Sequence[str]) -> list[str]:
-        """Of `entries` those that add one token to a text in which they stand between others."""
+        """Return those of `entries` that add one token to a text when they are between others."""
         if not entries:
             return []
         alone = [" ".join([entry] * 2) for entry in entries]
@@ -85,7 +85,7 @@ class TextMaker:
 
 
 def _entries(path: Path) -> list[str]:
-    """What could be words in the vocabulary, most frequent first: ids are given in that order."""
+    """Return what could be words in the vocabulary, most frequent first: ids are given in that order."""
     vocabulary = tokenizers.Tokenizer.from_file(str(path)).get_vocab(with_added_tokens=False)
     entries = [_bare(entry) for entry in sorted(vocabulary, key=lambda entry: vocabulary[entry])]
     words = list(dict.fromkeys(entry for entry in entries if len(entry) > 1 and entry.isalpha()))

@@ -14,7 +14,7 @@ _ORDER = (SLOWER, MORE, FASTER, LESS, UNCLEAR, SAME)
 
 def lines_of(found: Comparison) -> Iterator[str]:
     """Yield the lines of the whole table."""
-    header = ("", "before", "after", "change", "surely between", "verdict")
+    header = ("", "before", "after", "change", "interval", "verdict")
     yield from aligned(header, [_row(item) for item in found.differences], left=(0, 4, 5))
     yield ""
     counts = Counter(item.verdict for item in found.differences)

@@ -142,7 +142,7 @@ def _require_same_files(records: Mapping[str, FileRecord], members: Mapping[str,
             raise BundleError(f"{archive}: {shorten_name(name)} is not in the manifest; do not use this archive")
     directories = {str(parent) for name in members for parent in PurePosixPath(name).parents}
     for name in sorted(directories & members.keys()):
-        raise BundleError(f"{archive}: {shorten_name(name)} is a file and a directory; do not use this archive")
+        raise BundleError(f"{archive}: {shorten_name(name)} is both a file and a directory; do not use this archive")
     for name, record in records.items():
         if name == MANIFEST or name not in members:
             raise BundleError(f"{archive}: {shorten_name(name)} is in the manifest and missing; {AGAIN}")

@@ -1,6 +1,6 @@
 """Fingerprints of vector spaces, so that an index of mixed vectors is noticed before it is searched.
 
-Weights, tokenizer, pooling and maximum length define a space. Prompts are no part of it: they are text before the
+Weights, tokenizer, pooling and maximum length define a space. Prompts are not part of it: they are text before the
 text, chosen for each call, and queries and documents with different prompts are meant to be compared. Neither are
 `normalize_embeddings`, `truncate_dim` and the type of numbers, which keep a vector's direction or show in its shape.
 Knows nothing of files or texts.
@@ -25,7 +25,7 @@ _TEXT = re.compile(rf"([0-9a-f]{{16}}):({'|'.join(PRECISIONS)})")
 class Fingerprint:
     """A vector space, 16 hexadecimal digits, and the precision of the arithmetic: "3f9c2a07d15be846:int8" as text.
 
-    Vectors with equal fingerprints were computed alike; `compatible` decides whether two may be compared.
+    Vectors with equal fingerprints were computed in the same way; `compatible` decides whether two may be compared.
     """
 
     space: str
@@ -39,7 +39,7 @@ class Fingerprint:
         """Read a fingerprint from its text.
 
         Raises:
-            InputError: it is no fingerprint's text.
+            InputError: it is not the text of a fingerprint.
         """
         match = _TEXT.fullmatch(text)
         if match is None:
@@ -81,15 +81,15 @@ def fingerprint_of(manifest: Manifest, precision: str, max_length: int) -> Finge
 def compatible(first: Fingerprint | HasFingerprint | str, second: Fingerprint | HasFingerprint | str) -> bool:
     """Return whether vectors of the two may be compared: the same space, in whatever precision.
 
-    int8 vectors of a trained model have a mean cosine of 0.9999 to its fp32 ones, so that queries in int8 may search
-    an index in fp32. For vectors of one precision, compare fingerprints with `==`.
+    int8 vectors of a trained model have a mean cosine of 0.9999 to its fp32 ones, so int8 queries may search
+    an fp32 index. For vectors of one precision, compare fingerprints with `==`.
 
     Args:
         first: a Fingerprint, its text, or anything with a `fingerprint`, such as an Embedder.
         second: likewise.
 
     Raises:
-        InputError: a text is no fingerprint.
+        InputError: a text is not a fingerprint.
         InputTypeError: an argument is neither text nor has a fingerprint.
     """
     return _as_fingerprint(first).space == _as_fingerprint(second).space

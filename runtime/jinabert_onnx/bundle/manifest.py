@@ -244,7 +244,7 @@ def _pooling_record(content: dict[str, Any], where: str) -> PoolingRecord:
 def _vector_limits(content: dict[str, Any], where: str) -> dict[str, float]:
     limits = {name: _take(content, name, float, f"{where}: vector_limits") for name in VECTOR_KINDS}
     if not all(1e-6 < limit < 1e6 for limit in limits.values()):
-        raise BundleError(f"{where}: vector_limits are no limits of vectors; export the bundle again")
+        raise BundleError(f"{where}: vector_limits are not limits of vectors; export the bundle again")
     return limits
 
 

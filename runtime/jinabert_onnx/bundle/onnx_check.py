@@ -116,7 +116,7 @@ def _find_tensors(data: mmap.mmap, field_budget: Iterator[int]) -> Iterator[tupl
         inside, unused, seen = _INSIDE[kind], _UNUSED.get(kind, {}), set[int]()
         for number, wire_type, begin, end, _ in read_fields(data, start, stop, field_budget):
             if number in unused:
-                raise MalformedError(f"it holds {unused[number]}, which no graph of ours does")
+                raise MalformedError(f"it holds {unused[number]}, which no graph of this exporter does")
             if number in inside:
                 require_wire_type(wire_type, LENGTH_DELIMITED, begin)
                 if number in seen and number in _ONCE.get(kind, ()):
@@ -203,7 +203,7 @@ def _check_external(tensor: _Tensor, size: int, weights: Mapping[str, int], wher
 
 def _number(text: str, where: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 20):
-        raise MalformedError(f"{where} has {text!r} where its offset or length should stand")
+        raise MalformedError(f"{where} has {text!r} where its offset or length should be")
     return int(text)
 
 

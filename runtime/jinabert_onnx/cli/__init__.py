@@ -1,4 +1,4 @@
-"""The command line `jinabert-onnx`: one module a command, results on stdout, everything else on stderr.
+"""The command line `jinabert-onnx`: one module per command, results on stdout, everything else on stderr.
 
 The exporter's commands come through the entry points `jinabert_onnx.commands`, so that nothing here
 imports the exporter.

@@ -36,18 +36,18 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     about = "measure latency, throughput, cold start and memory of a bundle"
     _add_run(actions.add_parser("run", help=about, description=f"{about}."))
-    about = "tell what changed from one run to another"
+    about = "show what changed between two runs"
     _add_compare(actions.add_parser("compare", help=about, description=f"{about}."))
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
     for name, when in (("before", "earlier"), ("after", "later")):
-        parser.add_argument(name, type=Path, help=f"the {when} run: its bench.json, or the directory of it")
+        parser.add_argument(name, type=Path, help=f"the {when} run: its bench.json, or the directory that holds it")
     parser.add_argument(
         "--max-slowdown",
         type=float,
         metavar="PERCENT",
-        help="exit code 1 if anything is surely slower by more than this",
+        help="exit code 1 if anything is certainly slower by more than this",
     )
 
 
@@ -65,7 +65,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--provider", choices=PROVIDERS, default="auto", help="where to run (default: auto)")
     parser.add_argument(
-        "--batch-size", nargs="+", type=int, default=[], metavar="N", help="texts a call (default: 1 8 32)"
+        "--batch-size", nargs="+", type=int, default=[], metavar="N", help="texts per call (default: 1 8 32)"
     )
     parser.add_argument(
         "--length",
@@ -118,14 +118,14 @@ def _compare(arguments: argparse.Namespace) -> int:
     from jinabert_onnx.bench import compare, read_record, verdicts
 
     if arguments.max_slowdown is not None and not 0 <= arguments.max_slowdown <= 1e6:
-        raise InputError(f"max_slowdown is {arguments.max_slowdown:g}; it must be from 0 percent on")
+        raise InputError(f"max_slowdown is {arguments.max_slowdown:g}; it must be 0 percent or more")
     found = compare(read_record(arguments.before), read_record(arguments.after))
     _print(verdicts.lines_of(found))
     if arguments.max_slowdown is None:
         return 0
     slower = found.slower_than(arguments.max_slowdown / 100)
     for item in slower:
-        _note(f"{item.name}: surely more than {arguments.max_slowdown:g} % slower")
+        _note(f"{item.name}: certainly more than {arguments.max_slowdown:g} % slower")
     return 1 if slower else 0
 
 

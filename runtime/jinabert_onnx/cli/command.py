@@ -59,7 +59,9 @@ def add_model_argument(parser: ArgumentParser, variable: str | None = None) -> N
 
 
 def add_runtime_options(
-    parser: ArgumentParser, precision: str = "fp32", memory_help: str = "most memory of the process, such as 800MB"
+    parser: ArgumentParser,
+    precision: str = LoadOptions.precision,
+    memory_help: str = "memory limit of the process, such as 800MB",
 ) -> None:
     """Add --precision (default `precision`), what `add_provider_options` adds, and how the model is checked.
 
@@ -69,7 +71,7 @@ def add_runtime_options(
         "--precision",
         choices=("auto", *PRECISIONS),
         default=precision,
-        help="weights to run; auto: what suits this machine (default: %(default)s)",
+        help="precision to run; auto: the one that suits this machine (default: %(default)s)",
     )
     add_provider_options(parser)
     add_kernels_option(parser)
@@ -77,8 +79,9 @@ def add_runtime_options(
     parser.add_argument(
         "--integrity",
         choices=INTEGRITY,
-        default="fast",
-        help="full: hash every file; fast: hash once, then check sizes and headers (default); off: trust the files",
+        default=LoadOptions.integrity,
+        help="full: hash every file; fast: hash once, then check sizes and headers; off: trust the files "
+        "(default: %(default)s)",
     )
     parser.add_argument("--no-self-test", action="store_true", help="do not compare with vectors from the export")
 
@@ -86,12 +89,15 @@ def add_runtime_options(
 def add_provider_options(parser: ArgumentParser) -> None:
     """Add --provider and --threads."""
     parser.add_argument(
-        "--provider", choices=PROVIDERS, default="auto", help="where to run; cuda never falls back (default: auto)"
+        "--provider",
+        choices=PROVIDERS,
+        default=LoadOptions.provider,
+        help="where to run; cuda never falls back to cpu (default: %(default)s)",
     )
     parser.add_argument(
         "--threads",
         type=_threads,
-        default="auto",
+        default=LoadOptions.threads,
         metavar="N",
         help="CPU threads (default: as many as affinity, container and environment allow)",
     )
@@ -102,9 +108,9 @@ def add_kernels_option(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--kernels",
         choices=KERNELS,
-        default="auto",
-        help="native kernels of jinabert-onnx-kernels; auto: where they are installed and fit "
-        f"(or as ${KERNELS_VARIABLE} says), require: never without (default: auto)",
+        default=LoadOptions.kernels,
+        help="native kernels of jinabert-onnx-kernels; auto: use them if they are installed and fit "
+        f"(or as ${KERNELS_VARIABLE} says), require: refuse to load without them (default: %(default)s)",
     )
 
 

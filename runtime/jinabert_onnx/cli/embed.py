@@ -17,6 +17,7 @@ from typing import BinaryIO
 import numpy as np
 
 from jinabert_onnx.bundle.fingerprint import Fingerprint
+from jinabert_onnx.encoding.options import DEFAULTS
 from jinabert_onnx.encoding.results import Embeddings
 from jinabert_onnx.encoding.settings import TRUNCATIONS
 from jinabert_onnx.encoding.vector_types import OUTPUT_DTYPES
@@ -53,7 +54,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--skip-unreadable",
         action="store_true",
-        help="of a directory: leave out links that lead nowhere, pipes, and files that may not be read, and name them",
+        help="in a directory, leave out broken links, pipes and unreadable files, and name them",
     )
     parser.add_argument(
         "--shard-rows",
@@ -72,7 +73,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch-size",
         type=int,
-        default=32,
+        default=DEFAULTS["batch_size"],
         metavar="N",
         help="maximum number of texts per batch (default: %(default)s)",
     )
@@ -82,14 +83,17 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--truncation",
         choices=TRUNCATIONS,
-        default="warn",
+        default=DEFAULTS["truncation"],
         help="what to do with longer texts: keep the head (with a warning or without) or the tail, average windows "
         "over the whole text (mean), or refuse (default: %(default)s)",
     )
     parser.add_argument("--truncate-dim", type=int, metavar="N", help="keep the first N channels")
     parser.add_argument("--normalize", action="store_true", help="scale vectors to length 1")
     parser.add_argument(
-        "--output-dtype", choices=OUTPUT_DTYPES, default="float32", help="type of the numbers (default: %(default)s)"
+        "--output-dtype",
+        choices=OUTPUT_DTYPES,
+        default=DEFAULTS["output_dtype"],
+        help="type of the numbers (default: %(default)s)",
     )
     add_runtime_options(parser)
 
@@ -232,7 +236,7 @@ def _check_places(source: str | None, output: str | None) -> None:
     if not path.resolve().parent.is_dir():
         raise InputError(f"{output}: there is no directory {path.resolve().parent}")
     if source not in (None, "-") and path.exists() and path.samefile(source):
-        raise InputError(f"{output}: is the input too, and would be overwritten; give another --output")
+        raise InputError(f"{output}: is also the input, and would be overwritten; give another --output")
 
 
 def _format_of(output: str | None) -> str:
@@ -241,7 +245,7 @@ def _format_of(output: str | None) -> str:
     endings = {".npy": "npy", ".parquet": "parquet", ".jsonl": "jsonl", ".txt": "text", ".tsv": "text"}
     ending = Path(output).suffix
     if ending not in endings:
-        raise InputError(f"{output}: what to write is unclear from its ending; give --format {' or '.join(FORMATS)}")
+        raise InputError(f"{output}: its extension does not say what to write; give --format {' or '.join(FORMATS)}")
     return endings[ending]
 
 

@@ -1,4 +1,4 @@
-"""`jinabert-onnx info`: what a bundle holds, what was measured when it was made, and what it really runs on here."""
+"""`jinabert-onnx info`: what a bundle holds, what was measured when it was made, and what it actually runs on here."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _QUALITY = {  # title of a column: its name in the manifest, and how it is writt
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_argument(parser)
     parser.add_argument("--json", action="store_true", help="print the manifest as it is")
-    parser.add_argument("--run", action="store_true", help="also load the model, and say what really runs here")
+    parser.add_argument("--run", action="store_true", help="also load the model, and show what actually runs here")
     add_runtime_options(parser)
 
 
@@ -64,7 +64,7 @@ def _lines(bundle: Bundle) -> Iterator[str]:
 
 
 def _quality(manifest: Manifest) -> Iterator[str]:
-    """What `jinabert-onnx eval precisions --record` wrote into the manifest, if anything."""
+    """Show what `jinabert-onnx eval precisions --record` wrote into the manifest, if anything."""
     texts, found = (manifest.quality.get(name) for name in ("texts", "precisions"))
     if not isinstance(texts, dict) or not isinstance(found, dict):
         return
@@ -93,9 +93,9 @@ def _running(model: Embedder) -> Iterator[str]:
 
 
 def _nodes(model: Embedder) -> str:
-    """Where the nodes of the graph are, in words."""
+    """Say where the nodes of the graph are, in words."""
     if model.nodes is None:
-        return ", of how many nodes this onnxruntime does not tell"
+        return ", nodes of the graph: unknown to this onnxruntime"
     return ", nodes of the graph: " + ", ".join(f"{count} on {name}" for name, count in model.nodes.items())
 
 

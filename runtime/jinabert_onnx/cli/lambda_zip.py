@@ -17,7 +17,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_argument(parser)
     parser.add_argument("output", metavar="FILE.zip", help="the file to write; it must not exist")
     parser.add_argument(
-        "--precision", choices=PRECISIONS, default="int8", help="weights to include (default: %(default)s)"
+        "--precision", choices=PRECISIONS, default="int8", help="precision to include (default: %(default)s)"
     )
 
 
@@ -28,7 +28,7 @@ def _run(arguments: argparse.Namespace) -> int:
     require_files(arguments.model, bundle, precision, "full", arguments.local_files_only)
     package = write_zip(bundle, precision, Path(arguments.output))
     print(f"package    {_mb(package.zipped)}: {arguments.output}")
-    print(f"unpacked   {_mb(package.code + package.bundle)} of {_mb(LARGEST)} that Lambda takes:", end=" ")
+    print(f"unpacked   {_mb(package.code + package.bundle)} of {_mb(LARGEST)} that Lambda allows:", end=" ")
     print(f"{_mb(package.code)} of code, {_mb(package.bundle)} of the bundle ({precision})")
     print(f"runtime    python{sys.version_info.major}.{sys.version_info.minor}, {machine}")
     print(f"handler    {HANDLER}")

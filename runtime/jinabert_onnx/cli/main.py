@@ -98,7 +98,7 @@ def _parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpa
 
 
 def _commands() -> dict[str, Command]:
-    """All commands by name; where the exporter's dependencies are missing, its commands say so when they run."""
+    """Return all commands by name; if the exporter's dependencies are missing, its commands say so when they run."""
     commands = dict(_OWN)
     for name in exporter_entry_points():
         if name in _ORDER:

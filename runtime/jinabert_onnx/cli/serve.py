@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from jinabert_onnx.embedder import Embedder
+from jinabert_onnx.encoding.load_options import LoadOptions
 from jinabert_onnx.engine.memory_model import parse_memory
 from jinabert_onnx.errors import InputError, MissingDependencyError
 
@@ -61,8 +62,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_runtime_options(
         parser,
-        precision=os.environ.get(_PRECISION_VARIABLE, "fp32"),
-        memory_help="most memory of the whole process: model, server and open requests, such as 1400MB (default: none)",
+        precision=os.environ.get(_PRECISION_VARIABLE, LoadOptions.precision),
+        memory_help="memory limit of the process: model, server and open requests, such as 1400MB (default: none)",
     )
     parser.set_defaults(usage_error=parser.error)
 

@@ -42,12 +42,12 @@ def join(plan: Plan, shards: Sequence[Shard], directory: Path, output: Path) -> 
 
 
 def rejected_of(output: Path) -> Path:
-    """Where rows set aside are listed."""
+    """Return where rejected rows are listed."""
     return output.with_name(f"{output.name}{REJECTED}")
 
 
 def _parts(plan: Plan, shards: Sequence[Shard], results: Sequence[ShardResult], directory: Path) -> Iterator[Any]:
-    """What each shard holds, an array (rows, width) or a table; one that is damaged will be made anew."""
+    """Yield what each shard holds, an array (rows, width) or a table; a damaged one will be made again."""
     for shard, result in zip(shards, results, strict=True):
         path = directory / f"{shard.name}.{plan.output}"
         try:
@@ -60,7 +60,7 @@ def _parts(plan: Plan, shards: Sequence[Shard], results: Sequence[ShardResult], 
 
 
 def _result(shard: Shard, directory: Path, output: str) -> ShardResult:
-    """What became of a shard's rows, all of them."""
+    """Return what became of all rows of a shard."""
     result = result_of(shard, directory)
     if result.rows + result.rejected != shard.rows:
         raise _damaged(shard, directory, output)
@@ -69,7 +69,7 @@ def _result(shard: Shard, directory: Path, output: str) -> ShardResult:
 
 def _damaged(shard: Shard, directory: Path, output: str) -> InputError:
     discard(shard, directory)
-    return InputError(f"{directory / shard.name}.{output}: is damaged; the same command makes this shard anew")
+    return InputError(f"{directory / shard.name}.{output}: is damaged; run the same command again to redo this shard")
 
 
 def _read(path: Path, plan: Plan) -> Any:

@@ -189,7 +189,7 @@ class _CsvLines:
 
 
 def _of_stray_quote(path: Path, lines: _CsvLines, start: int, error: csv.Error) -> str:
-    """What to say of a quote that swallows lines: of rows among them there would be no trace."""
+    """Describe a quote that swallows lines; the rows among them would leave no trace."""
     if lines.too_long is not None:
         long = _line_number(path, lines.too_long)
         why = f"is not closed before line {long}, which is longer than {LARGEST_ROW >> 20} MiB"
@@ -200,8 +200,8 @@ def _of_stray_quote(path: Path, lines: _CsvLines, start: int, error: csv.Error) 
     else:
         why = f"takes in lines that cannot be read as CSV ({error})"
     return (
-        f"{path}: a quote of the row that begins in line {_line_number(path, start)} {why}; mend that row, or write "
-        "texts of so many lines as JSON lines"
+        f"{path}: a quote of the row that begins in line {_line_number(path, start)} {why}; fix that row, or write "
+        "texts of that many lines as JSON lines"
     )
 
 

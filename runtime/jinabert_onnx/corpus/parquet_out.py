@@ -43,7 +43,7 @@ def to_bytes(plan: Plan, rows: list[Row], vectors: AnyVectors) -> bytes:
 
 
 def metadata_of(plan: Plan) -> dict[str, str]:
-    """What the schema's metadata says: `jinabert_onnx.model`, `.fingerprint`, and `.settings` as JSON."""
+    """Return the schema's metadata: `jinabert_onnx.model`, `.fingerprint`, and `.settings` as JSON."""
     settings = {"text_column": plan.text_column, **asdict(plan.settings)}
     return {
         "jinabert_onnx.model": plan.model,

@@ -84,7 +84,7 @@ def require_same(directory: Path, before: Plan, asked: Plan) -> None:
     found = differences(before, asked)
     if found:
         raise InputError(
-            f"{directory} holds unfinished work of another kind: {'; '.join(found)}; give the same options to go on, "
+            f"{directory} holds unfinished work of another kind: {'; '.join(found)}; give the same options to resume, "
             "another --output, or remove that directory to start again"
         )
 
@@ -127,13 +127,13 @@ def _lock(handle: int, output: Path) -> None:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         raise StateError(
-            f"{output}: another process works on it; wait for its end, or give another --output"
+            f"{output}: another process is working on it; wait until it ends, or give another --output"
         ) from error
 
 
 def _require_same(handle: int, directory: Path, output: Path) -> None:
     if not _is_ours(handle, directory):  # the other one ended, and removed it, between our steps
-        raise StateError(f"{output}: another process has just ended its work on it; run the command again")
+        raise StateError(f"{output}: another process has just finished with it; run the command again")
 
 
 def _is_ours(handle: int, directory: Path) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from jinabert_onnx.embedder import Embedder
 from jinabert_onnx.encoding.load_options import LoadOptions
-from jinabert_onnx.encoding.options import BATCH_SIZE, EncodeOptions
+from jinabert_onnx.encoding.options import DEFAULTS, EncodeOptions
 from jinabert_onnx.encoding.settings import Settings, resolve_settings
 from jinabert_onnx.engine.kernels import PORTABLE
 from jinabert_onnx.errors import InputError
@@ -47,12 +47,12 @@ class Source:
 class EncodeArguments:
     """Arguments of `Embedder.encode` as a plan keeps them; in one, `max_length` is a number."""
 
-    max_length: int | None = None
-    batch_size: int = BATCH_SIZE
-    truncation: str = "warn"
-    truncate_dim: int | None = None
-    normalize: bool = False
-    output_dtype: str = "float32"
+    max_length: int | None = DEFAULTS["max_length"]
+    batch_size: int = DEFAULTS["batch_size"]
+    truncation: str = DEFAULTS["truncation"]
+    truncate_dim: int | None = DEFAULTS["truncate_dim"]
+    normalize: bool = DEFAULTS["normalize_embeddings"]
+    output_dtype: str = DEFAULTS["output_dtype"]
 
     def resolve(self, embedder: Embedder, prompt: str) -> Settings:
         """Check them against the model.
@@ -136,7 +136,7 @@ class Shard:
 
     @property
     def name(self) -> str:
-        """How its files are called, without an ending."""
+        """Return the name of its files, without an extension."""
         return f"shard-{self.index:06d}"
 
 
@@ -155,7 +155,7 @@ def from_json(text: str) -> tuple[Plan, list[Shard]]:
     try:
         record = json.loads(text)
         if record["schema"] != SCHEMA:
-            raise InputError(f"the plan is of schema {record['schema']}, this version reads {SCHEMA}")
+            raise InputError(f"the plan has schema {record['schema']}, this version reads {SCHEMA}")
         return _plan_of(record["plan"]), [Shard(*numbers) for numbers in record["shards"]]
     except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, InputError):

@@ -34,7 +34,7 @@ OWN_COLUMNS = ("row", "embedding")
 
 
 def kind_of(path: Path) -> str:
-    """How a file is read, by its ending; what has another is text, a line a row.
+    """Return how a file is read, by its extension; any other file is text, one row per line.
 
     Raises:
         InputError: the ending is one of files that hold no such lines.
@@ -69,7 +69,7 @@ def find_sources(place: Path) -> tuple[list[Source], str]:
 
 
 def unreadable_files(place: Path) -> list[str]:
-    """Of a directory, what is named like a file of a corpus and cannot be read as one, each with the reason."""
+    """Return what a directory has that is named like a file of a corpus and cannot be read, each with the reason."""
     if not place.is_dir():
         return []
     reasons = [(path, _why_unreadable(path)) for path in _named_like_files(place)]
@@ -172,7 +172,7 @@ def _types(path: Path, kind: str, text_column: str) -> dict[str, str]:
 
 
 def _cuts(path: Path, kind: str, shard_rows: int, whole_text: bool) -> Iterator[tuple[int, int, int]]:
-    """Where shards of a file begin and end, and their rows."""
+    """Return where shards of a file begin and end, and their rows."""
     if kind in ("parquet", "arrow"):
         from . import tables
 

@@ -169,7 +169,7 @@ def _watched(ray: ModuleType, pool: Pool) -> Iterator[None]:
         wanted = _size(pool.cpus, pool.gpus)
         raise ClusterError(
             f"no node of the Ray cluster has had {wanted} for a worker for {_NO_ROOM:.0f} seconds; "
-            "start nodes, and the same command goes on"
+            "start nodes and run the same command again"
         ) from None
     finally:
         signal.setitimer(signal.ITIMER_REAL, *timer)
@@ -235,7 +235,7 @@ def _require_answer(address: str) -> None:
 
 
 def _for_actors(plan: Plan, model: ModelSource, pool: Pool) -> ModelSource:
-    """What an actor loads: of the precision of the plan, for each node would choose "auto" by its own processor."""
+    """Return what an actor loads: in the plan's precision, because each node would choose "auto" by its processor."""
     place = Path(model.source)
     precision = Fingerprint.parse(plan.fingerprint).precision
     return ModelSource(

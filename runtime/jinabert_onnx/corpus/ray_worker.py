@@ -82,7 +82,7 @@ def counted_attempt(directory: Path, shard: Shard) -> Iterator[None]:
     if mark.exists() and mark.stat().st_size >= ATTEMPTS:
         rows = f"rows {shard.first} to {shard.first + shard.rows - 1}"
         raise ClusterError(
-            f"{shard.name} ({rows}) ended {ATTEMPTS} workers, likely for want of memory; "
+            f"{shard.name} ({rows}) ended {ATTEMPTS} workers, probably for lack of memory; "
             "give a smaller --batch-size or --max-memory"
         )
     with mark.open("ab") as stream:

@@ -108,7 +108,7 @@ def _require_outputs_place(job: Job) -> None:
     if rejected_of(job.output.resolve()) == job.input.resolve():
         raise InputError(f"{job.input}: is where rows set aside are listed, and would be replaced; rename it")
     if job.kind == "npy" and job.keep:
-        raise InputError("--keep is for Parquet, and a .npy file holds vectors alone; give --output FILE.parquet")
+        raise InputError("--keep is for Parquet, and a .npy file holds only vectors; give --output FILE.parquet")
 
 
 def _plan(job: Job, sources: Sequence[Source], kind: str, keep: tuple[str, ...], embedder: Embedder) -> Plan:
@@ -169,7 +169,7 @@ def _tell_how_to_go_on(plan: Plan, shards: Sequence[Shard], directory: Path, err
     if not done or not isinstance(error, (KeyboardInterrupt, OSError, ClusterError)):
         return
     what = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-    note(f"{what}; {done} of {len(shards)} shards are done, the same command goes on from there")
+    note(f"{what}; {done} of {len(shards)} shards are done; run the same command again to resume")
 
 
 def _tell(plan: Plan, result: ShardResult, output: Path, note: Note) -> None:

@@ -79,11 +79,11 @@ def embed_shard(
     rejected = sorted(done.rejected, key=lambda row: row.number)
     result = ShardResult(len(done.rows), len(rejected), done.cut)
     if result.rows + result.rejected != shard.rows:
-        raise InputError(f"{source.path}: has other rows than when it was planned; start again with another --output")
+        raise InputError(f"{source.path}: has changed rows since it was planned; start again with another --output")
     if rejected and plan.output == "npy":
         raise InputError(
             f"row {rejected[0].number} of the input: {rejected[0].reason}; a .npy file cannot leave rows out; "
-            "mend the row, or give --output FILE.parquet"
+            "fix the row, or give --output FILE.parquet"
         )
     if rejected:
         _write(directory / f"{shard.name}{REJECTED}", _rejected_lines(source, rejected))
@@ -94,7 +94,7 @@ def embed_shard(
 
 
 def missing(plan: Plan, shards: Iterable[Shard], directory: Path) -> list[Shard]:
-    """Those of `shards` that are not done in `directory`, or were done for another plan."""
+    """Return those of `shards` that are not done in `directory`, or were done for another plan."""
     names, digest = {path.name for path in directory.iterdir()}, plan.digest
     return [
         shard
@@ -123,7 +123,9 @@ def require_model(plan: Plan, embedder: Embedder) -> None:
     """
     found = str(fingerprint_of(embedder.bundle.manifest, embedder.precision, plan.max_length))
     if found != plan.fingerprint:
-        raise InputError(f"its bundle is another: fingerprint {found}, not {plan.fingerprint}; give all nodes the same")
+        raise InputError(
+            f"its bundle is a different one: fingerprint {found}, not {plan.fingerprint}; give all nodes the same"
+        )
     if embedder.kernels.attention != plan.attention:
         raise InputError(
             f"its attention is computed by other kernels: {embedder.kernels.attention}, not {plan.attention}; give all "
@@ -131,11 +133,13 @@ def require_model(plan: Plan, embedder: Embedder) -> None:
         )
     limits = limits_of(embedder, plan.settings.output_dtype)
     if (embedder.default_prompt, limits) != (plan.prompt, plan.limits):
-        raise InputError("its bundle is another: other prompt or limits of int8 vectors; give all nodes the same")
+        raise InputError(
+            "its bundle is a different one: another prompt, or other limits of int8 vectors; give all nodes the same"
+        )
 
 
 def result_of(shard: Shard, directory: Path) -> ShardResult:
-    """What became of a shard that is done.
+    """Return what became of a shard that is done.
 
     Raises:
         InputError: its counts cannot be read.

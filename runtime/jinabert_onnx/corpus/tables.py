@@ -151,7 +151,7 @@ def _mapped(path: Path) -> Any:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """What pyarrow says of a damaged file becomes an InputError."""
+    """Turn what pyarrow raises for a damaged file into an InputError."""
     try:
         yield
     except pa.ArrowException as error:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NamedTuple, TypedDict, TypeVar, cast
 from jinabert_onnx.engine.cancellation import Cancellation
 from jinabert_onnx.errors import InputError, InputTypeError
 
-BATCH_SIZE = 32  # texts
+BATCH_SIZE = 32  # texts, unless told otherwise
 
 _WIDTH = 120  # characters of a line of a docstring
 
@@ -27,24 +27,24 @@ class Option(NamedTuple):
 
 
 class VectorOptions(TypedDict, total=False):
-    """Options of whatever gives vectors."""
+    """Options of every method that returns vectors."""
 
     normalize_embeddings: Annotated[
-        bool, Option(False, "scale each vector to length 1 (default as the model's own `encode`: no).")
+        bool, Option(False, "scale each vector to length 1 (default: no, as in the model's own `encode`).")
     ]
     truncate_dim: Annotated[int | None, Option(None, "keep the first channels only, before normalising.")]
     output_dtype: Annotated[
         str,
         Option(
             "float32",
-            '"float32", "float16", "int8", "uint8" (of ranges that the bundle holds), "binary" or "ubinary" (a bit a '
+            '"float32", "float16", "int8", "uint8" (of ranges that the bundle holds), "binary" or "ubinary" (a bit per '
             "channel); see `similarity`. Token embeddings are float32 or float16.",
         ),
     ]
     prompt_name: Annotated[
         str | None, Option(None, "name of one of the bundle's prompts to put before each text, or before each window.")
     ]
-    prompt: Annotated[str | None, Option(None, "text to put there; not both.")]
+    prompt: Annotated[str | None, Option(None, "text to put there; give only one of the two.")]
     timeout: Annotated[float | None, Option(None, "seconds after which the call ends with a DeadlineError.")]
     cancellation: Annotated[
         Cancellation | None, Option(None, "ends the call from another thread, with a CancelledError.")
@@ -52,7 +52,7 @@ class VectorOptions(TypedDict, total=False):
 
 
 class TextOptions(VectorOptions, total=False):
-    """Options of whatever reads texts by themselves, but for `batch_size`, which `encode` takes by position too."""
+    """Options of methods that read each text by itself, except `batch_size`, which `encode` also takes by position."""
 
     show_progress_bar: Annotated[
         bool | None, Option(None, "True, False, or None for a bar on a terminal when the work takes long.")
@@ -70,11 +70,11 @@ class TextOptions(VectorOptions, total=False):
         ),
     ]
     convert_to_numpy: Annotated[
-        bool, Option(True, "as sentence-transformers has it; only True, for vectors are numpy arrays.")
+        bool, Option(True, "as in sentence-transformers; only True, because vectors are numpy arrays.")
     ]
     convert_to_tensor: Annotated[bool, Option(False, "likewise; only False.")]
     device: Annotated[
-        object, Option(None, "likewise; only where the model runs: its name, an object whose text that is, or None.")
+        object, Option(None, "likewise; only where the model runs: its name, an object that prints as it, or None.")
     ]
 
 
@@ -83,14 +83,18 @@ class EncodeOptions(TextOptions, total=False):
 
     batch_size: Annotated[
         int,
-        Option(BATCH_SIZE, "most texts that run together; fewer where they are long (512 tokens in all on a CPU)."),
+        Option(BATCH_SIZE, "maximum number of texts per batch; fewer if they are long (512 tokens in all on a CPU)."),
     ]
 
 
 def with_defaults(options: EncodeOptions) -> EncodeOptions:
     """Return every option, with its default where it was not given."""
-    defaults = {name: option.default for name, (_, option) in _declared(EncodeOptions).items()}
-    return cast(EncodeOptions, {**defaults, **options})
+    return cast(EncodeOptions, {**defaults_of(EncodeOptions), **options})
+
+
+def defaults_of(declaration: type) -> dict[str, Any]:
+    """Return the default of each option that is declared there, by name."""
+    return {name: option.default for name, (_, option) in _declared(declaration).items()}
 
 
 def require_known(method: str, options: Mapping[str, object], declaration: type = EncodeOptions) -> None:
@@ -175,3 +179,6 @@ def _declared(declaration: type) -> dict[str, tuple[Any, Option]]:
 @cache
 def _told(name: str, meaning: str) -> str:
     return textwrap.fill(f"{name}: {meaning}", _WIDTH, initial_indent=" " * 4, subsequent_indent=" " * 8)
+
+
+DEFAULTS = with_defaults({})

@@ -1,4 +1,4 @@
-"""Token embeddings to one vector a text, in numpy: pool, shorten, scale to unit length.
+"""Token embeddings to one vector per text, in numpy: pool, shorten, scale to unit length.
 
 Knows nothing of where the embeddings come from.
 """

@@ -1,4 +1,4 @@
-"""What users get beside vectors: how each text was read, and in which vector space the vectors lie.
+"""What users get beside vectors: how each text was read, and the vector space.
 
 Data only.
 """
@@ -18,10 +18,10 @@ class TextReport:
 
     Attributes:
         tokens: tokens that were read, special ones included.
-        dropped: tokens that were cut off; 0 where the text was read whole.
-        cut: where the text was cut, in characters: what was read ends there, or with truncation "tail" begins there;
-            None where it was read whole.
-        windows: how many windows it was read in; more than 1 only with truncation "mean".
+        dropped: tokens that were cut off; 0 if the text was read whole.
+        cut: the character at which the text was cut: the part that was read ends there, or with truncation "tail"
+            begins there; None if the text was read whole.
+        windows: the number of windows it was read in; more than 1 only with truncation "mean".
     """
 
     tokens: int
@@ -34,7 +34,7 @@ class TextReport:
 class Embeddings:
     """Vectors (n, dimensions) of n texts, how each text was read, and the vector space they lie in.
 
-    `attention` names what computed attention, as `Embedder.kernels` does.
+    `attention` names the kernel that computed attention, as `Embedder.kernels` does.
     """
 
     vectors: AnyVectors

@@ -11,7 +11,7 @@ from jinabert_onnx.errors import InputError
 from jinabert_onnx.text.inputs import choose_prompt, require_range
 
 from .loaded_model import LoadedModel
-from .options import BATCH_SIZE, EncodeOptions, require_no_effect, with_defaults
+from .options import EncodeOptions, require_no_effect, with_defaults
 from .vector_types import require_convertible, stored_width
 
 TRUNCATIONS = ("warn", "error", "head", "tail", "mean")
@@ -24,7 +24,7 @@ class Settings:
     Attributes:
         max_length: tokens of a text, special ones included; `truncation` says what becomes of more.
         dimensions: channels to keep.
-        batch_size: most texts that run together.
+        batch_size: maximum number of texts per batch.
         prefix: what stands before each text.
         truncation: one of `TRUNCATIONS`.
         normalize: whether vectors are scaled to length 1, after channels were left out.
@@ -33,11 +33,11 @@ class Settings:
 
     max_length: int
     dimensions: int
-    batch_size: int = BATCH_SIZE
-    prefix: str = ""
-    truncation: str = "warn"
-    normalize: bool = False
-    output_dtype: str = "float32"
+    batch_size: int
+    prefix: str
+    truncation: str
+    normalize: bool
+    output_dtype: str
 
     @property
     def width(self) -> int:
@@ -85,7 +85,7 @@ def require_length(model: LoadedModel, argument: str, value: int) -> int:
 
 
 def require_rows_of_tokens(settings: Settings) -> None:
-    """Return if one row a token can be had.
+    """Return if one row per token can be had.
 
     Raises:
         InputError: windows would be averaged, or the type is one of vectors of texts.

@@ -84,7 +84,7 @@ def running(
 def vectors_of(
     model: LoadedModel, texts: TokenizedTexts, settings: Settings, limits: Limits, advance: Advance | None = None
 ) -> AnyVectors:
-    """Compute one vector a text, in order: (n, dimensions), or (n, dimensions / 8) of binary types.
+    """Compute one vector per text, in order: (n, dimensions), or (n, dimensions / 8) of binary types.
 
     Where a text was read in windows, its vector is their mean, each weighted by its tokens.
 
@@ -102,7 +102,7 @@ def vectors_of(
 def token_rows(
     model: LoadedModel, texts: TokenizedTexts, settings: Settings, limits: Limits, advance: Advance | None = None
 ) -> list[AnyVectors]:
-    """Compute one row a token, for each text in order: (tokens, dimensions).
+    """Compute one row per token, for each text in order: (tokens, dimensions).
 
     Raises:
         What `run` raises; InputError where a value does not fit the type.

@@ -26,7 +26,7 @@ class TokenizedTexts:
     Attributes:
         input_ids: int64 (tokens,) of each window; a text has one, but for those that "mean" reads in several.
         owners: (windows,), the text that each window is of.
-        reports: one a text.
+        reports: one per text.
     """
 
     input_ids: list[NDArray[np.int64]]

@@ -1,4 +1,4 @@
-"""The CPU threads that this process may really use, and whether its CPU is fast at int8.
+"""The CPU threads that this process may actually use, and whether its CPU is fast at int8.
 
 Containers get a share of a machine and still see all of it: the limits stand in files of the operating system.
 Knows nothing of models or onnxruntime. Files that are missing, unreadable or malformed set no limit and raise nothing.
@@ -113,7 +113,7 @@ def _parse_threads(text: str) -> int:
     threads = _number(text)
     if threads is None or not 1 <= threads <= MAX_THREADS:
         raise InputError(
-            f"{THREADS_VARIABLE} is {text!r}; set it to a whole number from 1 to {MAX_THREADS}, or to nothing"
+            f"{THREADS_VARIABLE} is {text!r}; set it to a whole number from 1 to {MAX_THREADS}, or unset it"
         )
     return threads
 

@@ -1,4 +1,4 @@
-"""Native kernels in the place of a graph's own operators, where `jinabert-onnx-kernels` is installed and fits.
+"""Native kernels in place of a graph's own operators, where `jinabert-onnx-kernels` is installed and fits.
 
 Says what will run and why, before a session is made. Knows nothing of bundles, and does not open onnxruntime.
 """
@@ -24,12 +24,12 @@ logger = logging.getLogger("jinabert_onnx")
 
 @dataclass(frozen=True)
 class KernelRequest:
-    """What is wanted of kernels, and what they must fit.
+    """Which kernels are asked for, and what they must fit.
 
     Attributes:
         asked: one of `KERNELS`.
         head_size: channels of a head.
-        domain_version: of the graph's `jinabert` operators; None where it has none.
+        domain_version: version of the graph's `jinabert` operators; None if it has none.
     """
 
     asked: str
@@ -42,10 +42,10 @@ class Kernels:
     """What computes attention.
 
     Attributes:
-        attention: the instruction set of the native kernel, such as "avx512"; "portable" where the graph's own
-            operators run.
+        attention: the instruction set of the native kernel, such as "avx512"; "portable" if the graph's own operators
+            run.
         reason: why, in words.
-        library: the file that onnxruntime is to register; None where there is nothing to register.
+        library: the file that onnxruntime registers; None if there is nothing to register.
         bfloat16: whether it may multiply in bfloat16.
     """
 
@@ -64,7 +64,7 @@ NO_KERNELS = Kernels(PORTABLE, "not asked for")
 
 
 def require_kernels_option(asked: str) -> str:
-    """Return what is asked for; where that is "auto", what the variable `JINABERT_ONNX_KERNELS` says.
+    """Return what is asked for or, if that is "auto", what the variable `JINABERT_ONNX_KERNELS` says.
 
     Raises:
         InputError: either is not one of `KERNELS`.
@@ -73,7 +73,7 @@ def require_kernels_option(asked: str) -> str:
         raise InputError(f"kernels {asked!r} is unknown; use one of {', '.join(KERNELS)}", argument="kernels")
     configured = os.environ.get(KERNELS_VARIABLE, "").strip() or "auto"
     if configured not in KERNELS:
-        raise InputError(f"{KERNELS_VARIABLE} is {configured!r}; set it to one of {', '.join(KERNELS)}, or to nothing")
+        raise InputError(f"{KERNELS_VARIABLE} is {configured!r}; set it to one of {', '.join(KERNELS)}, or unset it")
     return configured if asked == "auto" else asked
 
 

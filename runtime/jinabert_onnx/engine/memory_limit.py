@@ -36,7 +36,7 @@ class MemoryLimit:
 
     @property
     def model(self) -> MemoryModel:
-        """What the process takes, by what runs."""
+        """Return the model of the memory that the process takes."""
         return self._model
 
     def reserve(self, size: int) -> None:

@@ -2,7 +2,7 @@
 
 It covers the resident memory of the whole process at its peak: interpreter, numpy, tokenizer, onnxruntime, weights,
 and what one batch needs while it runs. `benchmarks/experiments/memory_model.py` compares it with processes. Left out
-are the caller's texts, their token ids, the resulting vectors (4 bytes a channel), a GPU's memory, and other batches
+are the caller's texts, their token ids, the resulting vectors (4 bytes per channel), a GPU's memory, and other batches
 that run at the same time. Knows nothing of sessions.
 """
 
@@ -231,7 +231,7 @@ def give_back_freed() -> None:
 def return_large_blocks() -> None:
     """Make the C library return every block of a megabyte or more to the system as soon as it is freed; glibc only.
 
-    Otherwise blocks of up to 32 MB lie in heaps, one a thread, whose free space it keeps.
+    Otherwise blocks of up to 32 MB lie in heaps, one per thread, whose free space it keeps.
     """
     adjust = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if adjust is not None:

@@ -64,7 +64,7 @@ class SessionLoading:
 
         Raises:
             InputError: `threads` is out of range or `provider` unknown.
-            ProviderError: the requested provider cannot be had.
+            ProviderError: the requested provider is not available.
             MissingDependencyError: onnxruntime is not installed.
         """
         self.path, self.precision, self.asked_provider = path, precision, provider
@@ -91,7 +91,7 @@ class SessionLoading:
         """Wait for onnxruntime's `InferenceSession`.
 
         Raises:
-            ProviderError: the requested provider cannot be had.
+            ProviderError: the requested provider is not available.
             BundleError: onnxruntime cannot read the file.
             KernelsError: native kernels are required, and none can run.
         """
@@ -114,7 +114,7 @@ class Session:
     """One ONNX file on one execution provider. Several threads may run it at once.
 
     Attributes:
-        provider: "cpu" or "cuda", the one that the session really uses.
+        provider: "cpu" or "cuda", the one that the session actually uses.
         provider_reason: why, in words.
         threads: threads of one operator on the CPU.
         threads_reason: where their number comes from, in words.
@@ -126,7 +126,7 @@ class Session:
         """Wait for the end of `loading`.
 
         Raises:
-            ProviderError: the requested provider cannot be had.
+            ProviderError: the requested provider is not available.
             BundleError: onnxruntime cannot read the file, or it is not one of our graphs.
             KernelsError: native kernels are required, and none can run.
         """
@@ -168,7 +168,7 @@ class Session:
         """Compute token embeddings, float32 (batch, sequence, hidden), of int64 (batch, sequence) inputs.
 
         Raises:
-            RunError: onnxruntime failed, most likely for want of memory.
+            RunError: onnxruntime failed, most probably for lack of memory.
             CancelledError, DeadlineError: `limits` ended the call.
             StateError: the session is closed, was loaded before the process forked, or its files have changed.
         """
@@ -223,8 +223,8 @@ class Session:
             raise StateError("this model is closed; load it again")
         if os.getpid() != self._process:
             raise StateError(
-                "this model was loaded before the process forked, and onnxruntime's threads do not come along; load it "
-                "in the child, or start processes with multiprocessing's 'spawn'"
+                "this model was loaded before the process forked, and onnxruntime's threads do not survive that; "
+                "load it in the child, or start processes with multiprocessing's 'spawn'"
             )
         files.require_unchanged()
         return session

@@ -71,7 +71,7 @@ def create_session(
             return created
         if len(candidates) == 1:
             raise ProviderError(
-                f"onnxruntime could not start {name}, it would run on the CPU; check the NVIDIA driver and the CUDA "
+                f"onnxruntime could not start {name}, and would run on the CPU; check the NVIDIA driver and the CUDA "
                 "and cuDNN libraries (pip install 'jinabert-onnx[gpu]' brings them), or use provider cpu"
             )
         logger.warning("CUDA could not be started (driver or libraries missing); running on the CPU")

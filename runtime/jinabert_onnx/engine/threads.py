@@ -18,13 +18,13 @@ from .waiting import Queue
 class SharedThreads:
     """CPU threads that several Embedders of one process share, so that together they compute with no more.
 
-    They take turns, a batch at a time; each call waits until no other one computes.
+    They take turns, one batch at a time; each call waits until no other one computes.
 
         pool = SharedThreads(4)
         german, code = (Embedder.load(path, threads=pool) for path in ("base-de", "base-code"))
 
     Attributes:
-        threads: how many.
+        threads: their number.
         reason: where the number comes from, in words.
     """
 

@@ -1,4 +1,4 @@
-"""What a server or a function says about its model: its names, and what really runs."""
+"""What a server or a function says about its model: its names, and what actually runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def model_entries(names: Sequence[str], created: int) -> list[dict[str, str | in
 
 
 def describe(embedder: Embedder, name: str) -> dict[str, str | int]:
-    """Return what really runs, for `GET /health`; `name` is the model's."""
+    """Return what actually runs, for `GET /health`; `name` is the model's."""
     return {
         "model": name,
         "fingerprint": str(embedder.fingerprint),

@@ -155,7 +155,7 @@ def _settings(model: LoadedModel, request: EmbeddingsRequest, policy: Policy) ->
         if error.argument != "truncate_dim":
             raise
         raise refuse(
-            f"{request.encoding} vectors hold 8 dimensions a byte, and {request.dimensions or hidden} is not a "
+            f"{request.encoding} vectors hold 8 dimensions per byte, and {request.dimensions or hidden} is not a "
             "multiple of 8; give dimensions that are",
             "invalid_value",
             "dimensions",
@@ -200,7 +200,9 @@ def _plan_chunks(model: LoadedModel, texts: list[str], settings: Settings, bound
     spans = [(int(end) - len(text), int(end)) for text, end in zip(texts, ends, strict=True)]
     for index, text in enumerate(texts):
         if not text.strip():
-            raise refuse(f"input[{index}] is empty, and late_chunking needs a word of each", "invalid_value", "input")
+            raise refuse(
+                f"input[{index}] is empty, and late_chunking needs at least one word in each", "invalid_value", "input"
+            )
     joined = _BETWEEN.join(texts)
     require_whole(model.tokenizer, joined, bounds)
     try:

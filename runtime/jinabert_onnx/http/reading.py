@@ -56,7 +56,7 @@ def read_texts(model: LoadedModel, texts: Sequence[str], settings: Settings, bou
         for index, (text, report) in enumerate(zip(group, tokenized.reports, strict=True)):
             if report.cut is None and len(heads[index]) < len(text):
                 raise refuse(
-                    f"input[{first + index}] has {len(text)} characters of hardly any words; split it",
+                    f"input[{first + index}] has {len(text)} characters and hardly any words; split it",
                     "unreadable_text",
                     "input",
                 )
@@ -75,7 +75,7 @@ def require_tokens(tokens: int, most: int | None) -> None:
         RequestError: it may not.
     """
     if most is not None and tokens > most:
-        message = f"the input has {tokens} tokens or more, and a request may have {most}; send it in parts"
+        message = f"the input has {tokens} tokens or more, and a request may have at most {most}; send it in parts"
         raise refuse(message, "too_many_tokens", "input")
 
 

@@ -62,7 +62,7 @@ def _text_of(item: Any, index: int) -> Any:
 
 
 def _only(value: Any) -> Any:
-    """What a list of one holds, as Jina's clients send it; anything else as it is."""
+    """Return what a list of one holds, as Jina's clients send it; anything else as it is."""
     if not isinstance(value, list):
         return value
     if len(value) != 1 or value[0] is None:  # pydantic would take null for a field that was left out
@@ -84,27 +84,28 @@ def _name(value: Any) -> str:
 
 
 class EmbeddingsRequest(BaseModel):
-    """Texts to embed, and in which form."""
+    """Texts to embed, and the form of the vectors."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     input: Annotated[Texts, PlainValidator(_read_input), WithJsonSchema(_INPUT)] = Field(
-        description="A text or a list of texts; a text may stand as Jina's object of it.",
+        description="A text or a list of texts; a text may also be Jina's object.",
         json_schema_extra={"examples": ["How is the weather today?"]},
     )
     model: str | None = Field(None, description="A name that this server has, see /v1/models; may be left out.")
     encoding_format: Encoding | None = Field(
-        None, description="float (default): numbers; base64: of little-endian float32; binary, ubinary: a bit a number."
+        None,
+        description="float (default): numbers; base64: of little-endian float32; binary, ubinary: one bit per number.",
     )
     embedding_type: Annotated[
         Encoding | None,
         BeforeValidator(
             _only, json_schema_input_type=Encoding | Annotated[list[Encoding], Field(min_length=1, max_length=1)] | None
         ),
-    ] = Field(None, description="Jina's name of encoding_format; may be a list of one.")
-    dimensions: int | None = Field(None, ge=1, description="Keep the first numbers of each vector only.")
+    ] = Field(None, description="Jina's name for encoding_format; may be a list of one.")
+    dimensions: int | None = Field(None, ge=1, description="Keep only the first numbers of each vector.")
     normalized: bool = Field(True, description="Scale each vector to length 1.")
-    truncate: bool = Field(False, description="Cut texts that are too long, in place of refusing them.")
+    truncate: bool = Field(False, description="Cut texts that are too long instead of refusing them.")
     late_chunking: bool = Field(
         False, description="Read all texts of the input as one, and embed each in the context of the others."
     )

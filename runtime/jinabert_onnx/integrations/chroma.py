@@ -37,7 +37,7 @@ class JinaBertEmbeddingFunction(EmbeddingFunction[Documents]):
     """A JinaBERT model for Chroma's collections.
 
     A collection stores the model's place, its settings and its fingerprint. Where this module is imported, Chroma
-    makes the function anew from them: the model is loaded when first needed, and refused if it has become another.
+    recreates the function from them: the model is loaded when first needed, and refused if its space has changed.
     """
 
     @expand_options(ModelOptions)
@@ -52,7 +52,7 @@ class JinaBertEmbeddingFunction(EmbeddingFunction[Documents]):
 
         Args:
             model: directory or hub id of a bundle, or an Embedder to share; then nothing about loading may be given.
-            batch_size: most texts that run together.
+            batch_size: maximum number of texts per batch.
             options: those of `ModelOptions`.
 
         Raises:
@@ -73,20 +73,20 @@ class JinaBertEmbeddingFunction(EmbeddingFunction[Documents]):
         return self.embedder.fingerprint
 
     def collection(self, client: ClientAPI, name: str) -> Collection:
-        """Return the client's collection of that name, made where there is none, with this function.
+        """Return the client's collection of that name with this function, or create it.
 
         Chroma's own `get_collection` takes any function of the same class for a collection that exists.
 
         Raises:
             InputError: the collection was filled by a model of another space, at another length, with long texts read
-                in another way, or by none of ours.
-            ValueError: from Chroma: it was made with another class of function.
+                in another way, or by another class.
+            ValueError: from Chroma: it was created with another class of function.
         """
         # Chroma's signature asks for functions that read images too.
         collection = client.get_or_create_collection(name, embedding_function=self)  # type: ignore[arg-type]
         stored = collection.configuration.get("embedding_function")
         if not isinstance(stored, JinaBertEmbeddingFunction):
-            raise InputError(f"collection {name!r} does not say by which function it was filled; make another")
+            raise InputError(f"collection {name!r} does not record which function filled it; make another")
         self.validate_config_update(stored.get_config(), self.get_config())
         return collection
 
@@ -105,13 +105,13 @@ class JinaBertEmbeddingFunction(EmbeddingFunction[Documents]):
         """Compute vectors of texts to search with, with the bundle's prompt for queries, if it has one.
 
         Raises:
-            What `__call__` raises, but for no text.
+            What `__call__` raises, except for a missing text.
         """
         return [np.asarray(vector, dtype=np.float32) for vector in self._encoder.queries(input)]
 
     @staticmethod
     def name() -> str:
-        """Return what collections store of the class."""
+        """Return the name under which collections store the class."""
         return "jinabert_onnx"
 
     def default_space(self) -> Space:
@@ -119,7 +119,7 @@ class JinaBertEmbeddingFunction(EmbeddingFunction[Documents]):
         return "cosine"
 
     def supported_spaces(self) -> list[Space]:
-        """Return all of Chroma's; with vectors of length 1 they rank alike."""
+        """Return all spaces of Chroma; with vectors of length 1 they rank alike."""
         return ["cosine", "l2", "ip"]
 
     def get_config(self) -> dict[str, Any]:
@@ -134,10 +134,10 @@ class JinaBertEmbeddingFunction(EmbeddingFunction[Documents]):
 
     @staticmethod
     def build_from_config(config: dict[str, Any]) -> JinaBertEmbeddingFunction:
-        """Build the function that a collection stores; the model is loaded when a text comes.
+        """Build the function that a collection stores; the model is loaded with the first text.
 
         Raises:
-            InputError: it is no configuration of this class, or of a later release.
+            InputError: it is not a configuration of this class, or is of a later release.
         """
         JinaBertEmbeddingFunction.validate_config(config)
         source = Source(config["model"], Loading(**{name: config[name] for name in _LOADING}), config["fingerprint"])
@@ -150,20 +150,22 @@ class JinaBertEmbeddingFunction(EmbeddingFunction[Documents]):
         """Return if `config` is what `get_config` gives.
 
         Raises:
-            InputTypeError: it is no dictionary.
-            InputError: it lacks a key or has another one, or its fingerprint is none.
+            InputTypeError: it is not a dictionary.
+            InputError: a key is missing or unknown, or the fingerprint is not one.
         """
         if not isinstance(config, dict):
             raise InputTypeError(f"the configuration is {type(config).__name__}, not a dictionary")
         odd = sorted({"model", "fingerprint", *_LOADING, *_ASKING} ^ set(config))
         if odd:
-            raise InputError(f"{odd[0]!r} is missing in or unknown to the configuration; use the release that wrote it")
+            raise InputError(
+                f"{odd[0]!r} is unknown to the configuration, or missing from it; use the release that wrote it"
+            )
         Fingerprint.parse(str(config["fingerprint"]))
 
     def validate_config_update(self, old_config: dict[str, Any], new_config: dict[str, Any]) -> None:
-        """Return if a collection with vectors of `old_config` may go on with `new_config`.
+        """Return if a collection with vectors of `old_config` may continue with `new_config`.
 
-        The place of the model, its precision and everything about its speed may change.
+        The path of the model, its precision and everything about its speed may change.
 
         Raises:
             InputError: the model is of another space, vectors would have another length, or another part of a long text

@@ -9,7 +9,7 @@ import asyncio
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -19,7 +19,7 @@ from jinabert_onnx.bundle.hub import is_hub_id
 from jinabert_onnx.bundle.manifest import MANIFEST
 from jinabert_onnx.embedder import DOCUMENT_PROMPTS, Embedder, Spans
 from jinabert_onnx.encoding.load_options import LoadOptions
-from jinabert_onnx.encoding.options import EncodeOptions, require_known
+from jinabert_onnx.encoding.options import EncodeOptions, defaults_of, require_known
 from jinabert_onnx.encoding.results import Chunks
 from jinabert_onnx.encoding.settings import resolve_settings
 from jinabert_onnx.encoding.vector_types import AnyVectors
@@ -48,9 +48,9 @@ class Loading:
 class Asking:
     """How every text is encoded: arguments of `Embedder.encode`."""
 
-    normalize_embeddings: bool = True
-    truncation: str = "warn"
-    batch_size: int = 32
+    normalize_embeddings: bool
+    truncation: str
+    batch_size: int
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def open_encoder(model: str | os.PathLike[str] | Embedder, options: ModelOptions
     Args:
         model: directory or hub id of a bundle, or an Embedder, which is then shared and not closed.
         options: nothing about loading may be asked for where an Embedder is given.
-        batch_size: most texts that run together.
+        batch_size: maximum number of texts per batch.
 
     Raises:
         InputTypeError: the model is none of these, or an option is unknown.
@@ -155,7 +155,8 @@ def open_encoder(model: str | os.PathLike[str] | Embedder, options: ModelOptions
     """
     require_known("__init__", options, ModelOptions)
     loading = Loading(**_given(Loading, options))
-    asking = Asking(**_given(Asking, options), batch_size=batch_size)
+    defaults = defaults_of(ModelOptions)
+    asking = Asking(**_given(Asking, {**defaults, **options}), batch_size=batch_size)
     fingerprint = options.get("fingerprint")
     if isinstance(model, Embedder):
         _require_nothing_asked(loading)
@@ -166,7 +167,7 @@ def open_encoder(model: str | os.PathLike[str] | Embedder, options: ModelOptions
         embedder = wanted.load()
         source = Source(wanted.model, loading, str(embedder.fingerprint))
     else:
-        raise InputTypeError(f"model is {type(model).__name__}; give the place of a bundle, a hub id or an Embedder")
+        raise InputTypeError(f"model is {type(model).__name__}; give the path of a bundle, a hub id or an Embedder")
     encoding = cast(EncodeOptions, asdict(asking))
     resolve_settings(embedder.loaded, encoding, embedder.max_seq_length)  # refuses what is out of range
     return Encoder(source, asking, embedder)
@@ -182,7 +183,7 @@ def require_space(fingerprint: str | None, embedder: Embedder, name: str) -> Non
         raise InputError(
             f"{name} makes vectors of another space ({embedder.fingerprint}) than those that are there "
             f"({fingerprint}): use the model that made them, at its maximum length, or embed the "
-            "texts anew"
+            "texts again"
         )
 
 
@@ -239,7 +240,7 @@ def _manifest_on_disk(model: str) -> tuple[int, int] | None:
     return status.st_mtime_ns, status.st_size
 
 
-def _given(kind: type[Loading] | type[Asking], options: ModelOptions) -> dict[str, Any]:
+def _given(kind: type[Loading] | type[Asking], options: Mapping[str, object]) -> dict[str, Any]:
     """Return those of the options that are fields of `kind`."""
     names = {field.name for field in fields(kind)}
     return {name: value for name, value in options.items() if name in names}
@@ -258,7 +259,9 @@ def _lasting_name(model: str | os.PathLike[str]) -> str:
 def _require_nothing_asked(loading: Loading) -> None:
     given = [name for name, value in vars(loading).items() if value is not None]
     if given:
-        raise InputError(f"{given[0]} is for loading, and the Embedder given is loaded; give it to Embedder.load")
+        raise InputError(
+            f"{given[0]} is for loading, and the given Embedder is already loaded; pass it to Embedder.load"
+        )
 
 
 def _listed(texts: Iterable[str]) -> Iterable[str]:

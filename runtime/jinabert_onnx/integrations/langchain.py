@@ -40,7 +40,7 @@ class JinaBertEmbeddings(Embeddings):
 
         Args:
             model: directory or hub id of a bundle, or an Embedder to share; then nothing about loading may be given.
-            batch_size: most texts that run together.
+            batch_size: maximum number of texts per batch.
             options: those of `ModelOptions`.
 
         Raises:
@@ -52,16 +52,16 @@ class JinaBertEmbeddings(Embeddings):
 
     @property
     def embedder(self) -> Embedder:
-        """The model that runs."""
+        """Return the model that runs."""
         return self._encoder.embedder
 
     @property
     def fingerprint(self) -> Fingerprint:
-        """The vector space, to be kept with an index."""
+        """Return the vector space, to be kept with an index."""
         return self.embedder.fingerprint
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Vectors of texts to be found, in their order; with the bundle's prompt for documents, if it has one.
+        """Compute vectors of texts to be found, in order, with the bundle's prompt for documents, if it has one.
 
         Raises:
             InputTypeError: a text is not a str; its index is named.
@@ -71,7 +71,7 @@ class JinaBertEmbeddings(Embeddings):
         return as_lists(self._encoder.documents(texts))
 
     def embed_query(self, text: str) -> list[float]:
-        """The vector of a text to search with; with the bundle's prompt for queries, if it has one.
+        """Compute the vector of a text to search with, with the bundle's prompt for queries, if it has one.
 
         Raises:
             What `embed_documents` raises.
@@ -79,11 +79,11 @@ class JinaBertEmbeddings(Embeddings):
         return as_lists(self._encoder.queries([text]))[0]
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
-        """`embed_documents` in a thread; cancelling the task ends the work."""
+        """Run `embed_documents` in a thread; cancelling the task ends the work."""
         vectors = await in_thread(lambda cancellation: self._encoder.documents(texts, cancellation))
         return as_lists(vectors)
 
     async def aembed_query(self, text: str) -> list[float]:
-        """`embed_query` in a thread; cancelling the task ends the work."""
+        """Run `embed_query` in a thread; cancelling the task ends the work."""
         vectors = await in_thread(lambda cancellation: self._encoder.queries([text], cancellation))
         return as_lists(vectors)[0]

@@ -12,7 +12,7 @@ from typing import Any, Unpack
 from uuid import uuid4
 
 from jinabert_onnx.embedder import Embedder
-from jinabert_onnx.encoding.options import BATCH_SIZE, expand_options
+from jinabert_onnx.encoding.options import BATCH_SIZE, defaults_of, expand_options
 from jinabert_onnx.encoding.spans import Span, resolve_spans
 from jinabert_onnx.engine.cancellation import Cancellation
 from jinabert_onnx.errors import MissingDependencyError
@@ -35,11 +35,13 @@ except ImportError as error:
         "install it: pip install 'jinabert-onnx[cpu,llama-index]'"
     ) from error
 
+_DEFAULTS = defaults_of(ModelOptions)
+
 
 class JinaBertEmbedding(BaseEmbedding):
     """A JinaBERT model for LlamaIndex's indexes, retrievers and pipelines.
 
-    Any number of threads and tasks may use it at once. As a dictionary, as JSON and pickled it is the model's place,
+    Any number of threads and tasks may use it at once. As a dictionary, as JSON and pickled it is the model's path,
     its settings and its fingerprint: the model is loaded again, and refused if it has become another.
     """
 
@@ -50,8 +52,8 @@ class JinaBertEmbedding(BaseEmbedding):
     revision: str | None = Field(default=None, frozen=True)
     local_files_only: bool | None = Field(default=None, frozen=True)
     max_length: int | None = Field(default=None, frozen=True)
-    normalize_embeddings: bool = Field(default=True, frozen=True)
-    truncation: str = Field(default="warn", frozen=True)
+    normalize_embeddings: bool = Field(default=_DEFAULTS["normalize_embeddings"], frozen=True)
+    truncation: str = Field(default=_DEFAULTS["truncation"], frozen=True)
     fingerprint: str = Field(description="the vector space, and the precision", frozen=True)
     _encoder: Encoder = PrivateAttr()
 
@@ -72,9 +74,9 @@ class JinaBertEmbedding(BaseEmbedding):
         Args:
             model_name: directory or hub id of a bundle, or an Embedder to share; then nothing about loading may be
                 given.
-            embed_batch_size: texts that LlamaIndex hands over at once, and most that run together.
+            embed_batch_size: number of texts that LlamaIndex passes at once, and the maximum per batch.
             num_workers: this and the rest are LlamaIndex's own; see `BaseEmbedding`.
-            embeddings_cache: see there. It knows texts only: give each model one of its own.
+            embeddings_cache: see there. It knows only texts: give each model its own.
             callback_manager: see there.
             rate_limiter: see there.
             options: those of `ModelOptions`.
@@ -98,17 +100,17 @@ class JinaBertEmbedding(BaseEmbedding):
 
     @classmethod
     def class_name(cls) -> str:
-        """The name that stands in what LlamaIndex stores."""
+        """Return the name that LlamaIndex stores."""
         return "JinaBertEmbedding"
 
     @property
     def embedder(self) -> Embedder:
-        """The model that runs."""
+        """Return the model that runs."""
         return self._encoder.embedder
 
     @property
     def encoder(self) -> Encoder:
-        """The model and how it is asked, for code of this package."""
+        """Return the model and its settings, for code of this package."""
         return self._encoder
 
     def _get_query_embedding(self, query: str) -> list[float]:
@@ -131,15 +133,15 @@ class JinaBertEmbedding(BaseEmbedding):
 
 
 class LateChunkingNodeParser(NodeParser):
-    """Cuts documents into chunks that know their document: nodes that have their embeddings already.
+    """Cut documents into chunks that are embedded in the context of their document: nodes that have embeddings.
 
     Each document is read whole, and each chunk gets the mean of its own tokens in that context
     (`Embedder.encode_chunks`). An index takes nodes with embeddings as they are. Only the text is read, not the
     metadata, which are carried over to the nodes.
 
     Attributes:
-        embed_model: the model, which must be the index's too.
-        chunk_size: most tokens of a chunk, which is of whole sentences; one longer sentence is a chunk by itself.
+        embed_model: the model, which must also be the index's.
+        chunk_size: maximum number of tokens of a chunk of whole sentences; a longer sentence is a chunk by itself.
         splitter: a function from the text to pairs (start, end) of characters, in place of `chunk_size`.
     """
 
@@ -149,12 +151,12 @@ class LateChunkingNodeParser(NodeParser):
 
     @classmethod
     def class_name(cls) -> str:
-        """The name that stands in what LlamaIndex stores."""
+        """Return the name that LlamaIndex stores."""
         return "JinaBertLateChunkingNodeParser"
 
     @field_serializer("splitter")
     def _identified(self, splitter: Callable[[str], Iterable[Span]] | None) -> str | None:
-        """Return what the cache of a pipeline tells splitters apart by, never twice the same without a lasting name."""
+        """Return what identifies a splitter in a pipeline's cache, never the same twice without a lasting name."""
         return None if splitter is None else _lasting_name(splitter) or uuid4().hex
 
     def _parse_nodes(self, nodes: Sequence[BaseNode], show_progress: bool = False, **kwargs: Any) -> list[BaseNode]:
@@ -204,7 +206,7 @@ def _lasting_name(splitter: Callable[[str], Iterable[Span]]) -> str | None:
 
 
 def _stored(encoder: Encoder) -> dict[str, Any]:
-    """What of an encoder stands in the fields, and is enough to make it again."""
+    """Return the fields that are enough to make an encoder again."""
     source = encoder.source
     return {
         **vars(source.loading),

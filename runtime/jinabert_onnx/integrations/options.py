@@ -9,7 +9,7 @@ from jinabert_onnx.encoding.options import Option
 
 
 class ModelOptions(TypedDict, total=False):
-    """What to load, how texts are encoded, and which vectors are there already."""
+    """What to load, how texts are encoded, and which vectors exist already."""
 
     precision: Annotated[str | None, Option(None, "this and the next five as in `Embedder.load`, with its defaults.")]
     provider: Annotated[str | None, Option(None, "see there.")]

@@ -1,4 +1,4 @@
-"""The server's log: one line a request, as text or as JSON. Never holds a text, a vector or a key."""
+"""The server's log: one line per request, as text or as JSON. Never holds a text, a vector or a key."""
 
 from __future__ import annotations
 

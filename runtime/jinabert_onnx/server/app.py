@@ -44,13 +44,13 @@ _ROUTES = _EMBEDDING_PATHS | {"/v1/models", "/health", "/ready", "/ping", "/metr
 _WARM_UP_SECONDS = 10.0
 _REFUSED: dict[int | str, dict[str, Any]] = {"4XX": {"model": ProblemResponse, "description": "The message says why"}}
 _REFUSALS = {
-    400: "The request is wrong; the message says how to mend it",
+    400: "The request is wrong; the message says how to fix it",
     401: "The API key is missing or not valid",
     404: "There is no such model",
-    408: "The body came too slowly",
+    408: "The body arrived too slowly",
     413: "The body is too large",
     415: "The body is compressed",
-    429: "Too much work waits; Retry-After says when to come back",
+    429: "Too much work is waiting; Retry-After says when to try again",
     500: "The server failed; its log says why",
     503: "The server is shutting down, or its bundle was overwritten",
     504: "Not done in time",
@@ -80,7 +80,7 @@ def create_app(embedder: Embedder, source: str, options: Options, state: State) 
 def _new_app(lifespan: Lifespan[FastAPI]) -> FastAPI:
     return FastAPI(
         title="jinabert-onnx",
-        description="Embeddings, as OpenAI's and Jina's clients ask for them.",
+        description="Embeddings for clients of OpenAI's and Jina's APIs.",
         version=__version__,
         lifespan=lifespan,
         redoc_url=None,
@@ -133,7 +133,7 @@ def _add_embeddings(
         headers = {"x-embedding-fingerprint": description["fingerprint"]}
         return Response(answer.body, media_type="application/json", headers=headers)
 
-    for path, summary in (("/v1/embeddings", "Embed texts"), ("/invocations", "The same, where SageMaker asks")):
+    for path, summary in (("/v1/embeddings", "Embed texts"), ("/invocations", "The same, at SageMaker's path")):
         app.add_api_route(
             path,
             embed,
@@ -169,7 +169,7 @@ def _add_models(app: FastAPI, names: tuple[str, ...], keys: list[Any]) -> None:
     async def list_models() -> dict[str, Any]:
         return {"object": "list", "data": models}
 
-    @app.get("/v1/models/{name:path}", summary="One of these", responses=_REFUSED, dependencies=keys)
+    @app.get("/v1/models/{name:path}", summary="One of them", responses=_REFUSED, dependencies=keys)
     async def show_model(name: str) -> dict[str, Any]:
         named = [model for model in models if model["id"] == name]
         if not named:
@@ -199,7 +199,7 @@ def _add_probes(app: FastAPI, state: State, embedder: Embedder, description: dic
         "/health", health, summary="Whether the process lives and can answer, and what runs", responses=unready
     )
     app.add_api_route("/ready", ready, summary="Whether requests should come here", responses=unready)
-    app.add_api_route("/ping", ready, summary="The same, where SageMaker asks", responses=unready)
+    app.add_api_route("/ping", ready, summary="The same, at SageMaker's path", responses=unready)
     for path, probe in (("/health", health), ("/ready", ready), ("/ping", ready)):
         app.add_api_route(path, probe, methods=["HEAD"], include_in_schema=False)
 

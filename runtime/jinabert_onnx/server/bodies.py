@@ -45,7 +45,7 @@ class WholeBody:
             async with asyncio.timeout(self._seconds):
                 body = await self._read(share, receive)
         except TimeoutError:
-            message = f"the body did not come within {self._seconds:g} s"
+            message = f"the body did not arrive within {self._seconds:g} s"
             raise RequestError(Problem(408, message, "slow_body")) from None
         await _run_until_gone(self._app, scope, body, receive, send)
 

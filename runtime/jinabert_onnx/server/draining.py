@@ -53,7 +53,7 @@ class DrainingServer(uvicorn.Server):
         if self._draining is not None:  # the second signal
             LOGGER.warning("stopped at once")
             os._exit(1)
-        LOGGER.info("stopping: requests that have come are answered")
+        LOGGER.info("stopping: accepted requests are being answered")
         self._state.draining = True
         self._draining = asyncio.get_running_loop().create_task(self._drain())
 

@@ -23,7 +23,7 @@ class Metrics:
     """Counters, gauges and histograms of one server."""
 
     def __init__(self, model: dict[str, str], waiting: Callable[[], int]) -> None:
-        """Describe what really runs by `model`; `waiting` returns how many tokens wait."""
+        """Describe what actually runs by `model`; `waiting` returns how many tokens wait."""
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)  # memory, CPU time, open files; Linux only
         Info("jinabert_onnx_model", "What runs", registry=registry).info(model)

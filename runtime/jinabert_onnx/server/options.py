@@ -54,7 +54,7 @@ def held_memory(max_body: int) -> int:
 
 
 def read_keys(path: str | None) -> tuple[str, ...]:
-    """Return API keys from a file, one a line, or else from the environment variable, separated by commas.
+    """Return API keys from a file, one per line, or else from the environment variable, separated by commas.
 
     Raises:
         InputError: a file without a key, or a key that is too short or not printable ASCII.

@@ -55,7 +55,7 @@ class Share:
             RequestError: there is no room beside others, 429, or for this request alone, 400.
         """
         if self.taken + size > self._room.size:
-            message = f"the request takes more than the {self._room.size} bytes that there are for it; send it in parts"
+            message = f"the request takes more than the {self._room.size} bytes available for it; send it in parts"
             raise RequestError(Problem(400, message, "memory_limit", "input"))
         if self._room.taken + size > self._room.size:
             raise RequestError(Problem(429, "too many large requests", "rate_limit_exceeded", retry_after=1))

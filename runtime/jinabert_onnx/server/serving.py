@@ -63,7 +63,7 @@ def _log_start(embedder: Embedder, source: str, address: tuple[str, int], has_ke
         embedder.threads,
     )
     if not has_keys and not _is_loopback(host):
-        LOGGER.warning("everybody who reaches this address can use it: no API keys are set")
+        LOGGER.warning("anyone who can reach this address can use it: no API keys are set")
 
 
 def _collect_garbage_rarely() -> None:

@@ -80,7 +80,7 @@ def write_zip(bundle: Bundle, precision: str, output: Path) -> Package:
     The same installation and bundle always give the same bytes.
 
     Raises:
-        InputError: `output` exists already, this machine is unlike Lambda, or the package is larger than Lambda takes.
+        InputError: `output` exists already, this machine is unlike Lambda, or the package is larger than Lambda allows.
         MissingDependencyError: something that a function needs is not installed.
         BundleError: the bundle does not hold the precision, or is damaged.
         RunError: the package does not run.
@@ -142,7 +142,7 @@ def _require_room(code: int, size: int) -> None:
     if code + size > LARGEST:
         raise InputError(
             f"the package would have {code + size} bytes unpacked ({code} of code, {size} of the bundle), and Lambda "
-            f"takes {LARGEST}; use a precision or model that is smaller, or a container (deploy/Dockerfile.lambda), "
+            f"allows {LARGEST}; use a precision or model that is smaller, or a container (deploy/Dockerfile.lambda), "
             "which may have 10 GB"
         )
 

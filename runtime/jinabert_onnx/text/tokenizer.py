@@ -234,7 +234,7 @@ def _find_frame(tokenizer: tokenizers.Tokenizer) -> tuple[list[int], list[int]]:
             content = [i for i, sequence in enumerate(whole.sequence_ids) if sequence is not None]
             before, after = whole.ids[: content[0]], whole.ids[content[-1] + 1 :]
             if before + tokens + after != whole.ids:
-                raise ValueError("its post-processor does more than put tokens around a text")
+                raise ValueError("its post-processor does more than add tokens before and after a text")
             return before, after
     return tokenizer.encode("").ids, []
 

@@ -114,7 +114,7 @@ def test_the_reference_shows_every_option_and_what_it_means(site: Path, name: st
     section = page.partition(f'id="jinabert_onnx.Embedder.{name}"')[2].partition('id="jinabert_onnx.Embedder.')[0]
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", section))
     for option, meaning in {
-        "batch_size": "most texts that run together",
+        "batch_size": "maximum number of texts per batch",
         "truncate_dim": "keep the first channels only",
         "truncation": "reads its beginning and gives a TruncationWarning",
         "timeout": "seconds after which the call ends",

@@ -174,11 +174,12 @@ endef
 		.venv-%/ready: requirements/%.in requirements/%.txt pyproject.toml build/torch/constraint.txt
 	$(call install,$*,build/torch/constraint.txt)
 
-.venv-lowest/ready .venv-apps/ready: .venv-%/ready: requirements/%.in requirements/%.txt build/dist/constraint.txt
-	$(call install,$*,build/dist/constraint.txt)
+.venv-apps/ready: requirements/apps.in requirements/apps.txt build/dist/constraint.txt
+	$(call install,apps,build/dist/constraint.txt)
 
-.venv-wheel/ready: requirements/wheel.in requirements/wheel.txt build/dist/constraint.txt build/kernels/constraint.txt
-	$(call install,wheel,build/dist/constraint.txt build/kernels/constraint.txt)
+.venv-lowest/ready .venv-wheel/ready: .venv-%/ready: requirements/%.in requirements/%.txt build/dist/constraint.txt \
+		build/kernels/constraint.txt
+	$(call install,$*,build/dist/constraint.txt build/kernels/constraint.txt)
 
 # What requirements/*.in asks for and the releases beside it do not have. `make lock UPGRADE=--upgrade` takes the newest of
 # all; the lowest are written by hand.

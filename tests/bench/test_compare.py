@@ -109,11 +109,15 @@ def test_runs_with_nothing_in_common_are_refused(redraw: Redraw):
 def test_other_releases_and_processors_are_told(redraw: Redraw):
     after = redraw(2)
     after = replace(
-        after, machine=replace(after.machine, cpu="Another CPU"), versions={**after.versions, "onnxruntime": "9.9"}
+        after,
+        machine=replace(after.machine, cpu="Another CPU"),
+        versions={**after.versions, "onnxruntime": "9.9"},
+        attention={"int8": "of another kind"},
     )
     text = "\n".join(lines_of(compare(redraw(1), after)))
     assert "Another CPU after" in text
     assert "9.9 after" in text
+    assert "of another kind after" in text
 
 
 def test_the_command_judges_and_says_so_with_its_exit_code(

@@ -12,6 +12,7 @@ from jinabert_onnx.bench import Record, Wanted, run_bench
 from jinabert_onnx.bench.roofline import Rates
 from jinabert_onnx.bench.table import lines_of
 from jinabert_onnx.bench.texts import TextMaker
+from support.paths import TRAINED
 
 
 def test_every_combination_is_measured_in_every_round(record: Record, wanted: Wanted):
@@ -53,6 +54,15 @@ def test_the_share_of_the_ceiling_is_of_the_products_of_real_tokens(record: Reco
     share = found.share_of(record.model.sizes, Rates(fp32=1e9, int8=4e9))
     fp32 = (linear + attention) / 1e9
     assert share == pytest.approx(fp32 / found.median.value)
+
+
+def test_what_computes_attention_is_recorded_and_shown(record: Record):
+    attention = {}
+    for precision in ("fp32", "int8"):
+        with Embedder.load(TRAINED, precision=precision, provider="cpu") as model:
+            attention[precision] = model.kernels.attention
+    assert record.attention == attention
+    assert f"attention: {attention['fp32']} in fp32, {attention['int8']} in int8" in lines_of(record)
 
 
 def test_cold_starts_tell_each_step(record: Record):

@@ -3,8 +3,6 @@
 python tests/timed.py NAME COMMAND [ARGUMENT ...]
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -15,8 +15,6 @@ compared with the bundle's fp32 vectors, by length: sentences of both languages,
 The gap that counts is the one from `stock` to `weights only`.
 """
 
-from __future__ import annotations
-
 import argparse
 import tempfile
 from collections.abc import Callable, Mapping, Sequence

@@ -6,8 +6,6 @@ Texts are held-out ones, joined and cut to the length. The last row of a precisi
 was read, as a process that lives long comes to it. MB are millions of bytes. Linux only.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import subprocess

@@ -3,8 +3,6 @@
 Float32, dynamic batch and length, standard operators only, weights beside the file.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from .worker import About, Ids, Run, Vectors

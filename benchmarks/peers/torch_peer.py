@@ -1,7 +1,5 @@
 """The plain encoder in torch, eager, in float32 or in bfloat16, under inference mode."""
 
-from __future__ import annotations
-
 import torch
 from jinabert_onnx_eval.baselines.plain_model import PlainEncoder, open_encoder
 

@@ -3,8 +3,6 @@
 All of it in float64. Knows nothing of texts or models.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

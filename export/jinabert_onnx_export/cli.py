@@ -3,8 +3,6 @@
 Importing this module loads no torch, so that help is quick and can name what to install.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

@@ -25,8 +25,6 @@ Each class is also a built-in kind, so ``except ValueError`` works as users expe
 its own branches (``jinabert_onnx_export.errors``). Messages are one line: what is wrong, then what to do.
 """
 
-from __future__ import annotations
-
 _LONGEST = 2000  # characters of a message
 
 

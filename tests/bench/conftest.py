@@ -1,7 +1,5 @@
 """A bundle that was exported beforehand (`make test-bench` does it), and one real run of the bench over it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """`jinabert-onnx bench` as people run it: a process, its files, its errors."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex

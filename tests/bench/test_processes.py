@@ -1,7 +1,5 @@
 """Figures of fresh processes are of those processes alone, and of the same work as `Embedder`'s."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

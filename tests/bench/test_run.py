@@ -1,7 +1,5 @@
 """A whole run: what is in the record, and what its figures are made of."""
 
-from __future__ import annotations
-
 from itertools import product
 from pathlib import Path
 from statistics import median

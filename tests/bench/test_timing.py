@@ -1,7 +1,5 @@
 """Turns, rounds and threads of real models."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Memory does not grow with the corpus: peaks of child processes on a small and a large input."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

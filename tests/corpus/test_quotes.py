@@ -1,7 +1,5 @@
 """No quote of a CSV file swallows rows in silence, and rows in are rows out and rows set aside."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The images of `deploy/`, each built once, and the files beside them. The bundle is exported beforehand."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

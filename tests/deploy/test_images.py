@@ -1,7 +1,5 @@
 """The Dockerfiles, followed line by line without a container engine, and what they build, run."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

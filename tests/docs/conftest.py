@@ -3,8 +3,6 @@
 The workplace has what the pages call `bundle` (the trained one), `checkpoint`, and `texts.json` with few texts.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """examples/search: a real folder, a real index, the command line in processes of its own."""
 
-from __future__ import annotations
-
 import os
 import re
 import shlex

@@ -1,7 +1,5 @@
 """The script that makes random checkpoints for the benchmarks."""
 
-from __future__ import annotations
-
 import runpy
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Exports and evaluations do without onnxruntime's telemetry, as the runtime does."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

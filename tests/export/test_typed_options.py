@@ -3,8 +3,6 @@
 Beside the tests of the exporter, whose environment has mypy.
 """
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """LangChain's class: its vectors, its own standard tests, tasks, pickling, errors."""
 
-from __future__ import annotations
-
 import asyncio
 import multiprocessing
 import pickle

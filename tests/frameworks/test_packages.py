@@ -1,7 +1,5 @@
 """Without a framework its class says what to install; the runtime itself asks for none."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

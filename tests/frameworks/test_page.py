@@ -1,7 +1,5 @@
 """The examples of docs/guides/frameworks.md run as they stand, and print what their comments say."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

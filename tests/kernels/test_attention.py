@@ -1,7 +1,5 @@
 """Native attention inside real bundles, against the encoder in float64, and the graph's own operators."""
 
-from __future__ import annotations
-
 import itertools
 from concurrent.futures import ThreadPoolExecutor
 

@@ -1,7 +1,5 @@
 """The cluster gives what this process alone gives: row for row, whatever is lost on the way."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

@@ -3,8 +3,6 @@
 Most tokenizers hide it. The one here takes a text for a single word, so that " t7 " is none that it knows.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

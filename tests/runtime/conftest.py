@@ -1,7 +1,5 @@
 """Bundles and their reference vectors."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Callable

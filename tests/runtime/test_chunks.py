@@ -1,7 +1,5 @@
 """Spans, sentences, windows and sums of late chunking, each against its definition."""
 
-from __future__ import annotations
-
 import math
 from itertools import pairwise
 

@@ -1,7 +1,5 @@
 """`encode` and its neighbours: arguments, shapes, order, and independence of neighbours."""
 
-from __future__ import annotations
-
 import io
 import warnings
 from collections.abc import Callable

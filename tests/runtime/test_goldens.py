@@ -1,7 +1,5 @@
 """Vectors against those of the original implementation, through the whole runtime."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

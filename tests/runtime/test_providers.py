@@ -1,7 +1,5 @@
 """Execution providers are met or refused, never silently replaced."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import onnxruntime

@@ -1,7 +1,5 @@
 """How the Embedder reads texts that are too long, what it reports, and the vector space that results lie in."""
 
-from __future__ import annotations
-
 import io
 import sys
 import warnings

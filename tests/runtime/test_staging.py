@@ -1,7 +1,5 @@
 """Temporary directories beside an output: whose process has ended go, and nothing else does. With real processes."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

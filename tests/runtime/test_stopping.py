@@ -1,7 +1,5 @@
 """A call can be ended from another thread or by its own deadline, and the Embedder goes on."""
 
-from __future__ import annotations
-
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """Live servers, each a process of its own, and bundles that were exported beforehand (`make test-server` does it)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
 

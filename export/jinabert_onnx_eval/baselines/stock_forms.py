@@ -3,8 +3,6 @@
 Knows nothing of texts.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path

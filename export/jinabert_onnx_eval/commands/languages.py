@@ -1,7 +1,5 @@
 """`jinabert-onnx eval languages`: the report of `languages` as text."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Iterator
 from dataclasses import asdict

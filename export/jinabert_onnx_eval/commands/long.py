@@ -1,7 +1,5 @@
 """`jinabert-onnx eval long`: the report of `truncation` as text."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Iterator
 from dataclasses import asdict

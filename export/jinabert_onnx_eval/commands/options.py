@@ -3,8 +3,6 @@
 Knows nothing of what a report measures.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -1,7 +1,5 @@
 """`jinabert-onnx eval retrieval`: the report of `retrieval` as text, and the user's reranker."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Iterator

@@ -3,8 +3,6 @@
 Knows nothing of files.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -3,8 +3,6 @@
 Knows nothing of tasks, of where results go, or of the card.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

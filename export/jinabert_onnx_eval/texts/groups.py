@@ -3,8 +3,6 @@
 Knows nothing of vectors.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

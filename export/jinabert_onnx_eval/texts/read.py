@@ -3,8 +3,6 @@
 Knows nothing of models.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Knows nothing of the rest of the graph.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import onnx_ir as ir
 

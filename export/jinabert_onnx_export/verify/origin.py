@@ -1,7 +1,5 @@
 """Open the checkpoint that a bundle was made from with torch, and prove by its weights that it is that one."""
 
-from __future__ import annotations
-
 from jinabert_onnx.bundle.manifest import Bundle, ModelRecord
 
 from jinabert_onnx_export.checkpoint.read import Checkpoint, open_checkpoint

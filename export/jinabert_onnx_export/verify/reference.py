@@ -3,8 +3,6 @@
 Knows nothing of ONNX.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -3,8 +3,6 @@
 Knows nothing of texts, of precisions, or of how the runtime rounds.
 """
 
-from __future__ import annotations
-
 import hashlib
 
 import numpy as np

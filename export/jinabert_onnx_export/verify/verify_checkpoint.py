@@ -3,8 +3,6 @@
 Knows nothing of how the bundle was made.
 """
 
-from __future__ import annotations
-
 import argparse
 
 from jinabert_onnx.bundle.hub import resolve

@@ -3,8 +3,6 @@
 Knows nothing of cells or clocks, but for the machine's ceiling, of which costs are made.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

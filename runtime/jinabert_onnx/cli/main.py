@@ -4,8 +4,6 @@
 after Ctrl-C, 143 after SIGTERM.
 """
 
-from __future__ import annotations
-
 import argparse
 import io
 import logging

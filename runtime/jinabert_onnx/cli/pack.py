@@ -1,7 +1,5 @@
 """`jinabert-onnx pack`: a bundle as one file, to carry to machines without a network."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

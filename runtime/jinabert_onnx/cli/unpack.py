@@ -1,7 +1,5 @@
 """`jinabert-onnx unpack`: the bundle in a tar file that `pack` or someone else made."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

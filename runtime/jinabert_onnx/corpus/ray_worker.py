@@ -3,8 +3,6 @@
 Knows nothing of Ray.
 """
 
-from __future__ import annotations
-
 import logging
 import platform
 from collections.abc import Iterator, Mapping, Sequence

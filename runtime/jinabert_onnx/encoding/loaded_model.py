@@ -1,7 +1,5 @@
 """What runs, once it is loaded. Data only."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from jinabert_onnx.bundle.manifest import Bundle

@@ -3,8 +3,6 @@
 Knows nothing of where the embeddings come from.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -3,8 +3,6 @@
 Knows nothing of onnxruntime or models.
 """
 
-from __future__ import annotations
-
 from contextlib import AbstractContextManager
 
 from jinabert_onnx.errors import InputError

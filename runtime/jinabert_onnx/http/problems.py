@@ -1,7 +1,5 @@
 """What can be wrong with a request, in OpenAI's shape, with its HTTP status. Holds no text of the request."""
 
-from __future__ import annotations
-
 import traceback
 from dataclasses import dataclass
 

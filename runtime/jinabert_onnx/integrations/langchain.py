@@ -1,7 +1,5 @@
 """LangChain's `Embeddings`. Translates names and types; knows nothing of vector stores."""
 
-from __future__ import annotations
-
 import os
 from typing import Unpack
 

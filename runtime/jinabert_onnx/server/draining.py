@@ -3,8 +3,6 @@
 Knows nothing of the application.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import os

@@ -3,8 +3,6 @@
 Knows nothing of what can go wrong; `http.problems` does.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 

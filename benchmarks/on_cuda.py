@@ -23,9 +23,9 @@ from jinabert_onnx.bench.machine import result_line
 from jinabert_onnx.bundle.manifest import Bundle, open_bundle
 from jinabert_onnx.engine.session import Session, open_session
 from jinabert_onnx.errors import RunError
-from jinabert_onnx_eval.baselines.plain_model import PlainEncoder, open_encoder
 from jinabert_onnx_export.encoder.model import JinaBertEncoder
 from numpy.typing import NDArray
+from peers.plain_model import PlainEncoder, open_encoder
 from torch import Tensor
 from torch.nn import functional
 

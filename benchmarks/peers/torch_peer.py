@@ -1,8 +1,8 @@
 """The plain encoder in torch, eager, in float32 or in bfloat16, under inference mode."""
 
 import torch
-from jinabert_onnx_eval.baselines.plain_model import PlainEncoder, open_encoder
 
+from .plain_model import PlainEncoder, open_encoder
 from .worker import About, Ids, Run, Vectors
 
 

@@ -1,15 +1,8 @@
 """A bundle that was exported beforehand (`make test-bench` does it), and one real run of the bench over it."""
 
-from pathlib import Path
-
 import pytest
 from jinabert_onnx.bench import Record, Wanted, run_bench
 from support.paths import TRAINED
-
-
-@pytest.fixture(scope="session")
-def trained() -> Path:
-    return TRAINED
 
 
 @pytest.fixture(scope="session")
@@ -26,5 +19,5 @@ def wanted() -> Wanted:
 
 
 @pytest.fixture(scope="session")
-def record(trained: Path, wanted: Wanted) -> Record:
-    return run_bench(str(trained), wanted)
+def record(wanted: Wanted) -> Record:
+    return run_bench(str(TRAINED), wanted)

@@ -13,20 +13,21 @@ from jinabert_onnx.bench import Record, read_record
 from jinabert_onnx.bench.summary import rows
 from jinabert_onnx.cli import main
 from jinabert_onnx.cli.main import _commands, _parse, _parser
+from support.paths import TRAINED
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "guides" / "benchmarking.md"
 SHORT = ("--quick", "--seconds", "1", "--rounds", "3", "--length", "8", "--batch-size", "1", "2", "--precision", "int8")
 
 
 @pytest.fixture(scope="module")
-def done(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
     """A run that also tells which modules it had loaded at its end."""
     output = tmp_path_factory.mktemp("run") / "results"
     code = (
         "import sys; from jinabert_onnx.cli import main; code = main(sys.argv[1:]); "
         "print(*sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr); sys.exit(code)"
     )
-    command = [sys.executable, "-c", code, "bench", str(trained), *SHORT, "--output", str(output)]
+    command = [sys.executable, "-c", code, "bench", str(TRAINED), *SHORT, "--output", str(output)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120), output
 
 
@@ -63,10 +64,10 @@ def test_rows_of_the_summary_are_the_cells(record: Record):
 
 
 def test_results_are_not_overwritten_and_that_is_told_before_anything_runs(
-    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     for output, told in ((tmp_path, "exists already"), (tmp_path / "none" / "results", "none")):
-        assert main(["bench", str(trained), *SHORT, "--output", str(output)]) == 1
+        assert main(["bench", str(TRAINED), *SHORT, "--output", str(output)]) == 1
         error = capsys.readouterr().err
         assert told in error
         assert error.count("\n") == 1
@@ -74,13 +75,13 @@ def test_results_are_not_overwritten_and_that_is_told_before_anything_runs(
 
 
 @pytest.mark.parametrize("moment", ["cold starts", "timing"])
-def test_an_interrupted_run_leaves_nothing(trained: Path, tmp_path: Path, moment: str):
+def test_an_interrupted_run_leaves_nothing(tmp_path: Path, moment: str):
     code = (  # a job in the background inherits SIGINT ignored
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "from jinabert_onnx.cli import main; sys.exit(main())"
     )
     long = ("--quick", "--seconds", "600", "--rounds", "1000", "--precision", "int8", "--length", "2048")
-    command = [sys.executable, "-c", code, "bench", str(trained), *long, "--output", str(tmp_path / "results")]
+    command = [sys.executable, "-c", code, "bench", str(TRAINED), *long, "--output", str(tmp_path / "results")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
         assert process.stderr is not None
         assert f"jinabert-onnx: {moment}\n" in iter(process.stderr.readline, "")

@@ -1,7 +1,6 @@
 """A whole run: what is in the record, and what its figures are made of."""
 
 from itertools import product
-from pathlib import Path
 from statistics import median
 
 import pytest
@@ -10,6 +9,7 @@ from jinabert_onnx.bench import Record, Wanted, run_bench
 from jinabert_onnx.bench.roofline import Rates
 from jinabert_onnx.bench.table import lines_of
 from jinabert_onnx.bench.texts import TextMaker
+from support.paths import TRAINED
 
 
 def test_every_combination_is_measured_in_every_round(record: Record, wanted: Wanted):
@@ -83,10 +83,10 @@ def test_the_table_has_every_figure(record: Record):
     assert max(map(len, text.splitlines()[3:])) < 140  # the first lines name the machine
 
 
-def test_texts_have_the_tokens_that_the_model_counts(trained: Path, record: Record):
-    maker = TextMaker(trained)
+def test_texts_have_the_tokens_that_the_model_counts(record: Record):
+    maker = TextMaker(TRAINED)
     assert record.model.longest == 8192
-    with Embedder.load(trained, threads=1) as model:
+    with Embedder.load(TRAINED, threads=1) as model:
         assert maker.count(["How is the weather today?"]) == [model.count_tokens(["How is the weather today?"])[0]]
 
 
@@ -104,6 +104,6 @@ def test_texts_have_the_tokens_that_the_model_counts(trained: Path, record: Reco
         (Wanted(rounds=1000, seconds=1), "nothing is left to measure; .* too long"),
     ],
 )
-def test_what_cannot_be_measured_is_refused_at_once(trained: Path, wanted: Wanted, told: str):
+def test_what_cannot_be_measured_is_refused_at_once(wanted: Wanted, told: str):
     with pytest.raises((InputError, ValueError), match=told):
-        run_bench(str(trained), wanted)
+        run_bench(str(TRAINED), wanted)

@@ -14,6 +14,7 @@ from jinabert_onnx.bench.processes import Place
 from jinabert_onnx.bench.subject import load
 from jinabert_onnx.bench.timing import Job, Turns, is_turn, share_out, time_rounds, warm_up
 from jinabert_onnx.engine.cancellation import Cancellation
+from support.paths import TRAINED
 
 ONE = Configuration("int8", "cpu", 1)
 
@@ -30,8 +31,8 @@ class NotedJob(Job):
 
 
 @pytest.fixture(scope="module")
-def model(trained: Path) -> Iterator[Embedder]:
-    with load(Place(str(trained), None), ONE) as model:
+def model() -> Iterator[Embedder]:
+    with load(Place(str(TRAINED), None), ONE) as model:
         yield model
 
 
@@ -75,10 +76,10 @@ def test_a_cancelled_sweep_ends(model: Embedder):
 
 @pytest.mark.usefixtures("model")  # what the first model of a process starts is there before
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_configuration_runs_with_its_threads(trained: Path, threads: int, monkeypatch: pytest.MonkeyPatch):
+def test_a_configuration_runs_with_its_threads(threads: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("JINABERT_ONNX_THREADS", "7")  # what it is asked for goes first
     before = operating_system_threads()
-    with load(Place(str(trained), None), Configuration("int8", "cpu", threads)) as loaded:
+    with load(Place(str(TRAINED), None), Configuration("int8", "cpu", threads)) as loaded:
         assert loaded.threads == threads
         # The calling thread is one of them. One that was joined may be listed for a moment more.
         assert comes_true(lambda: len(operating_system_threads() - before) == threads - 1)

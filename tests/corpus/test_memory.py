@@ -34,14 +34,12 @@ def peak(arguments: list[str]) -> int:
 
 
 @pytest.mark.parametrize(("ending", "output"), [(".parquet", "out.parquet"), (".txt", "out.npy")])
-def test_a_corpus_fifteen_times_as_large_needs_no_more_memory(
-    ending: str, output: str, trained: Path, tmp_path: Path
-) -> None:
+def test_a_corpus_fifteen_times_as_large_needs_no_more_memory(ending: str, output: str, tmp_path: Path) -> None:
     peaks = []
     for rows in (2_000, 30_000):
         size = write_large(tmp_path / f"texts{ending}", rows)
         options = ("--max-length", 4, "--truncation", "head", "--shard-rows", 1000)
-        peaks.append(peak(command(trained, tmp_path / f"texts{ending}", tmp_path / output, *options)))
+        peaks.append(peak(command(tmp_path / f"texts{ending}", tmp_path / output, *options)))
         (tmp_path / output).unlink()
     assert size > 120 << 20
     assert peaks[1] < peaks[0] + LEEWAY, [count >> 20 for count in peaks]

@@ -12,14 +12,8 @@ from support.paths import CHECKPOINT, TRAINED
 
 
 @pytest.fixture(scope="session")
-def trained() -> Path:
-    """The bundle of the trained checkpoint: fp32, fp16 and int8."""
-    return TRAINED
-
-
-@pytest.fixture(scope="session")
-def model(trained: Path) -> Embedder:
-    return Embedder.load(trained)
+def model() -> Embedder:
+    return Embedder.load(TRAINED)
 
 
 @pytest.fixture(scope="session")
@@ -42,9 +36,9 @@ def texts(few_texts: Path) -> EvalTexts:
 
 
 @pytest.fixture
-def trained_copy(trained: Path, tmp_path: Path) -> Path:
+def trained_copy(tmp_path: Path) -> Path:
     """A bundle that a test may change."""
-    return Path(shutil.copytree(trained, tmp_path / "bundle"))
+    return Path(shutil.copytree(TRAINED, tmp_path / "bundle"))
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from jinabert_onnx.bundle.manifest import open_bundle
 from jinabert_onnx.cli import main
+from support.paths import TRAINED
 
 Capture = pytest.CaptureFixture[str]
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guides" / "quality.md"
@@ -130,13 +131,13 @@ def test_precisions_need_fp32(trained_copy: Path, few_texts: Path, capsys: Captu
 
 
 @pytest.mark.parametrize("report", ["precisions", "languages", "retrieval", "long"])
-def test_the_runtime_is_enough(report: str, trained: Path, few_texts: Path):
+def test_the_runtime_is_enough(report: str, few_texts: Path):
     code = (
         "import sys\nfor name in ('torch', 'onnx', 'onnxscript', 'safetensors', 'mteb'):\n"
         "    sys.modules[name] = None\n"
         "from jinabert_onnx.cli import main\nsys.exit(main(['eval', *sys.argv[1:]]))"
     )
-    words = [sys.executable, "-c", code, report, str(trained), "--texts", str(few_texts)]
+    words = [sys.executable, "-c", code, report, str(TRAINED), "--texts", str(few_texts)]
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
@@ -144,11 +145,9 @@ def test_the_runtime_is_enough(report: str, trained: Path, few_texts: Path):
 @pytest.mark.parametrize(
     ("report", "shown"), [("languages", "German finds English"), ("long", "documents of more than 512 tokens")]
 )
-def test_languages_and_long_texts(
-    report: str, shown: str, trained: Path, few_texts: Path, tmp_path: Path, capsys: Capture
-):
+def test_languages_and_long_texts(report: str, shown: str, few_texts: Path, tmp_path: Path, capsys: Capture):
     written = tmp_path / "report.json"
-    assert run(*documented(report, trained, few_texts), "--precision", "int8", "--json", written) == 0
+    assert run(*documented(report, TRAINED, few_texts), "--precision", "int8", "--json", written) == 0
     assert shown in capsys.readouterr().out
     found = json.loads(written.read_text("utf-8"))
     assert (found["report"], found["model"].rpartition(":")[2]) == (report, "int8")
@@ -161,7 +160,6 @@ def test_languages_and_long_texts(
 
 
 def test_retrieval_with_a_reranker_beside(
-    trained: Path,
     few_texts: Path,
     tmp_path: Path,
     capsys: Capture,
@@ -172,7 +170,7 @@ def test_retrieval_with_a_reranker_beside(
     (tmp_path / "words.py").write_text(reranker[1])
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
-    words = documented("retrieval", trained, few_texts)
+    words = documented("retrieval", TRAINED, few_texts)
     assert run(*words, "--precision", "int8", "--chunk-tokens", 96, "--json", "r.json") == 0
     table = capsys.readouterr().out
     assert "late, reranked" in table
@@ -192,29 +190,27 @@ def test_retrieval_with_a_reranker_beside(
         (("languages", "--json", "."), "is a directory"),
     ],
 )
-def test_wrong_options_are_named(trained: Path, few_texts: Path, words: tuple[str, ...], named: str, capsys: Capture):
-    assert named in refused(capsys, words[0], trained, "--texts", few_texts, *words[1:])
+def test_wrong_options_are_named(few_texts: Path, words: tuple[str, ...], named: str, capsys: Capture):
+    assert named in refused(capsys, words[0], TRAINED, "--texts", few_texts, *words[1:])
 
 
 @pytest.mark.parametrize("report", ["languages", "retrieval", "long"])
-def test_texts_that_a_report_cannot_use_are_named(
-    report: str, trained: Path, write_json: Callable[[object], Path], capsys: Capture
-):
-    line = refused(capsys, report, trained, "--texts", write_json({"sentences": ["one"]}))
+def test_texts_that_a_report_cannot_use_are_named(report: str, write_json: Callable[[object], Path], capsys: Capture):
+    line = refused(capsys, report, TRAINED, "--texts", write_json({"sentences": ["one"]}))
     assert "this report needs" in line
 
 
-def test_texts_must_be_given(trained: Path, capsys: Capture):
+def test_texts_must_be_given(capsys: Capture):
     with pytest.raises(SystemExit) as ended:
-        main(["eval", "languages", str(trained)])
+        main(["eval", "languages", str(TRAINED)])
     assert ended.value.code == 2
     assert "--texts" in capsys.readouterr().err
 
 
-def test_the_mteb_command_of_the_results_shows_the_card(trained: Path, tmp_path: Path, capsys: Capture):
+def test_the_mteb_command_of_the_results_shows_the_card(tmp_path: Path, capsys: Capture):
     results = (GUIDE.parents[1] / "reference" / "results.md").read_text("utf-8")
     found = re.search(r"^    jinabert-onnx (eval mteb bundle .*?)\s+#", results, re.M)
     assert found
-    places = {"bundle": trained, "scores": tmp_path / "scores"}
+    places = {"bundle": TRAINED, "scores": tmp_path / "scores"}
     assert run(*(places.get(word, word) for word in shlex.split(found[1]))) == 0
     assert "SummEval" in capsys.readouterr().out

@@ -4,7 +4,6 @@ The bundle is exported beforehand (`make test-frameworks` does it).
 """
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,17 +31,6 @@ def no_other_machine() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """What tests check is not remembered in the user's cache; child processes inherit it."""
-    os.environ["JINABERT_ONNX_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-
-
-@pytest.fixture(scope="session")
-def trained() -> Path:
-    return TRAINED
-
-
 @pytest.fixture(scope="session")
 def other() -> Path:
     """A bundle of another model, of another size."""
@@ -50,14 +38,14 @@ def other() -> Path:
 
 
 @pytest.fixture(scope="session", params=["fp32", "int8"])
-def embedder(request: pytest.FixtureRequest, trained: Path) -> Iterator[Embedder]:
-    with Embedder.load(trained, precision=request.param) as embedder:
+def embedder(request: pytest.FixtureRequest) -> Iterator[Embedder]:
+    with Embedder.load(TRAINED, precision=request.param) as embedder:
         yield embedder
 
 
 @pytest.fixture(scope="session")
-def fp32(trained: Path) -> Iterator[Embedder]:
-    with Embedder.load(trained) as embedder:
+def fp32() -> Iterator[Embedder]:
+    with Embedder.load(TRAINED) as embedder:
         yield embedder
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jinabert_onnx import Embedder
 from support.bundles import edit_json
-from support.paths import BUNDLES, DATA
+from support.paths import BUNDLES, DATA, TRAINED
 
 GOLDENS = ("plain-4h", "plain-12h", "plain-12h-bert-prefix", "plain-6h-reglu", "qk-post-norm-12h")
 
@@ -38,8 +38,8 @@ def golden(request: pytest.FixtureRequest) -> Golden:
 
 
 @pytest.fixture(scope="session")
-def model(trained: Path) -> Embedder:
-    return Embedder.load(trained)
+def model() -> Embedder:
+    return Embedder.load(TRAINED)
 
 
 @pytest.fixture(scope="session", params=["plain-12h", "qk-post-norm-12h"])

@@ -3,11 +3,11 @@
 import importlib.util
 import subprocess
 import sys
-from pathlib import Path
 
 import jinabert_onnx
 import pytest
 from jinabert_onnx import errors
+from support.paths import TRAINED
 
 HEAVY = ("torch", "transformers", "onnx", "onnxscript", "safetensors", "optimum")
 
@@ -28,12 +28,12 @@ def test_importing_loads_none_of_the_heavy_packages() -> None:
     assert loaded.isdisjoint({*HEAVY, "huggingface_hub", "jinabert_onnx_export", "onnxruntime"})
 
 
-def test_running_a_local_bundle_loads_none_of_the_heavy_packages(trained: Path) -> None:
+def test_running_a_local_bundle_loads_none_of_the_heavy_packages() -> None:
     code = (
         "import sys; from jinabert_onnx import Embedder; Embedder.load(sys.argv[1]).encode('a');"
         "print(*sorted(name.partition('.')[0] for name in sys.modules))"
     )
-    loaded = set(run(code, str(trained)).stdout.split())
+    loaded = set(run(code, str(TRAINED)).stdout.split())
     assert "onnxruntime" in loaded
     assert loaded.isdisjoint({*HEAVY, "huggingface_hub", "jinabert_onnx_export"})
 
@@ -55,12 +55,12 @@ def test_every_error_is_ours_and_a_built_in_kind(name: str) -> None:
     assert name == "JinaBertError" or built_in[0] is not Exception
 
 
-def test_without_onnxruntime_the_first_use_says_what_to_install(trained: Path) -> None:
+def test_without_onnxruntime_the_first_use_says_what_to_install() -> None:
     code = (
         "import sys; sys.modules['onnxruntime'] = None\n"
         "from jinabert_onnx.cli import main; sys.exit(main(['embed', sys.argv[1], 'text']))"
     )
-    result = run(code, str(trained))
+    result = run(code, str(TRAINED))
     assert result.returncode == 1
     assert result.stderr.count("\n") == 1
     assert "pip install 'jinabert-onnx[cpu]'" in result.stderr
@@ -69,8 +69,8 @@ def test_without_onnxruntime_the_first_use_says_what_to_install(trained: Path) -
 @pytest.mark.parametrize(
     "arguments", [["export", "x", "y"], ["demo", "x"], ["verify", "BUNDLE", "--against", "checkpoint"]]
 )
-def test_without_torch_the_exporters_commands_say_what_to_install(arguments: list[str], trained: Path) -> None:
-    arguments = [str(trained) if argument == "BUNDLE" else argument for argument in arguments]
+def test_without_torch_the_exporters_commands_say_what_to_install(arguments: list[str]) -> None:
+    arguments = [str(TRAINED) if argument == "BUNDLE" else argument for argument in arguments]
     result = subprocess.run(
         [sys.executable, "-m", "jinabert_onnx", *arguments], capture_output=True, text=True, check=False
     )

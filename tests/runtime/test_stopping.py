@@ -3,7 +3,6 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +19,7 @@ from jinabert_onnx import (
 from jinabert_onnx.bundle.manifest import open_bundle
 from jinabert_onnx.engine.cancellation import Limits
 from jinabert_onnx.engine.memory_model import memory_model
+from support.paths import TRAINED
 
 LONG = "Der Zug nach Berlin hat Verspätung. " * 600  # thousands of tokens: seconds of work
 SHORT = "How is the weather today?"
@@ -90,9 +90,9 @@ def test_streams_and_chunks_end_too(model: Embedder) -> None:
         model.encode_chunks(LONG, timeout=0.1)
 
 
-def test_waiting_for_shared_threads_ends_too(trained: Path) -> None:
+def test_waiting_for_shared_threads_ends_too() -> None:
     pool = SharedThreads(1)
-    first, second = (Embedder.load(trained, threads=pool) for _ in range(2))
+    first, second = (Embedder.load(TRAINED, threads=pool) for _ in range(2))
     busy = threading.Thread(target=first.encode, args=([LONG],))
     turn = pool.turn(Limits())
     with ThreadPoolExecutor(1) as computing:
@@ -135,9 +135,9 @@ def test_any_positive_number_is_a_timeout(model: Embedder, timeout: float, capfd
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_large_batch_is_not_kept_waiting_by_small_ones(trained: Path) -> None:
-    limit = memory_model(open_bundle(trained).manifest, "fp32").settled().peak([4000]) + 1_000_000
-    model = Embedder.load(trained, max_memory=limit, threads=1)
+def test_a_large_batch_is_not_kept_waiting_by_small_ones() -> None:
+    limit = memory_model(open_bundle(TRAINED).manifest, "fp32").settled().peak([4000]) + 1_000_000
+    model = Embedder.load(TRAINED, max_memory=limit, threads=1)
     done = threading.Event()
 
     def small() -> None:

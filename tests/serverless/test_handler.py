@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from conftest import HTTP, TEXTS, Context, Handler, read_event, vectors_of
 from jinabert_onnx import Embedder
+from support.paths import TRAINED
 
 
 def body_of(answer: dict, status: int = 200) -> dict:
@@ -249,8 +250,8 @@ def start(code: str, events: list[dict], environment: dict[str, str]) -> subproc
     )
 
 
-def test_a_failure_inside_is_a_500_and_the_log_says_what_failed_but_no_text(trained: Path) -> None:
-    environment = {"JINABERT_ONNX_MODEL": str(trained), "JINABERT_ONNX_PRECISION": "int8"}
+def test_a_failure_inside_is_a_500_and_the_log_says_what_failed_but_no_text() -> None:
+    environment = {"JINABERT_ONNX_MODEL": str(TRAINED), "JINABERT_ONNX_PRECISION": "int8"}
     process = start(RUN_OUT_OF_MEMORY, [], environment)
     failed, after = json.loads(process.stdout)
     assert problem_of(failed)["code"] == "internal_error"
@@ -262,17 +263,17 @@ def test_a_failure_inside_is_a_500_and_the_log_says_what_failed_but_no_text(trai
 HEALTH = read_event("rest_api", path="/health", httpMethod="GET")
 
 
-def test_threads_and_memory_are_those_of_the_function(trained: Path) -> None:
-    environment = {"JINABERT_ONNX_MODEL": str(trained), "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256"}
+def test_threads_and_memory_are_those_of_the_function() -> None:
+    environment = {"JINABERT_ONNX_MODEL": str(TRAINED), "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256"}
     process = start(ANSWER_LINES, [HEALTH, {"input": "word " * 8000, "truncate": True}], environment)
     health, embedded = json.loads(process.stdout)
     assert body_of(health)["threads"] == 1
     assert problem_of(embedded)["code"] == "memory_limit"
 
 
-def test_the_environment_sets_precision_and_threads(trained: Path) -> None:
+def test_the_environment_sets_precision_and_threads() -> None:
     environment = {
-        "JINABERT_ONNX_MODEL": str(trained),
+        "JINABERT_ONNX_MODEL": str(TRAINED),
         "JINABERT_ONNX_PRECISION": "fp32",
         "JINABERT_ONNX_THREADS": "3",
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024",
@@ -290,8 +291,8 @@ def test_the_environment_sets_precision_and_threads(trained: Path) -> None:
         ({"LAMBDA_TASK_ROOT": "EMPTY"}, "bundle: no such directory"),
     ],
 )
-def test_a_start_that_fails_says_why(trained: Path, tmp_path: Path, environment: dict[str, str], words: str) -> None:
-    places = {"BUNDLE": str(trained), "EMPTY": str(tmp_path)}
+def test_a_start_that_fails_says_why(tmp_path: Path, environment: dict[str, str], words: str) -> None:
+    places = {"BUNDLE": str(TRAINED), "EMPTY": str(tmp_path)}
     process = start(ANSWER_LINES, [], {name: places.get(value, value) for name, value in environment.items()})
     assert process.returncode == 1
     assert words in process.stderr.splitlines()[-1]

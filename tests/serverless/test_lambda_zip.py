@@ -18,7 +18,7 @@ from jinabert_onnx.bundle.integrity import check_files
 from jinabert_onnx.bundle.manifest import open_bundle
 from jinabert_onnx.serverless.lambda_zip import LARGEST, architecture, write_zip
 from support.bundles import edit_json, record_again
-from support.paths import BUNDLES, ROOT
+from support.paths import BUNDLES, ROOT, TRAINED
 
 
 def refused(result: subprocess.CompletedProcess[str], words: str, directory: Path) -> None:
@@ -62,8 +62,8 @@ def test_there_is_room_for_a_model_of_base_size(package: Package) -> None:
     assert sum(path.stat().st_size for path in code) < LARGEST - 163_300_000
 
 
-def test_the_bundle_in_it_is_a_bundle_of_one_precision(package: Package, trained: Path, model: Embedder) -> None:
-    whole, packed = open_bundle(trained), open_bundle(package.unpacked / "bundle")
+def test_the_bundle_in_it_is_a_bundle_of_one_precision(package: Package, model: Embedder) -> None:
+    whole, packed = open_bundle(TRAINED), open_bundle(package.unpacked / "bundle")
     assert list(packed.manifest.precisions) == ["int8"]
     assert packed.manifest.files.keys() == whole.manifest.files.keys() - {"onnx/model.onnx", "onnx/model_fp16.onnx"}
     assert packed.manifest.verification.keys() == {"published_checkpoint", "int8"}
@@ -75,8 +75,8 @@ def test_the_bundle_in_it_is_a_bundle_of_one_precision(package: Package, trained
         np.testing.assert_array_equal(loaded.encode(TEXTS), model.encode(TEXTS))
 
 
-def test_the_same_installation_and_bundle_give_the_same_bytes(package: Package, trained: Path, tmp_path: Path) -> None:
-    write_zip(open_bundle(trained), "int8", tmp_path / "again.zip")
+def test_the_same_installation_and_bundle_give_the_same_bytes(package: Package, tmp_path: Path) -> None:
+    write_zip(open_bundle(TRAINED), "int8", tmp_path / "again.zip")
     assert (tmp_path / "again.zip").read_bytes() == package.path.read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == ["again.zip"]
 
@@ -135,14 +135,14 @@ def test_what_cannot_be_packed_is_refused(tmp_path: Path, package: Package) -> N
     refused(run_cli("lambda-zip", bundle, tmp_path / "no" / "function.zip"), "no/function.zip: No such", tmp_path)
 
 
-def test_nothing_is_overwritten(trained: Path, tmp_path: Path) -> None:
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("mine")
-    result = run_cli("lambda-zip", trained, tmp_path / "taken")
+    result = run_cli("lambda-zip", TRAINED, tmp_path / "taken")
     refused(result, "taken: exists already", tmp_path)
     assert (tmp_path / "taken").read_text() == "mine"
 
 
-def test_without_the_extra_it_is_said_what_to_install(trained: Path, tmp_path: Path) -> None:
+def test_without_the_extra_it_is_said_what_to_install(tmp_path: Path) -> None:
     """Only what the base dependencies bring is in reach."""
     packages = tmp_path / "packages"
     packages.mkdir()
@@ -155,7 +155,7 @@ def test_without_the_extra_it_is_said_what_to_install(trained: Path, tmp_path: P
             (packages / name).symlink_to(Path(str(importlib.util.find_spec(name).origin)).parent)
     base = [sys.executable, "-S", "-s"]
     for arguments in (
-        ["-m", "jinabert_onnx", "lambda-zip", str(trained), str(tmp_path / "function.zip")],
+        ["-m", "jinabert_onnx", "lambda-zip", str(TRAINED), str(tmp_path / "function.zip")],
         ["-c", "import jinabert_onnx.serverless.aws_lambda"],
     ):
         result = subprocess.run(

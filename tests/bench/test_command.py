@@ -14,24 +14,24 @@ from jinabert_onnx.bench.summary import rows
 from jinabert_onnx.cli import main
 from jinabert_onnx.cli.main import _commands, _parse, _parser
 from support.paths import TRAINED
+from support.python import Ended, run_python
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "guides" / "benchmarking.md"
 SHORT = ("--quick", "--seconds", "1", "--rounds", "3", "--length", "8", "--batch-size", "1", "2", "--precision", "int8")
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Ended, Path]:
     """A run that also tells which modules it had loaded at its end."""
     output = tmp_path_factory.mktemp("run") / "results"
     code = (
         "import sys; from jinabert_onnx.cli import main; code = main(sys.argv[1:]); "
         "print(*sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr); sys.exit(code)"
     )
-    command = [sys.executable, "-c", code, "bench", str(TRAINED), *SHORT, "--output", str(output)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120), output
+    return run_python("-c", code, "bench", TRAINED, *SHORT, "--output", output), output
 
 
-def test_a_run_writes_table_and_json(done: tuple[subprocess.CompletedProcess[str], Path]):
+def test_a_run_writes_table_and_json(done: tuple[Ended, Path]):
     run, output = done
     assert run.returncode == 0, run.stderr
     assert sorted(path.name for path in output.iterdir()) == ["bench.json"]
@@ -41,13 +41,13 @@ def test_a_run_writes_table_and_json(done: tuple[subprocess.CompletedProcess[str
     assert json.loads((output / "bench.json").read_text("utf-8"))["summary"] == rows(read_record(output))
 
 
-def test_what_happens_is_told_on_stderr(done: tuple[subprocess.CompletedProcess[str], Path]):
+def test_what_happens_is_told_on_stderr(done: tuple[Ended, Path]):
     lines = [line for line in done[0].stderr.splitlines() if line.startswith("jinabert-onnx: ")]
     assert lines[0] == "jinabert-onnx: 2 cells in 3 rounds, about 1 s"
     assert lines[1:4] == ["jinabert-onnx: cold starts", "jinabert-onnx: memory", "jinabert-onnx: timing"]
 
 
-def test_the_bench_needs_no_torch(done: tuple[subprocess.CompletedProcess[str], Path]):
+def test_the_bench_needs_no_torch(done: tuple[Ended, Path]):
     loaded = set(done[0].stderr.splitlines()[-1].split())
     assert {"jinabert_onnx", "onnxruntime"} <= loaded
     assert not loaded & {"torch", "onnx", "onnxscript", "transformers", "mteb"}

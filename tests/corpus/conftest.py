@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from jinabert_onnx import Embedder
 from support.paths import TRAINED
+from support.python import Ended, run_python
 
 PATIENCE = 120.0  # seconds that nothing here should take
 ROWS = 1200  # of a corpus that takes a while
@@ -38,10 +39,8 @@ def command(source: Path, output: Path, *options: object) -> list[str]:
     ]
 
 
-def embed(source: Path, output: Path, *options: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(source, output, *options), capture_output=True, text=True, check=False, timeout=PATIENCE
-    )
+def embed(source: Path, output: Path, *options: object) -> Ended:
+    return run_python(*command(source, output, *options)[1:], timeout=PATIENCE)
 
 
 def refused(source: Path, output: Path, *options: object) -> str:

@@ -1,13 +1,12 @@
 """Memory does not grow with the corpus: peaks of child processes on a small and a large input."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import command
+from support.python import run_python
 
 TEXT = "Wind und Regen " * 300  # 4.5 kB, of which few tokens are read
 LEEWAY = 64 << 20
@@ -29,8 +28,7 @@ def peak(arguments: list[str]) -> int:
         "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stderr=subprocess.DEVNULL);"
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
     )
-    found = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
-    return int(found.stdout) * 1024
+    return int(run_python("-c", code, *arguments).stdout) * 1024
 
 
 @pytest.mark.parametrize(("ending", "output"), [(".parquet", "out.parquet"), (".txt", "out.npy")])

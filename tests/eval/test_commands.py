@@ -3,7 +3,6 @@
 import json
 import re
 import shlex
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from jinabert_onnx.bundle.manifest import open_bundle
 from jinabert_onnx.cli import main
 from support.paths import TRAINED
+from support.python import run_python
 
 Capture = pytest.CaptureFixture[str]
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guides" / "quality.md"
@@ -49,7 +49,7 @@ def test_help_loads_neither_torch_nor_mteb(report: str):
         "except SystemExit as ended: assert ended.code == 0\n"
         "assert not {'torch', 'mteb', 'transformers', 'onnx', 'onnxruntime'} & set(sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = run_python("-c", code)
     assert done.returncode == 0, done.stderr
     assert "MODEL" in done.stdout
 
@@ -137,8 +137,7 @@ def test_the_runtime_is_enough(report: str, few_texts: Path):
         "    sys.modules[name] = None\n"
         "from jinabert_onnx.cli import main\nsys.exit(main(['eval', *sys.argv[1:]]))"
     )
-    words = [sys.executable, "-c", code, report, str(TRAINED), "--texts", str(few_texts)]
-    done = subprocess.run(words, capture_output=True, text=True)
+    done = run_python("-c", code, report, TRAINED, "--texts", few_texts)
     assert done.returncode == 0, done.stderr
 
 

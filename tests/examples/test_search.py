@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jinabert_onnx import Embedder
 from support.paths import TRAINED
+from support.python import Ended, run_python
 from surroundings import PATIENCE, ROOT, documented
 
 SCRIPT = ROOT / "examples" / "search" / "search.py"
@@ -24,9 +25,8 @@ SCRIPT = ROOT / "examples" / "search" / "search.py"
 HEADING = "Search over a folder"
 
 
-def run(directory: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
-    return subprocess.run(command, cwd=directory, capture_output=True, encoding="utf-8", timeout=PATIENCE)
+def run(directory: Path, *arguments: str | Path) -> Ended:
+    return run_python(SCRIPT, *arguments, cwd=directory, timeout=PATIENCE)
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,6 @@
 import logging
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -22,8 +20,8 @@ from jinabert_onnx_export.operators.domain import DOMAIN, DOMAIN_VERSION
 from numpy.typing import NDArray
 from onnx import helper
 from support.paths import GOLDENS
+from support.python import Ended
 
-Ended = subprocess.CompletedProcess[str]
 Run = Callable[..., Ended]
 
 
@@ -105,12 +103,6 @@ def operator_session(
     return stock_session(model)
 
 
-def run_process(*arguments: object, **options: object) -> Ended:
-    """`jinabert-onnx` in a process of its own, which has to load torch first."""
-    command = [sys.executable, "-m", "jinabert_onnx", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
-
-
 def error_of(ended: Ended) -> str:
     """The one error line, the last one, after lines of progress, of a command that ended with exit code 1."""
     *progress, error = ended.stderr.splitlines()
@@ -130,7 +122,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     def run(*arguments: object) -> Ended:
         capsys.readouterr()
         code = main([str(argument) for argument in arguments])
-        return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
+        return Ended(arguments, code, *capsys.readouterr())
 
     yield run
     for number, handler in handlers.items():

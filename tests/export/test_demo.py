@@ -13,10 +13,11 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from conftest import Run, error_of, run_process
+from conftest import Run, error_of
 from jinabert_onnx.bundle.integrity import check_files
 from jinabert_onnx.bundle.manifest import open_bundle
 from support.paths import GOLDENS, ROOT
+from support.python import run_command
 
 TEXTS = ["How is the weather today?", "Wie ist das Wetter heute?"]
 READY = "http://127.0.0.1:8080/ready"
@@ -111,7 +112,7 @@ def wait_until_ready(process: subprocess.Popen[bytes]) -> None:
 
 def test_a_second_demo_replaces_the_bundle_of_the_first(printed: str, place: Path, tmp_path: Path) -> None:
     bundle = Path(shutil.copytree(place / "build" / "demo-bundle", tmp_path / "a demo"))
-    second = run_process("demo", GOLDENS / "plain-12h-bert-prefix", bundle, timeout=PATIENCE)
+    second = run_command("demo", GOLDENS / "plain-12h-bert-prefix", bundle, timeout=PATIENCE)
     assert second.returncode == 0, second.stderr
     assert open_bundle(bundle).manifest.source == "plain-12h-bert-prefix"
     (line,) = [line for line in second.stdout.splitlines() if " embed " in line]

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Run, error_of, run_process, stock_session
+from conftest import Run, error_of, stock_session
 from jinabert_onnx import Embedder, JinaBertError
 from jinabert_onnx.bundle.integrity import check_files
 from jinabert_onnx.bundle.manifest import open_bundle
@@ -28,6 +28,7 @@ from jinabert_onnx_export.verify.vector_space import weights_sha256
 from safetensors.torch import load_file, save_file
 from support.paths import CHECKPOINT as TINY
 from support.paths import GOLDENS
+from support.python import run_command
 
 SMALLEST = GOLDENS / "plain-12h-bert-prefix"  # one layer
 BUNDLE_FILES = [
@@ -54,7 +55,7 @@ def files_of(directory: Path) -> list[str]:
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The trained checkpoint in all precisions, through the command line."""
     output = tmp_path_factory.mktemp("export") / "bundle"
-    result = run_process("export", TINY, output, "--precision", "int8", "fp16", "fp32")
+    result = run_command("export", TINY, output, "--precision", "int8", "fp16", "fp32")
     assert result.returncode == 0, result.stderr
     assert "exported tiny-de-en and verified it against torch" in result.stdout
     assert "verifying int8" in result.stderr
@@ -209,7 +210,7 @@ def test_a_full_disk_is_one_error_and_leaves_nothing(tmp_path: Path) -> None:
     def limit_files() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
-    assert "File too large" in error_of(run_process("export", SMALLEST, tmp_path / "out", preexec_fn=limit_files))
+    assert "File too large" in error_of(run_command("export", SMALLEST, tmp_path / "out", preexec_fn=limit_files))
     assert list(tmp_path.iterdir()) == []
 
 

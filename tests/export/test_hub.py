@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Ended, error_of, run_process
+from conftest import error_of
 from jinabert_onnx import Embedder
 from jinabert_onnx.bundle.integrity import check_files
 from jinabert_onnx.bundle.manifest import open_bundle
 from safetensors.torch import load_file
+from support.python import Ended, run_command
 
 sys.path.append(str(Path(__file__).parents[1] / "runtime"))  # the runtime's tests talk to the same hub
 from hub_server import NOWHERE, Hub, environment, serve
@@ -34,7 +35,7 @@ NOT_NEEDED = (
 
 def run(*arguments: str | Path, home: Path, endpoint: str, offline: bool = False) -> Ended:
     """`jinabert-onnx` with the hub at `endpoint` and its cache below `home`."""
-    return run_process(*arguments, env=environment(home, endpoint, offline), timeout=300)
+    return run_command(*arguments, env=environment(home, endpoint, offline))
 
 
 def add_unneeded_files(directory: Path) -> None:

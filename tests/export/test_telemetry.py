@@ -1,10 +1,10 @@
 """Exports and evaluations do without onnxruntime's telemetry, as the runtime does."""
 
 import os
-import subprocess
 import sys
 
 import pytest
+from support.python import run_python
 
 CALLED = """
 import os, sys
@@ -24,8 +24,9 @@ print(os.environ["ORT_DISABLE_TELEMETRY"], *sorted(set(called)))
 def run(script: str) -> str:
     """What the script prints in a process that was told nothing of telemetry."""
     environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
-    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", script]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=True).stdout
+    done = run_python("-W", "ignore::DeprecationWarning", "-c", script, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_an_export_switches_telemetry_off_by_variable_and_by_call() -> None:

@@ -3,8 +3,6 @@
 import json
 import pickle
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from conftest import RAGGED
 from jinabert_onnx import Embedder, InputError, InputTypeError, TruncationError, TruncationWarning
 from jinabert_onnx.integrations.chroma import JinaBertEmbeddingFunction
 from support.paths import TRAINED
+from support.python import run_python
 
 TEXTS = ["Mein Drucker funktioniert nicht.", "The meeting has been moved to Friday.", "Es regnet heute."]
 
@@ -99,9 +98,7 @@ collection = client.get_collection("notes")
 found = collection.query(query_texts=["My printer is broken."], n_results=1)["documents"]
 print(json.dumps([found, collection.configuration["embedding_function"].embedder.precision]))
 """
-    run = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path / "index")], capture_output=True, text=True, cwd="/", timeout=100
-    )
+    run = run_python("-c", script, tmp_path / "index", cwd=Path("/"))
     assert run.returncode == 0, run.stderr
     assert json.loads(run.stdout) == [[[TEXTS[0]]], "int8"]
 

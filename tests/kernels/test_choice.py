@@ -6,7 +6,6 @@ Each case is a process of its own, for a library that was loaded stays loaded.
 import json
 import os
 import subprocess
-import sys
 from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import jinabert_onnx_kernels
 import pytest
 from support.paths import BUNDLES, ROOT, TRAINED
+from support.python import run_command, run_python
 
 PROGRAM = """
 import json, logging, sys
@@ -52,13 +52,9 @@ def load(
 ) -> Answer:
     """Load a bundle in a process where `package`, a folder, is found before what is installed."""
     path = {"PYTHONPATH": str(package)} if package else {}
-    result = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(bundle), json.dumps(options)],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ | path | (environment or {}),
-    )
+    surroundings = os.environ | path | (environment or {})
+    result = run_python("-c", PROGRAM, bundle, json.dumps(options), env=surroundings)
+    assert result.returncode == 0, result.stderr
     warnings = [line for line in result.stderr.splitlines() if line.startswith("WARNING")]
     return Answer(json.loads(result.stdout), warnings)
 
@@ -172,12 +168,6 @@ def test_a_library_that_onnxruntime_refuses_is_warned_of(tmp_path: Path) -> None
 
 
 def test_info_says_what_computes_attention() -> None:
-    program = Path(sys.executable).with_name("jinabert-onnx")
-    told = {
-        kernels: subprocess.run(
-            [program, "info", str(TRAINED), "--run", "--kernels", kernels], capture_output=True, text=True, check=True
-        ).stdout
-        for kernels in ("auto", "off")
-    }
+    told = {kernels: run_command("info", TRAINED, "--run", "--kernels", kernels).stdout for kernels in ("auto", "off")}
     assert f"(jinabert-onnx-kernels {jinabert_onnx_kernels.__version__})" in told["auto"]
     assert "attention    portable (switched off)" in told["off"]

@@ -4,8 +4,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +14,14 @@ from peers.registry import NODE, OWN, Files, Peer, peers
 from peers.tables import section
 from peers.workload import Takes
 from safetensors.numpy import load_file, save_file
+from support.python import Ended, run_python
 
 BENCHMARKS = ROOT / "benchmarks"
 PEERS = ("torch", "plain", "ours-fp32", "ours-int8", "fastembed", "ours-fp32-texts", "ours-int8-texts")
 
 
-def script(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(BENCHMARKS / name), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=900)
+def script(name: str, *arguments: object) -> Ended:
+    return run_python(BENCHMARKS / name, *arguments, cwd=ROOT, timeout=900)
 
 
 @pytest.fixture(scope="module")
@@ -32,14 +30,14 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def done(directory: Path) -> subprocess.CompletedProcess[str]:
+def done(directory: Path) -> Ended:
     """A quick run of the cheap peers."""
     kept = ("--work", directory / "work", "--results", directory / "side_by_side.json")
     return script("side_by_side.py", CHECKPOINT, BUNDLE, *kept, "--quick", "--only", *PEERS)
 
 
 @pytest.fixture(scope="module")
-def record(done: subprocess.CompletedProcess[str], directory: Path) -> dict[str, Any]:
+def record(done: Ended, directory: Path) -> dict[str, Any]:
     assert done.returncode == 0, done.stdout + done.stderr
     found: dict[str, Any] = json.loads((directory / "side_by_side.json").read_text("utf-8"))
     return found
@@ -59,13 +57,13 @@ def test_every_peer_is_measured_and_agrees(record: dict[str, Any]):
             assert cell["cosine"] > (0.999 if "int8" in name else 0.999999)
 
 
-def test_the_last_line_is_the_record_s_results(done: subprocess.CompletedProcess[str], record: dict[str, Any]):
+def test_the_last_line_is_the_record_s_results(done: Ended, record: dict[str, Any]):
     last = json.loads(done.stdout.splitlines()[-1])
     assert last["benchmark"] == "side_by_side"
     assert last["results"] == record["results"]
 
 
-def test_the_tables_show_every_figure_of_the_record(done: subprocess.CompletedProcess[str], record: dict[str, Any]):
+def test_the_tables_show_every_figure_of_the_record(done: Ended, record: dict[str, Any]):
     for name, shape in record["results"]["shapes"].items():
         for peer, cell in shape["peers"].items():
             kind = "int8" if record["results"]["peers"][peer]["int8"] else "fp32"
@@ -128,7 +126,6 @@ def test_nothing_but_the_workers_own_answers_is_on_their_stdout():
     """What a library prints must not be taken for an answer."""
     code = "import sys; from peers.worker import serve\ndef load():\n print('noise'); return None, {}\nserve(load)"
     environment = os.environ | {"PYTHONPATH": str(BENCHMARKS)}
-    command = [sys.executable, "-c", code]
-    found = subprocess.run(command, input="", capture_output=True, text=True, env=environment, timeout=60)
+    found = run_python("-c", code, stdin="", env=environment)
     assert [json.loads(line)["about"] for line in found.stdout.splitlines()] == [{}]
     assert "noise" in found.stderr

@@ -16,6 +16,7 @@ from jinabert_onnx.corpus.ray_worker import ATTEMPTS, Worker
 from jinabert_onnx.encoding.load_options import LoadOptions
 from jinabert_onnx.version import __version__
 from support.paths import TRAINED
+from support.python import run_python
 
 
 @pytest.mark.parametrize(
@@ -131,7 +132,7 @@ def test_without_ray_the_command_says_what_to_install(tmp_path: Path) -> None:
         "import sys; sys.modules['ray'] = None; from jinabert_onnx.cli import main\n"
         f"sys.exit(main(['embed', {str(TRAINED)!r}, '--input', 'texts.txt', '--output', 'o.npy', '--engine', 'ray']))"
     )
-    found = subprocess.run([sys.executable, "-c", run], cwd=tmp_path, capture_output=True, text=True, check=False)
+    found = run_python("-c", run, cwd=tmp_path)
     assert found.returncode == 1
     assert "error: --engine ray needs Ray" in found.stderr
     assert "pip install 'jinabert-onnx[cpu,ray]'" in found.stderr

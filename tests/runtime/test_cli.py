@@ -13,6 +13,7 @@ import pytest
 from jinabert_onnx import Embedder
 from support.bundles import edit_json, record_again
 from support.paths import TRAINED
+from support.python import run_python
 
 TEXTS = ["How is the weather today?", "Wie ist das Wetter heute?", "", "Zeile mit „Zeichen“ und \t Tabulator"]
 
@@ -216,7 +217,7 @@ sys.exit(code)
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system does not hang up")
 def test_a_signal_that_the_caller_ignores_stays_ignored() -> None:
-    result = subprocess.run([sys.executable, "-c", HUNG_UP, TRAINED], capture_output=True, text=True, check=False)
+    result = run_python("-c", HUNG_UP, TRAINED)
     assert result.returncode == 0, result.stderr
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -20,6 +19,7 @@ from jinabert_onnx.engine.background import BackgroundCall
 from jinabert_onnx.engine.session import Session, SessionLoading, open_session
 from jinabert_onnx.engine.session_options import create_session
 from support.paths import TRAINED
+from support.python import Ended, run_python
 
 TEXTS = [
     "a",
@@ -89,10 +89,9 @@ def test_shared_threads_give_the_same_vectors(variant_bundle: Path) -> None:
         np.testing.assert_allclose(vectors, expected[index % 2], rtol=0, atol=1e-5)
 
 
-def run_script(script: str, *arguments: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", script, *map(str, arguments)]
+def run_script(script: str, *arguments: object) -> Ended:
     environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    return run_python("-W", "ignore::DeprecationWarning", "-c", script, *arguments, env=environment, timeout=120)
 
 
 FORK = """

@@ -1,19 +1,14 @@
 """What importing loads, what is public, and what is said when a dependency is missing."""
 
 import importlib.util
-import subprocess
-import sys
 
 import jinabert_onnx
 import pytest
 from jinabert_onnx import errors
 from support.paths import TRAINED
+from support.python import run_command, run_python
 
 HEAVY = ("torch", "transformers", "onnx", "onnxscript", "safetensors", "optimum")
-
-
-def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
 
 
 def test_these_tests_run_without_torch_onnx_or_transformers() -> None:
@@ -22,7 +17,9 @@ def test_these_tests_run_without_torch_onnx_or_transformers() -> None:
 
 
 def test_importing_loads_none_of_the_heavy_packages() -> None:
-    result = run("import jinabert_onnx, sys; print(*sorted(name.partition('.')[0] for name in sys.modules))")
+    result = run_python(
+        "-c", "import jinabert_onnx, sys; print(*sorted(name.partition('.')[0] for name in sys.modules))"
+    )
     loaded = set(result.stdout.split())
     assert "jinabert_onnx" in loaded
     assert loaded.isdisjoint({*HEAVY, "huggingface_hub", "jinabert_onnx_export", "onnxruntime"})
@@ -33,7 +30,7 @@ def test_running_a_local_bundle_loads_none_of_the_heavy_packages() -> None:
         "import sys; from jinabert_onnx import Embedder; Embedder.load(sys.argv[1]).encode('a');"
         "print(*sorted(name.partition('.')[0] for name in sys.modules))"
     )
-    loaded = set(run(code, str(TRAINED)).stdout.split())
+    loaded = set(run_python("-c", code, TRAINED).stdout.split())
     assert "onnxruntime" in loaded
     assert loaded.isdisjoint({*HEAVY, "huggingface_hub", "jinabert_onnx_export"})
 
@@ -60,7 +57,7 @@ def test_without_onnxruntime_the_first_use_says_what_to_install() -> None:
         "import sys; sys.modules['onnxruntime'] = None\n"
         "from jinabert_onnx.cli import main; sys.exit(main(['embed', sys.argv[1], 'text']))"
     )
-    result = run(code, str(TRAINED))
+    result = run_python("-c", code, str(TRAINED))
     assert result.returncode == 1
     assert result.stderr.count("\n") == 1
     assert "pip install 'jinabert-onnx[cpu]'" in result.stderr
@@ -70,10 +67,7 @@ def test_without_onnxruntime_the_first_use_says_what_to_install() -> None:
     "arguments", [["export", "x", "y"], ["demo", "x"], ["verify", "BUNDLE", "--against", "checkpoint"]]
 )
 def test_without_torch_the_exporters_commands_say_what_to_install(arguments: list[str]) -> None:
-    arguments = [str(TRAINED) if argument == "BUNDLE" else argument for argument in arguments]
-    result = subprocess.run(
-        [sys.executable, "-m", "jinabert_onnx", *arguments], capture_output=True, text=True, check=False
-    )
+    result = run_command(*(TRAINED if argument == "BUNDLE" else argument for argument in arguments))
     assert result.returncode == 1
     assert result.stderr.count("\n") == 1
     assert "pip install 'jinabert-onnx[cpu,export]'" in result.stderr

@@ -3,8 +3,6 @@
 import os
 import re
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx
@@ -12,14 +10,12 @@ import pytest
 from conftest import Start
 from support.live_server import launch
 from support.paths import TRAINED
+from support.python import run_command
 
 
 def refusal(*options: str, environment: dict[str, str] | None = None, code: int = 1) -> str:
     """The one line of a command that must fail."""
-    command = [sys.executable, "-m", "jinabert_onnx", "serve", *options]
-    found = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, env=os.environ | (environment or {}), check=False
-    )
+    found = run_command("serve", *options, env=os.environ | (environment or {}), timeout=120)
     assert found.returncode == code, found.stderr
     assert "Traceback" not in found.stderr
     return found.stderr.splitlines()[-1]

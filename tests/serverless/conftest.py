@@ -3,8 +3,6 @@
 import importlib
 import json
 import os
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ import numpy as np
 import pytest
 from jinabert_onnx import Embedder
 from support.paths import TRAINED
+from support.python import Ended, run_command
 
 EVENTS = Path(__file__).with_name("events")
 TEXTS = ["How is the weather today?", "Wie ist das Wetter heute?"]  # of the events
@@ -35,11 +34,6 @@ class Context:
 def read_event(name: str, **changes: object) -> dict:
     """An event, with some of its fields changed."""
     return json.loads((EVENTS / f"{name}.json").read_text("utf-8")) | changes
-
-
-def run_cli(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "jinabert_onnx", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="session")
@@ -76,7 +70,7 @@ class Package:
     """A zip file, what the command said, and its content."""
 
     path: Path
-    said: subprocess.CompletedProcess[str]
+    said: Ended
     unpacked: Path
 
 
@@ -85,7 +79,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Package:
     """What `lambda-zip` makes of the trained bundle; not to be altered."""
     directory = tmp_path_factory.mktemp("package")
     path = directory / "function.zip"
-    said = run_cli("lambda-zip", TRAINED, path)
+    said = run_command("lambda-zip", TRAINED, path)
     assert said.returncode == 0, said.stderr
     with zipfile.ZipFile(path) as archive:
         archive.extractall(directory / "task")

@@ -5,8 +5,6 @@ import gzip
 import json
 import logging
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import pytest
 from conftest import HTTP, TEXTS, Context, Handler, read_event, vectors_of
 from jinabert_onnx import Embedder
 from support.paths import TRAINED
+from support.python import Ended, run_python
 
 
 def body_of(answer: dict, status: int = 200) -> dict:
@@ -239,15 +238,8 @@ print(json.dumps([answer({"input": "geheim " * 8000, "truncate": True}), answer(
 """
 
 
-def start(code: str, events: list[dict], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", START + code],
-        input="\n".join(map(json.dumps, events)),
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def start(code: str, events: list[dict], environment: dict[str, str]) -> Ended:
+    return run_python("-c", START + code, stdin="\n".join(map(json.dumps, events)), env=environment)
 
 
 def test_a_failure_inside_is_a_500_and_the_log_says_what_failed_but_no_text() -> None:

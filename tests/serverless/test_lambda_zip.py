@@ -3,7 +3,6 @@
 import importlib.util
 import platform
 import shutil
-import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
@@ -12,16 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import TEXTS, Package, run_cli
+from conftest import TEXTS, Package
 from jinabert_onnx import Embedder, InputError
 from jinabert_onnx.bundle.integrity import check_files
 from jinabert_onnx.bundle.manifest import open_bundle
 from jinabert_onnx.serverless.lambda_zip import LARGEST, architecture, write_zip
 from support.bundles import edit_json, record_again
 from support.paths import BUNDLES, ROOT, TRAINED
+from support.python import Ended, run_command, run_python
 
 
-def refused(result: subprocess.CompletedProcess[str], words: str, directory: Path) -> None:
+def refused(result: Ended, words: str, directory: Path) -> None:
     """In one line, with nothing written."""
     assert result.returncode == 1
     assert result.stdout == ""
@@ -109,7 +109,7 @@ def test_what_is_larger_than_lambda_takes_is_refused(tmp_path: Path, edited: Cal
             stream.truncate(250_000_000)
 
     bundle = edited("onnx/model_int8.onnx_data", enlarge, "int8")
-    result = run_cli("lambda-zip", bundle, tmp_path / "function.zip")
+    result = run_command("lambda-zip", bundle, tmp_path / "function.zip")
     refused(result, f"Lambda takes {LARGEST}", tmp_path)
     assert "deploy/Dockerfile.lambda" in result.stderr
 
@@ -120,24 +120,24 @@ def test_what_does_not_run_is_not_written(tmp_path: Path, edited: Callable) -> N
         vectors["int8"] = [[-value for value in row] for row in vectors["int8"]]
 
     bundle = edited("probes.json", lambda path: edit_json(path, negate))
-    result = run_cli("lambda-zip", bundle, tmp_path / "function.zip")
+    result = run_command("lambda-zip", bundle, tmp_path / "function.zip")
     refused(result, "does not run (jinabert_onnx.errors.SelfTestError: ", tmp_path)
 
 
 def test_what_cannot_be_packed_is_refused(tmp_path: Path, package: Package) -> None:
     output = tmp_path / "function.zip"
-    refused(run_cli("lambda-zip", tmp_path / "nothing", output), "no such directory", tmp_path)
+    refused(run_command("lambda-zip", tmp_path / "nothing", output), "no such directory", tmp_path)
     bundle = package.unpacked / "bundle"
-    refused(run_cli("lambda-zip", bundle, output, "--precision", "fp32"), "no fp32 in this bundle", tmp_path)
+    refused(run_command("lambda-zip", bundle, output, "--precision", "fp32"), "no fp32 in this bundle", tmp_path)
     damaged = Path(shutil.copytree(bundle, tmp_path / "damaged"))
     (damaged / "config.json").write_text("{}")
-    refused(run_cli("lambda-zip", damaged, output), "config.json: 2 bytes where", tmp_path)
-    refused(run_cli("lambda-zip", bundle, tmp_path / "no" / "function.zip"), "no/function.zip: No such", tmp_path)
+    refused(run_command("lambda-zip", damaged, output), "config.json: 2 bytes where", tmp_path)
+    refused(run_command("lambda-zip", bundle, tmp_path / "no" / "function.zip"), "no/function.zip: No such", tmp_path)
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("mine")
-    result = run_cli("lambda-zip", TRAINED, tmp_path / "taken")
+    result = run_command("lambda-zip", TRAINED, tmp_path / "taken")
     refused(result, "taken: exists already", tmp_path)
     assert (tmp_path / "taken").read_text() == "mine"
 
@@ -153,14 +153,11 @@ def test_without_the_extra_it_is_said_what_to_install(tmp_path: Path) -> None:
     for name in ("jinabert_onnx", "jinabert_onnx_export", "jinabert_onnx_eval"):
         if not (packages / name).exists():  # of an editable installation
             (packages / name).symlink_to(Path(str(importlib.util.find_spec(name).origin)).parent)
-    base = [sys.executable, "-S", "-s"]
     for arguments in (
         ["-m", "jinabert_onnx", "lambda-zip", str(TRAINED), str(tmp_path / "function.zip")],
         ["-c", "import jinabert_onnx.serverless.aws_lambda"],
     ):
-        result = subprocess.run(
-            base + arguments, env={"PYTHONPATH": str(packages)}, capture_output=True, text=True, check=False
-        )
+        result = run_python("-S", "-s", *arguments, env={"PYTHONPATH": str(packages)})
         assert result.returncode == 1
         assert "pip install 'jinabert-onnx[cpu,serverless]'" in result.stderr.splitlines()[-1]
     assert not (tmp_path / "function.zip").exists()

@@ -22,10 +22,7 @@ SMALL = {  # what documented commands name, and what stands for it here
     "build/base": "tests/data/tiny-de-en",
     "build/base-bundle": "build/bundles/tiny-de-en",
 }
-SHORT = {  # makes a run short, changes nothing else
-    "experiments/memory_model.py": "--precision int8",
-    "on_cuda.py": "--rehearse --lengths 16 --batches 1",
-}
+SHORT = {"on_cuda.py": "--rehearse --lengths 16 --batches 1"}  # makes a run short, changes nothing else
 SHORT_BENCH = "--seconds 1 --rounds 2 --length 16 --batch-size 1 --precision int8"
 ELSEWHERE = ("side_by_side.py", "make_checkpoint.py")  # tests/peers and tests/export run them
 
@@ -71,11 +68,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_benchmark_is_documented():
-    scripts = {
-        str(path.relative_to(BENCHMARKS))
-        for path in (*BENCHMARKS.glob("*.py"), *BENCHMARKS.glob("experiments/*.py"))
-        if "argparse" in path.read_text("utf-8")
-    }
+    scripts = {path.name for path in BENCHMARKS.glob("*.py") if "argparse" in path.read_text("utf-8")}
     assert scripts == set(documented())
 
 

@@ -11,8 +11,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support.paths import CHECKPOINT, ROOT
+from support.paths import ROOT
 from support.python import run_command, run_python
+from support.references import write_few_texts
 
 BENCHMARKS = ROOT / "benchmarks"
 LIST = BENCHMARKS / "README.md"
@@ -58,9 +59,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with what the measuring commands name: a bundle, texts, and two results of `bench`."""
     directory = tmp_path_factory.mktemp("workplace")
     (directory / "bundle").symlink_to(ROOT / SMALL["build/base-bundle"])
-    content = json.loads((CHECKPOINT / "heldout.json").read_text("utf-8"))
-    few = {"pairs": content["pairs"][:60], "long": sorted(content["long"], key=len)[:5]}
-    (directory / "texts.json").write_text(json.dumps(few), "utf-8")
+    write_few_texts(directory / "texts.json")
     done = run_command(*shlex.split(f"bench bundle --quick {SHORT_BENCH} --output before"), cwd=directory)
     assert done.returncode == 0, done.stderr
     shutil.copytree(directory / "before", directory / "after")  # nothing can be slower, however busy the machine is

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from jinabert_onnx import Embedder
 from jinabert_onnx_eval.texts.read import EvalTexts, read_texts
-from support.paths import CHECKPOINT, TRAINED
+from support.paths import TRAINED
+from support.references import write_few_texts
 
 
 @pytest.fixture(scope="session")
@@ -18,16 +19,7 @@ def model() -> Embedder:
 
 @pytest.fixture(scope="session")
 def few_texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of held-out texts that is quickly embedded: 60 pairs, 20 sentences, the 5 shortest long texts."""
-    content = json.loads((CHECKPOINT / "heldout.json").read_text("utf-8"))
-    few = {
-        "pairs": content["pairs"][:60],
-        "sentences": content["sentences"][:20],
-        "long": [{"text": text} for text in sorted(content["long"], key=len)[:5]],
-    }
-    path = tmp_path_factory.mktemp("texts") / "few.json"
-    path.write_text(json.dumps(few), encoding="utf-8")
-    return path
+    return write_few_texts(tmp_path_factory.mktemp("texts") / "few.json")
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import logging
 import shutil
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -21,40 +20,9 @@ from numpy.typing import NDArray
 from onnx import helper
 from support.paths import GOLDENS
 from support.python import Ended
+from support.references import NAMES, Golden, read_golden
 
 Run = Callable[..., Ended]
-
-
-@dataclass(frozen=True)
-class Golden:
-    """A small checkpoint, and what the original implementation computes from it.
-
-    `input_ids` and `attention_mask` are int64 (texts, sequence); `token_embeddings` are those of the visible
-    tokens, text after text, (tokens, hidden).
-    """
-
-    path: Path
-    input_ids: NDArray[np.int64]
-    attention_mask: NDArray[np.int64]
-    lengths: list[int]
-    token_embeddings: NDArray[np.float32]
-    pooled: NDArray[np.float32]
-
-    def of_each_text(self) -> list[NDArray[np.float32]]:
-        """The token embeddings of each text, (its length, hidden)."""
-        return np.split(self.token_embeddings, np.cumsum(self.lengths)[:-1])
-
-
-def _read(path: Path) -> Golden:
-    with np.load(path / "golden.npz") as arrays:
-        return Golden(
-            path,
-            arrays["input_ids"].astype(np.int64),
-            arrays["attention_mask"].astype(np.int64),
-            arrays["lengths"].tolist(),
-            arrays["token_embeddings"],
-            arrays["pooled"],
-        )
 
 
 def nested(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
@@ -129,16 +97,10 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         signal.signal(number, handler)
 
 
-@pytest.fixture(params=sorted(path.name for path in GOLDENS.iterdir()))
+@pytest.fixture(params=NAMES)
 def golden(request: pytest.FixtureRequest) -> Golden:
     """Every golden in turn."""
-    return _read(GOLDENS / request.param)
-
-
-@pytest.fixture(scope="session")
-def read_golden() -> Callable[[str], Golden]:
-    """The golden of a name."""
-    return lambda name: _read(GOLDENS / name)
+    return read_golden(request.param)
 
 
 @pytest.fixture(scope="session")

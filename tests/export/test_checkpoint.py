@@ -14,6 +14,7 @@ from jinabert_onnx_export.encoder.model import JinaBertEncoder
 from jinabert_onnx_export.operators.padded_attention import QUERY_BLOCK
 from jinabert_onnx_export.verify.reference import embed, run_torch
 from safetensors.torch import load_file, save_file
+from support.references import read_golden
 from torch import Tensor
 
 Tensors = dict[str, Tensor]
@@ -115,9 +116,7 @@ NAMED_OTHERWISE = (with_prefix, without_pooler, with_masked_lm_head, with_bare_h
         *((PLAIN, as_safetensors, rename) for rename in NAMED_OTHERWISE),
     ],
 )
-def test_formats_prefixes_and_unused_heads_do_not_change_the_encoder(
-    name, write, rename, copy_checkpoint: Copy, read_golden
-):
+def test_formats_prefixes_and_unused_heads_do_not_change_the_encoder(name, write, rename, copy_checkpoint: Copy):
     golden, directory = read_golden(name), copy_checkpoint(name)
     write(directory, rename(take_weights(directory)))
 
@@ -185,10 +184,9 @@ def test_each_text_alone_is_within_1e_5_of_the_original(golden):
 
 
 def test_vectors_of_texts_are_within_2e_5_of_the_original(golden):
-    texts = json.loads((golden.path / "golden_texts.json").read_text())["texts"]
     checkpoint = open_checkpoint(golden.path)
 
-    vectors = embed(checkpoint, checkpoint.load_encoder(), texts)
+    vectors = embed(checkpoint, checkpoint.load_encoder(), golden.texts)
 
     np.testing.assert_allclose(vectors, golden.pooled, rtol=0, atol=2e-5)
 

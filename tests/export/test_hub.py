@@ -15,6 +15,7 @@ from jinabert_onnx.bundle.integrity import check_files
 from jinabert_onnx.bundle.manifest import open_bundle
 from safetensors.torch import load_file
 from support.python import Ended, run_command
+from support.references import read_golden
 
 sys.path.append(str(Path(__file__).parents[1] / "runtime"))  # the runtime's tests talk to the same hub
 from hub_server import NOWHERE, Hub, environment, serve
@@ -81,13 +82,12 @@ def exported(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     return Exported(bundle, home, hub.downloaded("owner/model"))
 
 
-def test_export_takes_a_hub_id_and_its_revision(exported: Exported, read_golden):
+def test_export_takes_a_hub_id_and_its_revision(exported: Exported):
     bundle = open_bundle(exported.bundle)
     check_files(bundle, bundle.manifest.files, "full")
     golden = read_golden(SMALL)
-    texts = json.loads((golden.path / "golden_texts.json").read_text())["texts"]
 
-    vectors = Embedder.load(exported.bundle, provider="cpu").encode(texts)
+    vectors = Embedder.load(exported.bundle, provider="cpu").encode(golden.texts)
 
     assert bundle.manifest.source == "owner/model"
     assert bundle.manifest.model.num_attention_heads == 12

@@ -75,12 +75,6 @@ def run_node(job: Job) -> None:
     np.save(job.output, np.array(json.loads(answer.read_text("utf-8")), np.float32))
 
 
-def smallest_cosine(found: Vectors, expected: Vectors) -> float:
-    """Of the rows, each with its own."""
-    lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)
-    return float(((found * expected).sum(axis=1) / lengths).min())
-
-
 def _run(command: list[str], content: str | None = None, cwd: Path | None = None) -> None:
     surroundings = os.environ | {"HF_HUB_OFFLINE": "1", "HTTP_PROXY": NOWHERE, "HTTPS_PROXY": NOWHERE}
     done = subprocess.run(

@@ -5,13 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Golden
 from jinabert_onnx import Embedder
 from support.paths import DATA, TRAINED
-
-
-def cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    return (first * second).sum(-1) / np.linalg.norm(first, axis=-1) / np.linalg.norm(second, axis=-1)
+from support.references import Golden, cosines
 
 
 def test_fp32_vectors_are_the_originals_all_at_once_and_one_by_one(golden: Golden) -> None:
@@ -23,7 +19,7 @@ def test_fp32_vectors_are_the_originals_all_at_once_and_one_by_one(golden: Golde
 
 def test_fp32_token_embeddings_are_the_originals(golden: Golden) -> None:
     rows = Embedder.load(golden.bundle).encode(golden.texts, output_value="token_embeddings")
-    assert [len(row) for row in rows] == golden.lengths.tolist()
+    assert [len(row) for row in rows] == golden.lengths
     np.testing.assert_allclose(np.concatenate(rows), golden.token_embeddings, rtol=0, atol=2e-5)
 
 

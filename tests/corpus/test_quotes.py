@@ -1,6 +1,5 @@
 """No quote of a CSV file swallows rows in silence, and rows in are rows out and rows set aside."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 from conftest import TEXTS, corpus, embed, killed, refused, rejected, write
 from jinabert_onnx import Embedder, InputError
 from jinabert_onnx.corpus import lines
+from support.bundles import edit_json
 
 NAMES = ("id", "text")
 
@@ -93,9 +93,7 @@ def test_rows_of_a_run_that_was_stopped_are_told_by_the_one_that_ends_it(model: 
 def test_a_shard_whose_counts_do_not_add_up_is_made_anew(name: str, tmp_path: Path) -> None:
     source, output = corpus(tmp_path / "rows.jsonl"), tmp_path / "out.npy"
     counts = killed(source, output, 2) / "shard-000001.json"
-    changed = json.loads(counts.read_text())
-    changed[name] += 1
-    counts.write_text(json.dumps(changed))
+    edit_json(counts, lambda content: content.update({name: content[name] + 1}))
     result = embed(source, output, "--shard-rows", 50)
     assert result.returncode == 1
     assert "is damaged; the same command makes this shard anew" in result.stderr

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from jinabert_onnx.bundle.manifest import open_bundle
 from jinabert_onnx.cli import main
+from support.bundles import edit_json, update_json
 from support.paths import TRAINED
 from support.python import run_python
 
@@ -92,10 +93,8 @@ def test_recording_leaves_the_fingerprint(trained_copy: Path, capsys: Capture):
         return next(line for line in capsys.readouterr().out.splitlines() if line.startswith("space"))
 
     before = space()
-    manifest = trained_copy / "manifest.json"
-    content = json.loads(manifest.read_text("utf-8"))
-    content["quality"] = {"texts": {"file": "a"}, "precisions": {"int8": {"mean_cosine": 0.5}}}
-    manifest.write_text(json.dumps(content), encoding="utf-8")
+    quality = {"texts": {"file": "a"}, "precisions": {"int8": {"mean_cosine": 0.5}}}
+    update_json(trained_copy / "manifest.json", quality=quality)
     assert space() == before
 
 
@@ -104,12 +103,10 @@ def test_recording_leaves_the_fingerprint(trained_copy: Path, capsys: Capture):
 )
 def test_info_shows_bundles_whatever_quality_says(trained_copy: Path, quality: object, capsys: Capture):
     manifest = trained_copy / "manifest.json"
-    content = json.loads(manifest.read_text("utf-8"))
-    manifest.write_text(json.dumps(content | {"quality": quality}), encoding="utf-8")
+    update_json(manifest, quality=quality)
     assert run("info", trained_copy) == 0
     assert "\x1b" not in capsys.readouterr().out
-    content.pop("quality", None)  # as bundles of earlier versions are
-    manifest.write_text(json.dumps(content), encoding="utf-8")
+    edit_json(manifest, lambda content: content.pop("quality"))  # as bundles of earlier versions are
     assert open_bundle(trained_copy).manifest.quality == {}
 
 
@@ -123,10 +120,7 @@ def test_a_manifest_in_a_cache_is_not_written(trained_copy: Path, few_texts: Pat
 
 
 def test_precisions_need_fp32(trained_copy: Path, few_texts: Path, capsys: Capture):
-    manifest = trained_copy / "manifest.json"
-    content = json.loads(manifest.read_text("utf-8"))
-    del content["precisions"]["fp32"]
-    manifest.write_text(json.dumps(content), encoding="utf-8")
+    edit_json(trained_copy / "manifest.json", lambda manifest: manifest["precisions"].pop("fp32"))
     assert "no fp32 to compare with" in refused(capsys, "precisions", trained_copy, "--texts", few_texts)
 
 

@@ -14,6 +14,7 @@ from jinabert_onnx_export.encoder.model import JinaBertEncoder
 from jinabert_onnx_export.operators.padded_attention import QUERY_BLOCK
 from jinabert_onnx_export.verify.reference import embed, run_torch
 from safetensors.torch import load_file, save_file
+from support.bundles import edit_json, update_json
 from support.references import read_golden
 from torch import Tensor
 
@@ -148,11 +149,10 @@ def test_half_precision_weights_are_read_as_the_values_they_hold(part, dtype, wr
 @pytest.mark.parametrize("repository", [None, "jina-bert-implementation", "jina-bert-v2-qk-post-norm"])
 def test_the_variant_is_told_from_the_tensor_names_alone(name, variant, repository, copy_checkpoint: Copy):
     directory = copy_checkpoint(name)
-    config = json.loads((directory / "config.json").read_text())
-    del config["auto_map"]
+    edit_json(directory / "config.json", lambda config: config.pop("auto_map"))
     if repository is not None:
-        config["auto_map"] = {"AutoModel": f"jinaai/{repository}--modeling_bert.JinaBertModel"}
-    (directory / "config.json").write_text(json.dumps(config))
+        code = {"AutoModel": f"jinaai/{repository}--modeling_bert.JinaBertModel"}
+        update_json(directory / "config.json", auto_map=code)
 
     assert open_checkpoint(directory).variant == variant
 
@@ -161,9 +161,8 @@ def test_code_in_the_checkpoint_is_never_run(copy_checkpoint: Copy):
     directory = copy_checkpoint(PLAIN)
     trace = directory / "trace"
     (directory / "modeling.py").write_text(f"open({str(trace)!r}, 'w')\nclass Model: ...\n")
-    config = json.loads((directory / "config.json").read_text())
-    config["auto_map"] = {"AutoModel": "modeling.Model", "AutoConfig": "modeling.Model"}
-    (directory / "config.json").write_text(json.dumps(config))
+    code = {"AutoModel": "modeling.Model", "AutoConfig": "modeling.Model"}
+    update_json(directory / "config.json", auto_map=code)
 
     encoder_of(directory)
 
@@ -198,10 +197,10 @@ def test_vectors_of_texts_are_within_2e_5_of_the_original(golden):
 @pytest.mark.parametrize("name", [PLAIN, QK_POST_NORM])
 def test_the_feed_forward_activates_its_variants_half(name, kind, activate, copy_checkpoint: Copy):
     directory = copy_checkpoint(name)
-    config = json.loads((directory / "config.json").read_text())
-    (directory / "config.json").write_text(json.dumps(config | {"feed_forward_type": kind}))
-    hidden_states = torch.randn(2, 3, config["hidden_size"], generator=torch.Generator().manual_seed(0))
-    mlp = encoder_of(directory).encoder.layer[0].mlp
+    update_json(directory / "config.json", feed_forward_type=kind)
+    checkpoint = open_checkpoint(directory)
+    hidden_states = torch.randn(2, 3, checkpoint.config.hidden_size, generator=torch.Generator().manual_seed(0))
+    mlp = checkpoint.load_encoder().encoder.layer[0].mlp
 
     if name == PLAIN:
         first, second = mlp.gated_layers(hidden_states).chunk(2, -1)

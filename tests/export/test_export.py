@@ -26,6 +26,7 @@ from jinabert_onnx_export.encoder.model import JinaBertEncoder
 from jinabert_onnx_export.verify.reference import make_cases
 from jinabert_onnx_export.verify.vector_space import weights_sha256
 from safetensors.torch import load_file, save_file
+from support.bundles import update_json
 from support.paths import CHECKPOINT as TINY
 from support.paths import GOLDENS
 from support.python import run_command
@@ -151,8 +152,7 @@ def test_verify_against_the_right_weights_still_compares_the_graph(
     """The manifest claims the weights of the checkpoint, and the graph has others."""
     copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
     claimed = weights_sha256(open_checkpoint(other).load_encoder())
-    manifest = json.loads((copy / "manifest.json").read_text("utf-8"))
-    (copy / "manifest.json").write_text(json.dumps(manifest | {"weights_sha256": claimed}), "utf-8")
+    update_json(copy / "manifest.json", weights_sha256=claimed)
     assert "differs from torch by" in error_of(run("verify", copy, "--against", other, "--precision", "fp32"))
 
 
@@ -303,9 +303,8 @@ def test_what_a_sentence_transformers_folder_adds_is_carried_over_and_what_it_te
 ) -> None:
     """Normalize, max pooling, prompts and a maximum length: the vectors are torch's with all of them."""
     checkpoint = copy_checkpoint("plain-4h")
-    config = json.loads((checkpoint / "config.json").read_text())
     theirs = {"transformers.js_config": {"use_external_data_format": True, "dtype": "q8"}}
-    (checkpoint / "config.json").write_text(json.dumps(config | theirs))
+    update_json(checkpoint / "config.json", **theirs)
     modules = [{"path": path, "type": f"sentence_transformers.models.{kind}"} for path, kind in (
         ("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize"),
     )]  # fmt: skip

@@ -13,6 +13,7 @@ import pytest
 from conftest import OUTSIDE
 from jinabert_onnx import Embedder
 from snippets import Job, Vectors, run_node
+from support.bundles import edit_json
 from support.references import cosines
 
 TEXTS = ["t7 t8", "t9 t10 t11 t12 t13", "t7"]
@@ -72,8 +73,6 @@ def test_without_the_note_in_config_they_are_not(
 ) -> None:
     files, host = hub
     shutil.copytree(bundles[OUTSIDE], files)
-    config = json.loads((files / "config.json").read_text("utf-8"))
-    del config["transformers.js_config"]
-    (files / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    edit_json(files / "config.json", lambda config: config.pop("transformers.js_config"))
     with pytest.raises(AssertionError, match=r"model\.onnx_data"):
         fetch(host, "fp32", tmp_path)

@@ -15,7 +15,7 @@ from typing import Any
 from jinabert_onnx import Embedder
 from jinabert_onnx.bench.columns import aligned
 from jinabert_onnx.cli.command import add_model_argument, add_runtime_options, load_embedder
-from jinabert_onnx.errors import JinaBertError, MissingDependencyError
+from jinabert_onnx.errors import JinaBertError, needed
 from jinabert_onnx.text.inputs import require_range
 
 from jinabert_onnx_eval.mteb.card import MODEL, SPLIT, SUBSET, Published, read_card
@@ -98,12 +98,8 @@ def _prepare_environment(offline: bool) -> None:
 
 
 def _import_runner() -> ModuleType:
-    try:
+    with needed("this needs mteb", "eval"):
         from jinabert_onnx_eval.mteb import run as runner
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"this needs mteb ({error}); install it: pip install 'jinabert-onnx[eval]'"
-        ) from error
     return runner
 
 

@@ -11,20 +11,16 @@ from typing import Any
 import numpy as np
 
 from jinabert_onnx.bundle.fingerprint import Fingerprint, compatible
-from jinabert_onnx.errors import InputError, InputTypeError, MissingDependencyError
+from jinabert_onnx.errors import InputError, InputTypeError, needed
 
 from .encoder import Asking, Encoder, Loading, Source
 from .one_model import OneModel
 
-try:
+with needed("Chroma's class needs chromadb", "cpu,chroma"):
     from chromadb.api import ClientAPI
     from chromadb.api.models.Collection import Collection
     from chromadb.api.types import Documents, EmbeddingFunction, Embeddings, Space
     from chromadb.utils.embedding_functions import register_embedding_function
-except ImportError as error:
-    raise MissingDependencyError(
-        f"Chroma's class needs chromadb ({error}); install it: pip install 'jinabert-onnx[cpu,chroma]'"
-    ) from error
 
 _LOADING = tuple(field.name for field in fields(Loading))
 _ASKING = tuple(field.name for field in fields(Asking))

@@ -1,16 +1,12 @@
 """LangChain's `Embeddings`. Translates names and types; knows nothing of vector stores."""
 
-from jinabert_onnx.errors import MissingDependencyError
+from jinabert_onnx.errors import needed
 
 from .encoder import as_lists, in_thread
 from .one_model import OneModel
 
-try:
+with needed("LangChain's class needs langchain-core", "cpu,langchain"):
     from langchain_core.embeddings import Embeddings
-except ImportError as error:
-    raise MissingDependencyError(
-        f"LangChain's class needs langchain-core ({error}); install it: pip install 'jinabert-onnx[cpu,langchain]'"
-    ) from error
 
 
 class JinaBertEmbeddings(OneModel, Embeddings):

@@ -63,9 +63,7 @@ def test_rows_of_the_summary_are_the_cells(record: Record):
         assert (row["p99_ms"] is None) == (times.latency(99) is None)
 
 
-def test_results_are_not_overwritten_and_that_is_told_before_anything_runs(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_results_are_not_overwritten_and_nothing_runs_before(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     for output, told in ((tmp_path, "exists already"), (tmp_path / "none" / "results", "none")):
         assert main(["bench", str(TRAINED), *SHORT, "--output", str(output)]) == 1
         error = capsys.readouterr().err

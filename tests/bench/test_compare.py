@@ -114,9 +114,7 @@ def test_other_releases_and_processors_are_told(redraw: Redraw):
     assert "9.9 after" in text
 
 
-def test_the_command_judges_and_says_so_with_its_exit_code(
-    redraw: Redraw, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_the_command_judges_with_its_exit_code(redraw: Redraw, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     files = [str(tmp_path / "a.json"), str(tmp_path / "b.json")]
     for file, record in zip(files, (redraw(1), redraw(2, factor=1.2)), strict=True):
         Path(file).write_text(record.to_json(), "utf-8")

@@ -104,9 +104,7 @@ def comes_true(condition: Callable[[], bool]) -> bool:
     st.integers(2, 20),
     st.integers(2, 20),
 )
-def test_shares_keep_to_the_budget_or_to_the_fewest_rounds(
-    seconds: list[float], budget: float, rounds: int, fewest: int
-):
+def test_shares_keep_to_the_budget_or_the_fewest_rounds(seconds: list[float], budget: float, rounds: int, fewest: int):
     turns = share_out(seconds, budget, rounds, fewest)
     least = sum(one * min(fewest, rounds) for one in seconds)
     spent = sum(one * turn.total for one, turn in zip(seconds, turns, strict=True))

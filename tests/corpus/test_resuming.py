@@ -14,9 +14,7 @@ OPTIONS = ("--shard-rows", 50)
 
 
 @pytest.mark.parametrize("kind", ["parquet", "npy"])
-def test_a_process_killed_several_times_gives_the_bytes_of_one_that_was_not(
-    kind: str, precision: str, tmp_path: Path
-) -> None:
+def test_a_process_killed_several_times_gives_the_same_bytes(kind: str, precision: str, tmp_path: Path) -> None:
     source = corpus(tmp_path / ("texts.parquet" if kind == "parquet" else "texts.jsonl"))
     whole, output = tmp_path / f"whole.{kind}", tmp_path / f"out.{kind}"
     options = (*OPTIONS, "--precision", precision)

@@ -152,9 +152,7 @@ def compare(page: Page, first: str, second: str) -> float:
         ("short", "Ein viel längerer Satz, damit die Zeilen des Stapels nicht gleich lang sind."),
     ],
 )  # fmt: skip
-def test_shows_the_similarity_that_our_runtime_has(
-    page: Page, site: Site, model: Embedder, first: str, second: str
-) -> None:
+def test_shows_the_similarity_of_our_runtime(page: Page, site: Site, model: Embedder, first: str, second: str) -> None:
     page.goto(site.url)
     expect(page.locator("#status")).to_have_text(LOADED)
     page.get_by_label("Precision").select_option(model.precision)

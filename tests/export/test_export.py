@@ -136,9 +136,7 @@ def other(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
-def test_verify_against_a_checkpoint_of_other_weights_names_both_hashes(
-    run: Run, bundle: Path, other: Path, precision: str
-) -> None:
+def test_verify_against_other_weights_names_both_hashes(run: Run, bundle: Path, other: Path, precision: str) -> None:
     """int8 tolerates more than the change makes, so the vectors alone would let it pass."""
     theirs = weights_sha256(open_checkpoint(other).load_encoder())[:12]
     ours = open_bundle(bundle).manifest.weights_sha256[:12]
@@ -146,9 +144,7 @@ def test_verify_against_a_checkpoint_of_other_weights_names_both_hashes(
     assert f"its weights (SHA-256 {theirs}…) are not those that {bundle} was made from ({ours}…)" in error
 
 
-def test_verify_against_the_right_weights_still_compares_the_graph(
-    run: Run, bundle: Path, other: Path, tmp_path: Path
-) -> None:
+def test_verify_against_right_weights_compares_the_graph(run: Run, bundle: Path, other: Path, tmp_path: Path) -> None:
     """The manifest claims the weights of the checkpoint, and the graph has others."""
     copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
     claimed = weights_sha256(open_checkpoint(other).load_encoder())
@@ -197,9 +193,7 @@ def test_a_failed_export_leaves_no_parents(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("precisions", ["int8", iter(["int8"])])
-def test_precisions_may_be_one_name_or_any_iterable_and_int8_alone_keeps_no_fp32_file(
-    tmp_path: Path, precisions: object
-) -> None:
+def test_precisions_may_be_one_name_or_any_iterable_and_int8_alone(tmp_path: Path, precisions: object) -> None:
     assert list(export(SMALLEST, tmp_path / "out", precisions).precisions) == ["int8"]
     assert not (tmp_path / "out" / "onnx" / "model.onnx").exists()
 

@@ -53,9 +53,7 @@ def test_a_hub_id_or_a_directorys_name_claims_a_checkpoint_and_other_names_none(
 
 
 @pytest.mark.parametrize("claimed", ["owner/this", None])
-def test_the_right_vectors_are_recognised_with_and_without_a_claim(
-    vectors: dict, known: dict, claimed: str | None
-) -> None:
+def test_right_vectors_are_recognised_with_and_without_a_claim(vectors: dict, known: dict, claimed: str | None) -> None:
     assert check_known_vectors(claimed, embed_with(vectors), known) == "owner/this"
     assert check_known_vectors(claimed, embed_with(vectors, offset=1e-4), known) == "owner/this"
 

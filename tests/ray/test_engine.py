@@ -122,9 +122,7 @@ def test_what_goes_wrong_on_a_node_is_one_line_and_leaves_nothing(cluster: LiveC
     assert list(tmp_path.glob("ray.parquet*")) == []  # no shard was done
 
 
-def test_a_node_without_the_package_is_one_line(
-    cluster: LiveCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bare_node_is_one_line(cluster: LiveCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shadow = tmp_path / "path" / "jinabert_onnx.py"
     shadow.parent.mkdir()
     shadow.write_text("raise ModuleNotFoundError('No module named jinabert_onnx')")
@@ -172,9 +170,7 @@ def test_what_ray_data_raises_is_one_line(
     assert not planned(tmp_path / "ray.parquet")
 
 
-def test_a_cluster_without_room_left_ends_the_wait(
-    cluster: LiveCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_cluster_ends_the_wait(cluster: LiveCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With less patience than the command has, which is minutes."""
     patience = "from jinabert_onnx.corpus import ray_engine as e; e._LOOK, e._NO_ROOM = 0.5, 2.0"
     (tmp_path / "sitecustomize.py").write_text(patience)

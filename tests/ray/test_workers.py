@@ -89,9 +89,7 @@ def test_a_node_that_does_not_see_the_input_or_the_parts_is_refused(plan: Plan, 
 
 
 @pytest.mark.parametrize("kept", [None, "of other work"])
-def test_a_node_with_a_directory_of_its_own_for_the_parts_is_refused(
-    plan: Plan, tmp_path: Path, kept: str | None
-) -> None:
+def test_a_node_with_its_own_directory_of_parts_is_refused(plan: Plan, tmp_path: Path, kept: str | None) -> None:
     own = tmp_path / "own"
     own.mkdir()
     if kept is not None:

@@ -178,9 +178,7 @@ def test_what_cannot_be_done_is_one_line_and_exit_code_1(arguments: list[str], w
 
 
 @pytest.mark.parametrize("arguments", [["info", "--run"], ["verify"], ["embed", "text"]])
-def test_a_bundle_whose_name_is_not_utf8_is_named_where_it_cannot_be_opened(
-    bundle_copy: Path, arguments: list[str]
-) -> None:
+def test_a_bundle_whose_name_is_not_utf8_is_named_in_errors(bundle_copy: Path, arguments: list[str]) -> None:
     bundle = bundle_copy.rename(bundle_copy.with_name("b\udcfc"))
     assert run("info", bundle).stdout.splitlines()[0].endswith(rb"b\udcfc")
     result = run(arguments[0], bundle, *arguments[1:])

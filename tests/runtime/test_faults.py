@@ -96,9 +96,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(command: Command, small_disk
     assert list(small_disk.iterdir()) == []
 
 
-def test_a_death_while_writing_leaves_nothing_at_the_name_and_nothing_in_the_way(
-    command: Command, tmp_path: Path
-) -> None:
+def test_a_death_while_writing_leaves_nothing_in_the_way(command: Command, tmp_path: Path) -> None:
     result = run(_DIES, command(tmp_path / "output"), ROOM)
     assert result.returncode == -signal.SIGXFSZ
     left = [path.name for path in tmp_path.iterdir()]

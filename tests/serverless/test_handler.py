@@ -149,9 +149,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("request_", "status", "code"), WRONG)
-def test_a_wrong_request_is_refused_alike_over_http_and_directly(
-    handler: Handler, request_: object, status: int, code: str
-) -> None:
+def test_a_wrong_request_is_refused_alike_both_ways(handler: Handler, request_: object, status: int, code: str) -> None:
     over_http = problem_of(body_of(post(handler, request_), status))
     assert over_http["code"] == code
     assert problem_of(handler(request_)) == over_http

@@ -171,12 +171,9 @@ def main() -> None:
     vocabulary = bundle.manifest.model.vocab_size
     sessions = open_sessions(bundle, device)
     times = measure(arguments, sessions, vocabulary, device)
-    about = {"device": _device_name(device), "torch": torch.__version__}
+    name = "cpu, a rehearsal" if arguments.rehearse else torch.cuda.get_device_name()
+    about = {"device": name, "torch": torch.__version__}
     print(result_line("on_cuda", about | {"milliseconds": times}))
-
-
-def _device_name(device: str) -> str:
-    return torch.cuda.get_device_name() if device == "cuda" else "cpu, a rehearsal"
 
 
 if __name__ == "__main__":

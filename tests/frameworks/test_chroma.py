@@ -19,13 +19,10 @@ from support.python import run_python
 TEXTS = ["Mein Drucker funktioniert nicht.", "The meeting has been moved to Friday.", "Es regnet heute."]
 
 
-def client_at(directory: Path) -> ClientAPI:
-    return chromadb.PersistentClient(str(directory), settings=chromadb.Settings(anonymized_telemetry=False))
-
-
 @pytest.fixture
 def client(tmp_path: Path) -> ClientAPI:
-    return client_at(tmp_path / "index")
+    settings = chromadb.Settings(anonymized_telemetry=False)
+    return chromadb.PersistentClient(str(tmp_path / "index"), settings=settings)
 
 
 @pytest.fixture

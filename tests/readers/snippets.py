@@ -38,7 +38,8 @@ def sections(page: str) -> dict[str, list[str]]:
 
 def with_texts(code: str, texts: Sequence[str]) -> str:
     """The same for other texts than those of the page."""
-    return _replaced(r"^((?:const )?texts = )\[.*\]", rf"\g<1>{_escaped(json.dumps(texts))}", code)
+    escaped = json.dumps(texts).replace("\\", r"\\")
+    return _replaced(r"^((?:const )?texts = )\[.*\]", rf"\g<1>{escaped}", code)
 
 
 def with_precision(code: str, precision: str) -> str:
@@ -87,7 +88,3 @@ def _replaced(pattern: str, replacement: str, code: str) -> str:
     replaced, count = re.subn(pattern, replacement, code, flags=re.MULTILINE)
     assert count == 1, f"{pattern} is there {count} times"
     return replaced
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", r"\\")

@@ -79,7 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.max_length is not None:
             model.max_seq_length = arguments.max_length
         failed, results = _measure(arguments, runner, model, tasks)
-        show(lines_of(results, card, made_of_card_model(model)))
+        known = model.bundle.manifest.verification.get("published_checkpoint")  # by its vectors, not its name
+        show(lines_of(results, card, known == MODEL))
     if failed:
         raise UnfinishedTasksError(
             f"{len(failed)} of {len(tasks)} tasks failed ({', '.join(failed)}); run the same again to go on"
@@ -123,11 +124,6 @@ def _measure(
     if encoder.cut:
         say(f"{encoder.cut} of {encoder.read} texts were longer than {model.max_seq_length} tokens, and were cut")
     return failed, runner.read_results(encoder, arguments.output)
-
-
-def made_of_card_model(model: Embedder) -> bool:
-    """Return whether the bundle is known to be of the card's model: by its vectors, not its name."""
-    return bool(model.bundle.manifest.verification.get("published_checkpoint") == MODEL)
 
 
 def lines_of(results: Iterable[Any], card: Sequence[Published], of_card_model: bool) -> Iterator[str]:

@@ -76,16 +76,10 @@ def test_the_printed_embed_command_gives_two_vectors(commands: dict[str, str], p
     assert [len(row["embedding"]) for row in rows] == [8, 8]
 
 
-def test_the_printed_info_command_tells_what_runs_here(commands: dict[str, str], place: Path) -> None:
-    told = shell(commands["info"], place)
-    assert "tiny-de-en" in told
-    assert " on cpu" in told
-
-
-def test_the_printed_bench_command_measures_both_precisions(commands: dict[str, str], place: Path) -> None:
-    told = shell(commands["bench"], place)
-    assert "fp32" in told
-    assert "int8" in told
+@pytest.mark.parametrize(("name", "words"), [("info", ("tiny-de-en", " on cpu")), ("bench", ("fp32", "int8"))])
+def test_the_printed_info_and_bench_tell(commands: dict[str, str], place: Path, name: str, words: tuple[str]) -> None:
+    told = shell(commands[name], place)
+    assert [word for word in words if word not in told] == []
 
 
 def test_the_printed_server_answers_the_printed_request(commands: dict[str, str], place: Path) -> None:

@@ -10,17 +10,7 @@ import numpy as np
 import pytest
 from conftest import BUNDLES
 from jinabert_onnx import Embedder
-from snippets import (
-    ROOT,
-    Job,
-    Vectors,
-    run_node,
-    run_python,
-    sections,
-    with_precision,
-    with_texts,
-    with_width,
-)
+from snippets import ROOT, Job, Vectors, run_node, run_python, sections, with_precision, with_texts, with_width
 from support.references import cosines
 
 PAGE = sections("guides/other-runtimes.md")

@@ -1,7 +1,6 @@
 """Turns, rounds and threads of real models."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from jinabert_onnx.bench.processes import Place
 from jinabert_onnx.bench.subject import load
 from jinabert_onnx.bench.timing import Job, Turns, is_turn, share_out, time_rounds, warm_up
 from jinabert_onnx.engine.cancellation import Cancellation
+from support.live_server import wait_for
 from support.paths import TRAINED
 
 ONE = Configuration("int8", "cpu", 1)
@@ -82,19 +82,12 @@ def test_a_configuration_runs_with_its_threads(threads: int, monkeypatch: pytest
     with load(Place(str(TRAINED), None), Configuration("int8", "cpu", threads)) as loaded:
         assert loaded.threads == threads
         # The calling thread is one of them. One that was joined may be listed for a moment more.
-        assert comes_true(lambda: len(operating_system_threads() - before) == threads - 1)
-    assert comes_true(lambda: operating_system_threads() <= before)
+        wait_for(lambda: len(operating_system_threads() - before) == threads - 1)
+    wait_for(lambda: operating_system_threads() <= before)
 
 
 def operating_system_threads() -> set[str]:
     return {path.name for path in Path("/proc/self/task").iterdir()}
-
-
-def comes_true(condition: Callable[[], bool]) -> bool:
-    end = time.monotonic() + 60
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.01)
-    return condition()
 
 
 @settings(deadline=None)

@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import NODES, OTHER, LiveCluster, done, planned, start, wait_for
+from conftest import NODES, OTHER, PATIENCE, LiveCluster, done, planned, start
+from support.live_server import wait_for
 from support.paths import TRAINED
 
 WORDS = ["Der", "Bahnhof", "ist", "links", "the", "printer", "does", "not", "work", "und", "das", "Wetter", "bleibt"]
@@ -75,7 +76,7 @@ def test_a_node_that_is_killed_on_the_way_costs_no_row(cluster: LiveCluster, tmp
     source = json_lines(tmp_path / "texts.jsonl", 1600)
     output = tmp_path / "ray.parquet"
     command = start(TRAINED, source, output, address=cluster.address)
-    wait_for(lambda: done(output) > 3 or command.process.poll() is not None, "a beginning")
+    wait_for(lambda: done(output) > 3 or command.process.poll() is not None, PATIENCE)
     cluster.kill_node()
     try:
         assert command.process.poll() is None
@@ -91,7 +92,7 @@ def test_a_command_that_was_killed_goes_on_where_it_was(cluster: LiveCluster, tm
     source = json_lines(tmp_path / "texts.jsonl", 800)
     output = tmp_path / "ray.parquet"
     first = start(TRAINED, source, output, address=cluster.address)
-    wait_for(lambda: done(output) > 3 or first.process.poll() is not None, "a beginning")
+    wait_for(lambda: done(output) > 3 or first.process.poll() is not None, PATIENCE)
     first.kill()
     assert not output.exists()
     second = start(TRAINED, source, output, address=cluster.address)
@@ -109,7 +110,7 @@ def test_what_goes_wrong_on_a_node_is_one_line_and_leaves_nothing(cluster: LiveC
     source = json_lines(tmp_path / "texts.jsonl", 160)
     output = tmp_path / "ray.parquet"
     command = start(bundle, source, output, address=cluster.address)
-    wait_for(lambda: planned(output) or command.process.poll() is not None, "a plan")
+    wait_for(lambda: planned(output) or command.process.poll() is not None, PATIENCE)
     bundle.rename(tmp_path / "before")
     shutil.copytree(OTHER, bundle)
     assert command.end() == 1
@@ -179,7 +180,7 @@ def test_a_full_cluster_ends_the_wait(cluster: LiveCluster, tmp_path: Path, monk
     with monkeypatch.context() as environment:
         environment.setenv("PYTHONPATH", str(tmp_path))
         command = start(TRAINED, source, output, address=cluster.address)
-    wait_for(lambda: done(output) > 3 or command.process.poll() is not None, "a beginning")
+    wait_for(lambda: done(output) > 3 or command.process.poll() is not None, PATIENCE)
     for _ in range(NODES):
         cluster.kill_node()
     try:

@@ -19,15 +19,15 @@ from typing import TextIO
 from jinabert_onnx.errors import JinaBertError
 from jinabert_onnx.version import __version__
 
-from . import bench, embed, info, lambda_zip, pack, serve, unpack, verify
+from . import archive, bench, embed, info, lambda_zip, serve, verify
 from .command import Command, exporter_entry_points, load_exporter
 
 _OWN = {
     "embed": embed.COMMAND,
     "info": info.COMMAND,
     "verify": verify.COMMAND,
-    "pack": pack.COMMAND,
-    "unpack": unpack.COMMAND,
+    "pack": archive.PACK,
+    "unpack": archive.UNPACK,
     "lambda-zip": lambda_zip.COMMAND,
     "serve": serve.COMMAND,
     "bench": bench.COMMAND,

@@ -14,7 +14,6 @@ import threading
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
 
 from jinabert_onnx.errors import JinaBertError
 from jinabert_onnx.version import __version__
@@ -138,12 +137,5 @@ def _interrupt(number: int, frame: object) -> None:
     raise _Ended(number)
 
 
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
+def _show_warning(message: Warning | str, *details: object, **more: object) -> None:
     print(f"jinabert-onnx: warning: {message}", file=sys.stderr)

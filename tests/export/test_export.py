@@ -193,7 +193,7 @@ def test_a_failed_export_leaves_no_parents(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("precisions", ["int8", iter(["int8"])])
-def test_precisions_may_be_one_name_or_any_iterable_and_int8_alone(tmp_path: Path, precisions: object) -> None:
+def test_precisions_may_be_one_name_or_an_iterable_or_int8_alone(tmp_path: Path, precisions: object) -> None:
     assert list(export(SMALLEST, tmp_path / "out", precisions).precisions) == ["int8"]
     assert not (tmp_path / "out" / "onnx" / "model.onnx").exists()
 

@@ -123,7 +123,7 @@ def test_what_goes_wrong_on_a_node_is_one_line_and_leaves_nothing(cluster: LiveC
     assert list(tmp_path.glob("ray.parquet*")) == []  # no shard was done
 
 
-def test_a_bare_node_is_one_line(cluster: LiveCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_without_us_is_one_line(cluster: LiveCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shadow = tmp_path / "path" / "jinabert_onnx.py"
     shadow.parent.mkdir()
     shadow.write_text("raise ModuleNotFoundError('No module named jinabert_onnx')")

@@ -68,7 +68,7 @@ def test_weights_beside_the_graph_are_fetched(
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
 
 
-def test_without_the_note_in_config_not(hub: tuple[Path, str], bundles: dict[str, Path], tmp_path: Path) -> None:
+def test_without_the_note_they_are_not(hub: tuple[Path, str], bundles: dict[str, Path], tmp_path: Path) -> None:
     files, host = hub
     shutil.copytree(bundles[OUTSIDE], files)
     edit_json(files / "config.json", lambda config: config.pop("transformers.js_config"))

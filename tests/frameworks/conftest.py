@@ -4,6 +4,7 @@ The bundle is exported beforehand (`make test-frameworks` does it).
 """
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +30,12 @@ def no_other_machine() -> Iterator[None]:
     """Fails the test if a framework asks for a host."""
     with only_hosts():
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """As in tests/conftest.py, which pytest does not look for above the pytest.ini of this folder."""
+    os.environ["JINABERT_ONNX_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session")

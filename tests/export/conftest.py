@@ -58,10 +58,9 @@ def operator_session(
     values: Sequence[Sequence[onnx.ValueInfoProto]],
     functions: Sequence[onnx.FunctionProto] = (),
     stored: Sequence[onnx.TensorProto] = (),
-    version: int = DOMAIN_VERSION,
 ) -> onnxruntime.InferenceSession:
     """A stock session of a graph of these nodes alone; `values` are its inputs and its outputs."""
-    opsets = {"": OPSET, DOMAIN: version, "com.microsoft": 1}
+    opsets = {"": OPSET, DOMAIN: DOMAIN_VERSION, "com.microsoft": 1}
     model = helper.make_model(
         helper.make_graph(nodes, "operators", *values, stored),
         functions=functions,

@@ -247,10 +247,10 @@ def attend_naively(query: Tensor, key: Tensor, value: Tensor, key_mask: Tensor, 
     return context
 
 
-def some_attention(lengths: tuple[int, ...], heads: int, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def some_attention(lengths: tuple[int, ...], heads: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(heads)
     sequence = max(lengths)
-    query, key, value = (torch.randn(len(lengths), sequence, heads * size, generator=generator) for _ in range(3))
+    query, key, value = (torch.randn(len(lengths), sequence, heads * 4, generator=generator) for _ in range(3))
     key_mask = torch.arange(sequence) < torch.tensor(lengths)[:, None]
     return query, key, value, key_mask
 
@@ -270,7 +270,7 @@ def some_attention(lengths: tuple[int, ...], heads: int, size: int) -> tuple[Ten
 )
 @pytest.mark.parametrize("heads", [3, 8])
 def test_attention_in_blocks_equals_attention_at_once(lengths, heads):
-    query, key, value, key_mask = some_attention(lengths, heads, 4)
+    query, key, value, key_mask = some_attention(lengths, heads)
     slopes = alibi_slopes(heads)
 
     context = alibi_attention(query, key, value, key_mask, slopes)
@@ -283,7 +283,7 @@ def test_attention_in_blocks_equals_attention_at_once(lengths, heads):
 
 
 def test_holes_in_the_mask_hide_their_keys():
-    query, key, value, key_mask = some_attention((QUERY_BLOCK + 1, QUERY_BLOCK + 1), 4, 4)
+    query, key, value, key_mask = some_attention((QUERY_BLOCK + 1, QUERY_BLOCK + 1), 4)
     key_mask &= torch.rand(key_mask.shape, generator=torch.Generator().manual_seed(1)) < 0.5
     slopes = alibi_slopes(4)
 
@@ -294,7 +294,7 @@ def test_holes_in_the_mask_hide_their_keys():
 
 
 def test_a_row_without_any_visible_key_attends_to_all_evenly():
-    query, key, value, key_mask = some_attention((QUERY_BLOCK + 1, 7), 4, 4)
+    query, key, value, key_mask = some_attention((QUERY_BLOCK + 1, 7), 4)
     key_mask[1] = False
 
     context = alibi_attention(query, key, value, key_mask, alibi_slopes(4))

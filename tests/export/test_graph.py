@@ -150,7 +150,7 @@ def attention(slopes: list[float], element_type: int) -> Callable[..., np.ndarra
     mask = helper.make_tensor_value_info("key_mask", TensorProto.BOOL, ["batch", "sequence"])
     node = helper.make_node("AlibiAttention", names, ["output"], domain=DOMAIN, slopes=slopes)
     values = ([*tensors[:3], mask], tensors[3:])
-    session = operator_session([node], values, [attention_function()], version=DOMAIN_VERSION)
+    session = operator_session([node], values, [attention_function()])
     return lambda *inputs: session.run(
         None, {name: tensor.numpy() for name, tensor in zip(names, inputs, strict=True)}
     )[0]

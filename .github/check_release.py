@@ -3,6 +3,8 @@
 python .github/check_release.py v1.2.3
 """
 
+from __future__ import annotations
+
 import re
 import sys
 from pathlib import Path

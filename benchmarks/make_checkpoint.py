@@ -7,6 +7,8 @@ attention scores about as far as in trained models (unscaled random weights flat
 The tokenizer is the real one of jina-embeddings-v2-base-en. The vectors mean nothing.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import shutil

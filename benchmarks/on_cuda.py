@@ -10,6 +10,8 @@ every token's embedding to the host. What the device has no memory for is a dash
 `jinabert-onnx info BUNDLE --run --provider cuda`.
 """
 
+from __future__ import annotations
+
 import argparse
 import statistics
 import time

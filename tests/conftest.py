@@ -1,5 +1,7 @@
 """What all tests have in common."""
 
+from __future__ import annotations
+
 import os
 
 import pytest

@@ -5,6 +5,8 @@ is a finding. A case is its kind and its number, which say everything that is dr
 `python tests/runtime/test_fuzzing.py KIND NUMBER` runs it again. JINABERT_ONNX_FUZZ=100 makes a hundred times as many.
 """
 
+from __future__ import annotations
+
 import copy
 import faulthandler
 import json

@@ -3,6 +3,8 @@
 python tests/make_bundles.py build/bundles
 """
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
 

@@ -3,6 +3,8 @@
 python tests/timed.py NAME COMMAND [ARGUMENT ...]
 """
 
+from __future__ import annotations
+
 import os
 import subprocess
 import sys

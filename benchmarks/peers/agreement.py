@@ -1,5 +1,7 @@
 """Do the peers' vectors say the same? Exact ones by difference, int8 ones by cosine, from the files they left."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """fastembed with the plain export as a custom model. Runs in an environment of its own, without this project."""
 
+from __future__ import annotations
+
 import json
 from importlib import import_module
 from importlib.metadata import version

@@ -5,6 +5,8 @@ library takes them from a second file. `onnx/model_quantized.onnx` is stock onnx
 weights per channel and of 7 bits (`reduce_range`), so that products do not saturate on AVX2.
 """
 
+from __future__ import annotations
+
 import shutil
 from pathlib import Path
 

@@ -4,6 +4,8 @@ Calibrated with seeded random tokens of many lengths; shapes stay dynamic. What 
 runs in the type that OpenVINO chooses, bfloat16 where the processor has it, or in float32 if asked.
 """
 
+from __future__ import annotations
+
 from importlib import import_module
 from importlib.metadata import version
 from typing import Any

@@ -3,6 +3,8 @@
 Float32, dynamic batch and length, standard operators only, weights beside the file.
 """
 
+from __future__ import annotations
+
 from .worker import About, Ids, Run, Vectors
 
 

@@ -4,6 +4,8 @@ Holds the modules of `JinaBertEncoder` for their weights only; what it computes 
 of the project's model never change what the project is compared with. Knows nothing of files.
 """
 
+from __future__ import annotations
+
 import math
 from typing import Any
 

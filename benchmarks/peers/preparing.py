@@ -1,5 +1,7 @@
 """What peers need made once: the plain export, its folder, its int8 forms. All in the work directory."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
 from collections.abc import Mapping

@@ -1,5 +1,7 @@
 """What a run found as data, by shape and peer, and the file that keeps it. Prints nothing."""
 
+from __future__ import annotations
+
 import datetime
 import json
 import os

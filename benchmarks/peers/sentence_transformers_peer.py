@@ -4,6 +4,8 @@ The published code of JinaBERT is not used: in torch the plain encoder stands fo
 The form is what `export_dynamic_quantized_onnx_model` calls a processor: avx2, avx512_vnni, arm64.
 """
 
+from __future__ import annotations
+
 import tempfile
 from importlib import import_module
 from importlib.metadata import version

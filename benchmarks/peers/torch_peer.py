@@ -1,5 +1,7 @@
 """The plain encoder in torch, eager, in float32 or in bfloat16, under inference mode."""
 
+from __future__ import annotations
+
 import torch
 
 from .plain_model import PlainEncoder, open_encoder

@@ -1,5 +1,7 @@
 """Workers asked in turns: who runs when, how often, how long the rest between them is, and what was not run and why."""
 
+from __future__ import annotations
+
 import statistics
 import sys
 import time

@@ -8,6 +8,8 @@ calls `load` or `make` of a module beside this one. `load` gives the model and w
 Requests and answers are JSON, one a line, on stdin and stdout. Whatever libraries print goes to stderr.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import sys

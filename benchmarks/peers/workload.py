@@ -3,6 +3,8 @@
 Knows the runtime's batching, because mixed texts are batched as `Embedder` does; nothing of peers or times.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass

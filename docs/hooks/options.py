@@ -1,5 +1,7 @@
 """Show the reference what `help` shows of functions whose options are declared in one place: each with its meaning."""
 
+from __future__ import annotations
+
 import inspect
 import sys
 from pathlib import Path

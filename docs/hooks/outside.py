@@ -4,6 +4,8 @@ On the repository's pages such links work as they stand. The site has no reposit
 that is neither in docs/ nor in PAGES becomes its path. Knows nothing of the theme.
 """
 
+from __future__ import annotations
+
 import posixpath
 import re
 from pathlib import Path

@@ -7,6 +7,8 @@ Every document is read whole and pooled passage by passage (late chunking), so t
 stands around it. Vectors, passages and the model's fingerprint lie in one DuckDB file; a query is compared with all.
 """
 
+from __future__ import annotations
+
 import argparse
 import hashlib
 import os

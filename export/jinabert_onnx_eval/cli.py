@@ -3,6 +3,8 @@
 Importing this module loads neither torch nor mteb, so that help is quick. Knows nothing of what a report measures.
 """
 
+from __future__ import annotations
+
 import argparse
 from types import ModuleType
 

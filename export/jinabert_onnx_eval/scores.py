@@ -3,6 +3,8 @@
 All of it in float64. Knows nothing of texts or models.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 

@@ -6,6 +6,8 @@ from jinabert_onnx.errors import needed
 export("jinaai/jina-embeddings-v2-base-de", "bundle", ("fp32", "int8"))
 """
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
 from jinabert_onnx.errors import needed

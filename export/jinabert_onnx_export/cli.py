@@ -3,6 +3,8 @@
 Importing this module loads no torch, so that help is quick and can name what to install.
 """
 
+from __future__ import annotations
+
 import argparse
 import sys
 from pathlib import Path

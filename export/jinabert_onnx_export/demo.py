@@ -1,5 +1,7 @@
 """Text that `demo` prints of a bundle: cosines of German and English texts, and the commands that go on from there."""
 
+from __future__ import annotations
+
 import shlex
 import shutil
 import sys

@@ -8,6 +8,8 @@ JinaBertError
 └── VerificationError (ArithmeticError)     the result is not what torch computes
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 from jinabert_onnx.errors import JinaBertError

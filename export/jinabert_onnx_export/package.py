@@ -4,6 +4,8 @@ Every file is written so that sentence-transformers, optimum, fastembed and tran
 Knows nothing of torch.
 """
 
+from __future__ import annotations
+
 import json
 import shutil
 from collections.abc import Iterator

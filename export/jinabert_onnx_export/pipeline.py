@@ -3,6 +3,8 @@
 The one place that knows all the others. Nothing appears at the output unless every step has passed.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,5 +1,7 @@
 """Log what the export is doing, how long it took, and which step failed. Knows nothing of the steps."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

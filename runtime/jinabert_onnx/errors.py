@@ -25,6 +25,8 @@ Each class is also a built-in kind, so ``except ValueError`` works as users expe
 its own branches (``jinabert_onnx_export.errors``). Messages are one line: what is wrong, then what to do.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 

@@ -4,6 +4,8 @@ Only the library's may be replaced by an error of this package. A handler's, suc
 the code that installed the handler.
 """
 
+from __future__ import annotations
+
 import sys
 
 _PACKAGE = __name__.partition(".")[0]

@@ -1,5 +1,7 @@
 """A bundle that was exported beforehand (`make test-bench` does it), and one real run of the bench over it."""
 
+from __future__ import annotations
+
 import pytest
 from jinabert_onnx.bench import Record, Wanted, run_bench
 from support.paths import TRAINED

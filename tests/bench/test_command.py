@@ -1,5 +1,7 @@
 """`jinabert-onnx bench` as people run it: a process, its files, its errors."""
 
+from __future__ import annotations
+
 import json
 import re
 import shlex

@@ -1,5 +1,7 @@
 """What two runs differ by, told from noise: a real record, and copies of it whose samples are drawn anew."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path

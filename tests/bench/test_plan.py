@@ -1,5 +1,7 @@
 """What is measured, and what is left out of it with which reason."""
 
+from __future__ import annotations
+
 from jinabert_onnx.bench.plan import Cell, Configuration, Cost, Wanted, cells_of, choose
 
 ONE = Configuration("int8", "cpu", 2)

@@ -1,5 +1,7 @@
 """Figures of fresh processes are of those processes alone, and of the same work as `Embedder`'s."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np

@@ -1,5 +1,7 @@
 """A whole run: what is in the record, and what its figures are made of."""
 
+from __future__ import annotations
+
 from itertools import product
 from statistics import median
 

@@ -1,5 +1,7 @@
 """Intervals hold what they promise: on samples whose true figure is known."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 from jinabert_onnx.bench.statistics import estimate, is_supported, ratio_interval, student

@@ -1,5 +1,7 @@
 """Texts of exact lengths; products that are what they say."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Turns, rounds and threads of real models."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path

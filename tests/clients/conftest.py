@@ -4,6 +4,8 @@ The bundle is exported beforehand (`make test-clients` does it). Neither the cli
 machine.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 
 import pytest

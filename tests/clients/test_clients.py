@@ -1,5 +1,7 @@
 """OpenAI's client, LangChain's and LlamaIndex's with a live server: `Embedder`'s vectors, and errors that are clear."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 from collections.abc import Iterator

@@ -1,5 +1,7 @@
 """Every curl command of the README and of the page on serving runs against a live server."""
 
+from __future__ import annotations
+
 import json
 import re
 import shutil

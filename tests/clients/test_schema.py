@@ -3,6 +3,8 @@
 What is drawn is the same in every run. A request without an answer in time counts as a failure.
 """
 
+from __future__ import annotations
+
 import http.client
 import json
 import subprocess

@@ -4,6 +4,8 @@ Held to are benchmarks/README.md, which lists every script, docs/reference/resul
 of `jinabert-onnx`, and every page that names a script. Guides are held to in tests/bench and tests/eval.
 """
 
+from __future__ import annotations
+
 import json
 import re
 import shlex

@@ -1,5 +1,7 @@
 """Bundles that were exported beforehand, the command line as a process, and corpora in every format."""
 
+from __future__ import annotations
+
 import csv
 import json
 import signal

@@ -1,5 +1,7 @@
 """What must never become a wrong vector in silence: stale or damaged parts, inputs that change, odd CSV and columns."""
 
+from __future__ import annotations
+
 import errno
 import json
 import os

@@ -1,5 +1,7 @@
 """Every format in, Parquet and .npy out: the vectors are those of `encode`, and bad rows are set aside."""
 
+from __future__ import annotations
+
 import json
 import re
 from pathlib import Path

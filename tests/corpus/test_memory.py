@@ -1,5 +1,7 @@
 """Memory does not grow with the corpus: peaks of child processes on a small and a large input."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import pyarrow as pa

@@ -1,5 +1,7 @@
 """What docs/guides/corpora.md shows runs as it stands."""
 
+from __future__ import annotations
+
 import re
 from pathlib import Path
 

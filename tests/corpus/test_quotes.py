@@ -1,5 +1,7 @@
 """No quote of a CSV file swallows rows in silence, and rows in are rows out and rows set aside."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Work that is stopped at any moment goes on without loss or repeats: real processes, real signals."""
 
+from __future__ import annotations
+
 import os
 import random
 import signal

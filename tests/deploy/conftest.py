@@ -1,5 +1,7 @@
 """The images of `deploy/`, each built once, and the files beside them. The bundle is exported beforehand."""
 
+from __future__ import annotations
+
 import shutil
 from pathlib import Path
 

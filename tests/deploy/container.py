@@ -1,5 +1,7 @@
 """An image's entry point as a process, in the image's environment alone."""
 
+from __future__ import annotations
+
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping

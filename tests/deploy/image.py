@@ -4,6 +4,8 @@ Each stage is built at the same place, so that paths in what it installs stay ri
 base image there is nothing but the Python that runs these tests. Absolute paths in a line become paths below the place.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import re

@@ -1,5 +1,7 @@
 """The files that run the image are valid and fit it and each other, and the server does what they ask of it."""
 
+from __future__ import annotations
+
 import re
 import runpy
 import subprocess

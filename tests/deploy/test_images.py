@@ -1,5 +1,7 @@
 """The Dockerfiles, followed line by line without a container engine, and what they build, run."""
 
+from __future__ import annotations
+
 import json
 import re
 from importlib.metadata import distributions

@@ -1,5 +1,7 @@
 """Workflows, forms and hooks are valid, and what they name in this repository exists."""
 
+from __future__ import annotations
+
 import re
 import runpy
 import shlex

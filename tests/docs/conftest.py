@@ -3,6 +3,8 @@
 The workplace has what the pages call `bundle` (the trained one), `checkpoint`, and `texts.json` with few texts.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest

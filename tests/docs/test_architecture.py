@@ -1,5 +1,7 @@
 """The names on the page of the architecture exist; it and the README stay short enough to be read."""
 
+from __future__ import annotations
+
 import re
 from pathlib import Path
 

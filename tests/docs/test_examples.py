@@ -1,5 +1,7 @@
 """The Python of the pages runs as it stands; lines of commands are what the real parser takes."""
 
+from __future__ import annotations
+
 import re
 import shlex
 from pathlib import Path

@@ -4,6 +4,8 @@ Each is compared with the texts in the source, whose `{...}` stand for anything;
 about.
 """
 
+from __future__ import annotations
+
 import ast
 import re
 from functools import cache

@@ -1,5 +1,7 @@
 """The ways to replace a bundle that the page of serving shows: a loaded model goes on, the next one is the new."""
 
+from __future__ import annotations
+
 import re
 import shutil
 import subprocess

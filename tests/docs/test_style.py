@@ -1,5 +1,7 @@
 """What the page on style quotes stands in the repository as quoted."""
 
+from __future__ import annotations
+
 import re
 
 import pytest

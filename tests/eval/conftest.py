@@ -1,5 +1,7 @@
 """The trained checkpoint, its bundle (exported beforehand, `make build/bundles/ready` does it) and few of its texts."""
 
+from __future__ import annotations
+
 import json
 import shutil
 from collections.abc import Callable

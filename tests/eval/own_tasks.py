@@ -1,5 +1,7 @@
 """Small tasks of mteb's, one of each type, over texts that the trained checkpoint has not seen."""
 
+from __future__ import annotations
+
 import json
 from typing import Any
 

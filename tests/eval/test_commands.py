@@ -1,5 +1,7 @@
 """`jinabert-onnx eval` as people run it: tables, JSON, the manifest, and errors in one line."""
 
+from __future__ import annotations
+
 import json
 import re
 import shlex

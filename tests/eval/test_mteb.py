@@ -4,6 +4,8 @@ Two tasks of the card are loaded as mteb loads them, from a cache of `datasets` 
 own data cannot be had here.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import signal

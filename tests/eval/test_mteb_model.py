@@ -1,5 +1,7 @@
 """A bundle as a model of mteb: its encoder protocol, and tasks of each type."""
 
+from __future__ import annotations
+
 import re
 
 import mteb

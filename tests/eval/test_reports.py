@@ -1,5 +1,7 @@
 """The reports on real sessions: figures that must hold on every machine, and those of models that are known to fail."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from itertools import pairwise
 

@@ -1,5 +1,7 @@
 """The arithmetic against plain restatements of it, and what it must not hide."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 from jinabert_onnx.errors import InputError

@@ -1,5 +1,7 @@
 """The user's file of texts: read in each form, refused with the place and what to do."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """The trained bundle, and a directory for the documented commands."""
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
 

@@ -4,6 +4,8 @@ Their sources and licences: tests/data/tiny-de-en/README.md. Of each pair one la
 what is asked in the other cannot be found by its words.
 """
 
+from __future__ import annotations
+
 import json
 import re
 from collections import defaultdict

@@ -1,5 +1,7 @@
 """Where things are, and the documented commands of docs/guides/examples.md."""
 
+from __future__ import annotations
+
 import re
 
 from support.paths import ROOT

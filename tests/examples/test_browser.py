@@ -3,6 +3,8 @@
 Needs the cache of packages in .venv-examples-node, and `chromium`; `make test-examples` sees to both.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import re

@@ -1,5 +1,7 @@
 """examples/search: a real folder, a real index, the command line in processes of its own."""
 
+from __future__ import annotations
+
 import os
 import re
 import shlex

@@ -1,5 +1,7 @@
 """Where the goldens lie, how the exporter's tests read and alter them, and how they run its commands."""
 
+from __future__ import annotations
+
 import logging
 import shutil
 import signal

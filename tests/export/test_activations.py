@@ -1,5 +1,7 @@
 """What int8 is fitted to: which rows are kept, and how much each matters."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 import torch

@@ -1,5 +1,7 @@
 """What cannot be exported is refused with one clear error; what a folder adds is honoured or refused by name."""
 
+from __future__ import annotations
+
 import json
 import math
 import pickle

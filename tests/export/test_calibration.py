@@ -1,5 +1,7 @@
 """The texts that int8 is calibrated with: shipped ones that cover much, and the user's own, read strictly."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest

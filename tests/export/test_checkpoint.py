@@ -1,5 +1,7 @@
 """Every supported form of a checkpoint gives the same encoder, and the encoder is the original's."""
 
+from __future__ import annotations
+
 import json
 import math
 from collections.abc import Callable, Mapping

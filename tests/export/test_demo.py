@@ -1,5 +1,7 @@
 """`make demo` as a newcomer runs it: the bundle stays, and every command that it prints works as printed."""
 
+from __future__ import annotations
+
 import json
 import os
 import shlex

@@ -1,5 +1,7 @@
 """The export as users run it: checkpoint in, verified bundle out, or one error and nothing written."""
 
+from __future__ import annotations
+
 import json
 import os
 import resource

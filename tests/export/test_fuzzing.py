@@ -3,6 +3,8 @@
 Each kind of case is one file that `open_checkpoint` reads; `fuzzing` runs the cases in children.
 """
 
+from __future__ import annotations
+
 import json
 import shutil
 import sys

@@ -1,5 +1,7 @@
 """The exported graph: free of lengths and tables, right where it was never traced, readable by any client."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """The operators' signatures and the conditions of passes: whatever departs from them is refused by name."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 
 import onnx_ir as ir

@@ -1,5 +1,7 @@
 """Checkpoints and bundles by hub id, from a hub on the loopback interface, each time in a process of its own."""
 
+from __future__ import annotations
+
 import json
 import sys
 from collections.abc import Callable, Iterator

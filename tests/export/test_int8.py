@@ -1,5 +1,7 @@
 """The int8 graph of a trained checkpoint: close to fp32, small, safe on any CPU, fitted to the texts it is given."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """Published checkpoints are recognised by their vectors, and impostors refused."""
 
+from __future__ import annotations
+
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path

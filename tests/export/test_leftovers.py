@@ -1,5 +1,7 @@
 """What a killed export leaves beside its output, and what the next export to that output does with it."""
 
+from __future__ import annotations
+
 import signal
 import subprocess
 import sys

@@ -1,5 +1,7 @@
 """The script that makes random checkpoints for the benchmarks."""
 
+from __future__ import annotations
+
 import runpy
 import subprocess
 import sys

@@ -1,5 +1,7 @@
 """Directories whose names are not UTF-8 are refused by name, before any work: nothing can open what is there."""
 
+from __future__ import annotations
+
 import shutil
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """The packed graph for CPUs: torch's embeddings at any length and mask, padding that is 0, and only our operators."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 

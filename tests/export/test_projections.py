@@ -1,5 +1,7 @@
 """Biases that a softmax does not see: folded away they change nothing, and what cannot be folded is refused."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 
 import numpy as np

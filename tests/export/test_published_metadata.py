@@ -1,5 +1,7 @@
 """The published models' own metadata files, around small random weights: what is wrong in them is put right."""
 
+from __future__ import annotations
+
 import json
 import shutil
 from pathlib import Path

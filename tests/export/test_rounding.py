@@ -1,5 +1,7 @@
 """Numbers to bytes: what rounding loses, and that integer products are exact on the processor that runs this."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from functools import cache
 

@@ -1,5 +1,7 @@
 """Exports and evaluations do without onnxruntime's telemetry, as the runtime does."""
 
+from __future__ import annotations
+
 import os
 import sys
 

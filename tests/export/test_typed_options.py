@@ -3,6 +3,8 @@
 Beside the tests of the exporter, whose environment has mypy.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest

@@ -1,5 +1,7 @@
 """The hash of the weights knows every weight and no file; the limits of int8 are wide enough for unseen texts."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path

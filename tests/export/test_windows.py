@@ -3,6 +3,8 @@
 The operators run as a graph of two nodes, plan and attention, over packed rows of query, key and value.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from functools import cache
 from itertools import product

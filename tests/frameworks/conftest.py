@@ -3,6 +3,8 @@
 The bundle is exported beforehand (`make test-frameworks` does it).
 """
 
+from __future__ import annotations
+
 import json
 import os
 from collections.abc import Iterator

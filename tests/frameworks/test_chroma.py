@@ -1,5 +1,7 @@
 """Chroma's class: vectors, collections on disk that are opened again, models that do not belong to them."""
 
+from __future__ import annotations
+
 import json
 import pickle
 import shutil

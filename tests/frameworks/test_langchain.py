@@ -1,5 +1,7 @@
 """LangChain's class: its vectors, its own standard tests, tasks, pickling, errors."""
 
+from __future__ import annotations
+
 import asyncio
 import multiprocessing
 import pickle

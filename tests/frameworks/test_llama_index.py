@@ -1,5 +1,7 @@
 """LlamaIndex's classes: vectors, an index asked in both languages, late chunking, what is stored and read again."""
 
+from __future__ import annotations
+
 import asyncio
 import functools
 import json

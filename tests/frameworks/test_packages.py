@@ -1,5 +1,7 @@
 """Without a framework its class says what to install; the runtime itself asks for none."""
 
+from __future__ import annotations
+
 import pytest
 from support.python import run_python
 

@@ -1,5 +1,7 @@
 """The examples of docs/guides/frameworks.md run as they stand, and print what their comments say."""
 
+from __future__ import annotations
+
 import re
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """optimum with our export configuration, and our bundles quantised by optimum."""
 
+from __future__ import annotations
+
 import importlib
 import json
 import sys

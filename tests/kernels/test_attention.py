@@ -1,5 +1,7 @@
 """Native attention inside real bundles, against the encoder in float64, and the graph's own operators."""
 
+from __future__ import annotations
+
 import itertools
 from concurrent.futures import ThreadPoolExecutor
 

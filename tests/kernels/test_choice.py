@@ -3,6 +3,8 @@
 Each case is a process of its own, for a library that was loaded stays loaded.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import subprocess

@@ -1,5 +1,7 @@
 """benchmarks/ on the path, and a peer that misbehaves in its own process. Bundles are exported beforehand."""
 
+from __future__ import annotations
+
 import sys
 from dataclasses import dataclass
 from pathlib import Path

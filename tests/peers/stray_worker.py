@@ -3,6 +3,8 @@
 stray_worker.py [die|sleep|hold|err LENGTH] ...; `unwilling` dies before it is ready.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 import time

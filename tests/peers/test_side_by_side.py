@@ -1,5 +1,7 @@
 """The script as it is run: real workers in real environments, the tables, the record, and the committed page."""
 
+from __future__ import annotations
+
 import json
 import os
 import re

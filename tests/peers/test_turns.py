@@ -1,5 +1,7 @@
 """Whoever dies, sleeps or hoards loses its own figures, and nobody else's."""
 
+from __future__ import annotations
+
 import json
 import re
 from dataclasses import replace

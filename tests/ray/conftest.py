@@ -1,5 +1,7 @@
 """A Ray cluster of several nodes in this machine, and the command line run against it as users do."""
 
+from __future__ import annotations
+
 import os
 import signal
 import subprocess

@@ -1,5 +1,7 @@
 """The cluster gives what this process alone gives: row for row, whatever is lost on the way."""
 
+from __future__ import annotations
+
 import json
 import re
 import shutil

@@ -1,5 +1,7 @@
 """What needs no cluster: how many workers, what they refuse, and that no shard ends workers for ever."""
 
+from __future__ import annotations
+
 import pickle
 import signal
 import subprocess

@@ -3,6 +3,8 @@
 Those of build/bundles are exported beforehand (`make test-readers` does it).
 """
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 

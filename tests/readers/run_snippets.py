@@ -3,6 +3,8 @@
 The jobs come as JSON on stdin: a list of {"code", "directory", "output"}. Knows nothing of this project.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import sys

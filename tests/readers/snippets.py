@@ -1,5 +1,7 @@
 """The snippets of a page, with other texts or another precision put in, and the environments that they run in."""
 
+from __future__ import annotations
+
 import json
 import os
 import re

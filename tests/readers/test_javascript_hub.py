@@ -1,5 +1,7 @@
 """transformers.js fetches a bundle whose weights lie beside the graph from a hub, and needs to be told that they do."""
 
+from __future__ import annotations
+
 import functools
 import http.server
 import json

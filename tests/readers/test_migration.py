@@ -1,5 +1,7 @@
 """docs/guides/migration.md: before and after give the same vectors, and an index made before can be searched after."""
 
+from __future__ import annotations
+
 import json
 import re
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """Every program of docs/guides/other-runtimes.md reads every bundle as exported, by the page's own snippet."""
 
+from __future__ import annotations
+
 import functools
 import json
 import re

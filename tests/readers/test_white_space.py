@@ -3,6 +3,8 @@
 Most tokenizers hide it. The one here takes a text for a single word, so that " t7 " is none that it knows.
 """
 
+from __future__ import annotations
+
 import shutil
 from pathlib import Path
 

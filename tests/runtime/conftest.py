@@ -1,5 +1,7 @@
 """Bundles and their reference vectors."""
 
+from __future__ import annotations
+
 import shutil
 from collections.abc import Callable
 from pathlib import Path

@@ -3,6 +3,8 @@
 As much of its HTTP interface as `snapshot_download` and `hf_hub_download` speak.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os

@@ -1,5 +1,7 @@
 """A bundle goes through a tar file unchanged; an archive with anything else in it is refused and leaves nothing."""
 
+from __future__ import annotations
+
 import hashlib
 import io
 import json

@@ -1,5 +1,7 @@
 """A text's vector is its own: whatever runs beside it, however many, however long, and with whatever padding."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass

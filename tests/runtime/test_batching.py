@@ -1,5 +1,7 @@
 """Batches hold every text once, stay within their limits, and pad by length alone."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,5 +1,7 @@
 """A bundle that is not what its manifest says is refused with one clear error."""
 
+from __future__ import annotations
+
 import json
 import os
 import shutil

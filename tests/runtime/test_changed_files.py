@@ -1,5 +1,7 @@
 """A bundle that is overwritten under a loaded model is noticed; one that is replaced by rename does no harm."""
 
+from __future__ import annotations
+
 import gc
 import logging
 import os

@@ -1,5 +1,7 @@
 """Spans, sentences, windows and sums of late chunking, each against its definition."""
 
+from __future__ import annotations
+
 import math
 from itertools import pairwise
 

@@ -1,5 +1,7 @@
 """The command line, as a process: results on stdout, one error line on stderr, exit codes."""
 
+from __future__ import annotations
+
 import json
 import re
 import signal

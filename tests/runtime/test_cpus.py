@@ -1,5 +1,7 @@
 """Threads follow the limits of the container, not the machine around it; CPUs are known by what they list."""
 
+from __future__ import annotations
+
 import itertools
 import os
 from pathlib import Path

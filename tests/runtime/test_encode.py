@@ -1,5 +1,7 @@
 """`encode` and its neighbours: arguments, shapes, order, and independence of neighbours."""
 
+from __future__ import annotations
+
 import io
 import warnings
 from collections.abc import Callable

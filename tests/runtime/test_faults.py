@@ -1,5 +1,7 @@
 """Full disks, a death while writing, and files that go while they are read: a clear error, and nothing half written."""
 
+from __future__ import annotations
+
 import os
 import shutil
 import signal

@@ -1,5 +1,7 @@
 """A fingerprint changes with all that changes the vectors' space, and with nothing else."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace

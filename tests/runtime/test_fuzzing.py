@@ -3,6 +3,8 @@
 Each kind of case is one file and what reads it; `fuzzing` runs the cases in children.
 """
 
+from __future__ import annotations
+
 import contextlib
 import io
 import shutil

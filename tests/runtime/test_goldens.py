@@ -1,5 +1,7 @@
 """Vectors against those of the original implementation, through the whole runtime."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """Bundles by hub id, from a hub on the loopback interface: what is asked for, what is repaired, what is refused."""
 
+from __future__ import annotations
+
 import shutil
 import signal
 import socket

@@ -1,5 +1,7 @@
 """What is no list of texts is refused by its type, before a name of a column becomes a vector."""
 
+from __future__ import annotations
+
 from collections import UserDict, UserList
 
 import numpy as np

@@ -1,5 +1,7 @@
 """When files are read through, what of it is remembered, and that nothing wrong is ever believed."""
 
+from __future__ import annotations
+
 import os
 import shutil
 import sys

@@ -1,5 +1,7 @@
 """An Embedder in many threads, closed, in a `with` statement, after a fork, and what it leaves in its process."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import signal

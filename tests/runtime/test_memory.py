@@ -3,6 +3,8 @@
 What processes hold is read from the system.
 """
 
+from __future__ import annotations
+
 import subprocess
 import sys
 from collections.abc import Sequence

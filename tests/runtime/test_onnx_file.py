@@ -1,5 +1,7 @@
 """An ONNX file that claims what is not there, or reaches for what is not its own, is refused before it is loaded."""
 
+from __future__ import annotations
+
 import struct
 import tracemalloc
 from collections.abc import Callable

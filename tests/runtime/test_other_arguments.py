@@ -1,5 +1,7 @@
 """Arguments of sentence-transformers mean what they say or are refused, and pickling says what to do instead."""
 
+from __future__ import annotations
+
 import copy
 import inspect
 import pickle

@@ -1,5 +1,7 @@
 """What importing loads, what is public, and what is said when a dependency is missing."""
 
+from __future__ import annotations
+
 import importlib.util
 
 import jinabert_onnx

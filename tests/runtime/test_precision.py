@@ -1,5 +1,7 @@
 """The precision that "auto" takes, and why, for every bundle on every kind of CPU and provider."""
 
+from __future__ import annotations
+
 from itertools import combinations
 
 import pytest

@@ -1,5 +1,7 @@
 """The progress line keeps to one line of the terminal, whatever its width: a real process on a real pseudo-terminal."""
 
+from __future__ import annotations
+
 import fcntl
 import os
 import pty

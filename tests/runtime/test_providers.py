@@ -1,5 +1,7 @@
 """Execution providers are met or refused, never silently replaced."""
 
+from __future__ import annotations
+
 import onnxruntime
 import pytest
 from jinabert_onnx import Embedder, InputError, ProviderError

@@ -1,5 +1,7 @@
 """How the Embedder reads texts that are too long, what it reports, and the vector space that results lie in."""
 
+from __future__ import annotations
+
 import io
 import sys
 import warnings

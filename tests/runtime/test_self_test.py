@@ -1,5 +1,7 @@
 """Loading compares what the model computes here with what it computed at export, and refuses what differs."""
 
+from __future__ import annotations
+
 import json
 import shutil
 from collections.abc import Callable

@@ -3,6 +3,8 @@
 Timeouts by signal, such as Celery's, raise their own exception at any moment of a call.
 """
 
+from __future__ import annotations
+
 import contextlib
 import signal
 import sys

@@ -1,5 +1,7 @@
 """Temporary directories beside an output: whose process has ended go, and nothing else does. With real processes."""
 
+from __future__ import annotations
+
 import shutil
 import subprocess
 import sys

@@ -1,5 +1,7 @@
 """A call can be ended from another thread or by its own deadline, and the Embedder goes on."""
 
+from __future__ import annotations
+
 import threading
 from concurrent.futures import ThreadPoolExecutor
 

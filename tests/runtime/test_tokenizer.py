@@ -1,5 +1,7 @@
 """Ragged token ids against what the tokenizers library itself gives."""
 
+from __future__ import annotations
+
 from functools import cache
 from pathlib import Path
 

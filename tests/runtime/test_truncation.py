@@ -1,5 +1,7 @@
 """What is kept of a long text, where it was cut, and that reading only its beginning changes nothing."""
 
+from __future__ import annotations
+
 import operator
 import re
 import unicodedata

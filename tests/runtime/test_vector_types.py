@@ -1,5 +1,7 @@
 """Vectors of each type hold what is said of them, whatever stands beside them, and similarities are those of values."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from fractions import Fraction
 

@@ -1,5 +1,7 @@
 """Live servers, each a process of its own, and bundles that were exported beforehand (`make test-server` does it)."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from pathlib import Path
 

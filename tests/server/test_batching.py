@@ -1,5 +1,7 @@
 """Requests of many clients, merged: the same vectors as alone, nobody stuck behind a long text, none lost."""
 
+from __future__ import annotations
+
 import concurrent.futures
 import contextlib
 import json

@@ -1,5 +1,7 @@
 """A server whose bundle is overwritten says so and answers no more; one whose bundle is replaced by rename goes on."""
 
+from __future__ import annotations
+
 import shutil
 from pathlib import Path
 

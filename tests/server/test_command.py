@@ -1,5 +1,7 @@
 """`jinabert-onnx serve` as a command: what it refuses before it listens, and where it listens."""
 
+from __future__ import annotations
+
 import os
 import re
 import socket

@@ -1,5 +1,7 @@
 """Which waiting rows run together, and in which order."""
 
+from __future__ import annotations
+
 from hypothesis import given
 from hypothesis import strategies as st
 from jinabert_onnx.server.fair_queue import FairQueue, Row

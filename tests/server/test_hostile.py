@@ -1,5 +1,7 @@
 """Clients that mean no good, and ones that know no better: none takes the server's memory or time from others."""
 
+from __future__ import annotations
+
 import concurrent.futures
 import contextlib
 import json

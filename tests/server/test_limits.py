@@ -1,5 +1,7 @@
 """What a server refuses, and how it stays alive: keys, sizes, slow and vanishing clients, nonsense."""
 
+from __future__ import annotations
+
 import concurrent.futures
 import contextlib
 import gzip

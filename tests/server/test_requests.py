@@ -1,5 +1,7 @@
 """What a request may ask for, and what it gets: the fields of OpenAI's and of Jina's API."""
 
+from __future__ import annotations
+
 import base64
 import json
 import re

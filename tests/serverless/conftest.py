@@ -1,5 +1,7 @@
 """Bundles, events of AWS, the handler in this process, and the package that `lambda-zip` makes, once."""
 
+from __future__ import annotations
+
 import importlib
 import json
 import os

@@ -4,6 +4,8 @@ What the API does is documented by AWS (Lambda runtime API, version 2018-06-01):
 `response`, `error` and `init/error` take what the function has to say.
 """
 
+from __future__ import annotations
+
 import json
 import queue
 import subprocess

@@ -1,5 +1,7 @@
 """The handler answers what AWS sends it, in the shape that each sender reads, and says what is wrong with a request."""
 
+from __future__ import annotations
+
 import base64
 import gzip
 import json

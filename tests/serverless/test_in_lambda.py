@@ -1,5 +1,7 @@
 """The unpacked package, alone, answers through AWS's own runtime client."""
 
+from __future__ import annotations
+
 import json
 import subprocess
 from collections.abc import Iterator

@@ -1,5 +1,7 @@
 """What `lambda-zip` writes is whole, small and the same each time; what Lambda would not take is not written."""
 
+from __future__ import annotations
+
 import importlib.util
 import platform
 import shutil

@@ -1,5 +1,7 @@
 """What tests do to copies of bundles."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections.abc import Callable

@@ -1,5 +1,7 @@
 """A network that ends at this machine: a test that asks for another host fails."""
 
+from __future__ import annotations
+
 import socket
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager

@@ -1,5 +1,7 @@
 """Where things lie in the repository. The bundles are exported beforehand (`make build/bundles/ready` does it)."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,5 +1,7 @@
 """Python, and `jinabert-onnx`, as processes of their own."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
 from collections.abc import Callable, Mapping

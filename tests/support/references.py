@@ -1,5 +1,7 @@
 """What tests compare with: the goldens of the original implementation, a few held-out texts, and cosines."""
 
+from __future__ import annotations
+
 import json
 from dataclasses import dataclass
 from pathlib import Path

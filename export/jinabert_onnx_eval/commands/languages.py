@@ -1,5 +1,7 @@
 """`jinabert-onnx eval languages`: the report of `languages` as text."""
 
+from __future__ import annotations
+
 import argparse
 from collections.abc import Iterator
 

@@ -1,5 +1,7 @@
 """`jinabert-onnx eval long`: the report of `truncation` as text."""
 
+from __future__ import annotations
+
 import argparse
 from collections.abc import Iterator
 

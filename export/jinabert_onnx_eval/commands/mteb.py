@@ -3,6 +3,8 @@
 Importing this module loads neither torch nor mteb, so that help is quick.
 """
 
+from __future__ import annotations
+
 import argparse
 import logging
 import os

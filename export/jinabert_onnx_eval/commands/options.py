@@ -3,6 +3,8 @@
 Knows nothing of what a report measures.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import os

@@ -1,5 +1,7 @@
 """`jinabert-onnx eval precisions`: the table of `precisions`, and its essence into the bundle's manifest."""
 
+from __future__ import annotations
+
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict

@@ -4,6 +4,8 @@ The manifest lists the hashes of all other files and none of its own, so it may 
 quality was measured.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import replace
 

@@ -1,5 +1,7 @@
 """`jinabert-onnx eval retrieval`: the report of `retrieval` as text, and the user's reranker."""
 
+from __future__ import annotations
+
 import argparse
 import sys
 from collections.abc import Iterator

@@ -1,5 +1,7 @@
 """Figures as the words of a table. Knows nothing of what they mean."""
 
+from __future__ import annotations
+
 from jinabert_onnx_eval.scores import CONFIDENCE, Difference
 
 

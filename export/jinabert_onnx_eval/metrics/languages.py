@@ -4,6 +4,8 @@ Three questions: is retrieval as good from German to English as the reverse; doe
 language; and where does a text lie that is half German and half English. Knows nothing of bundles.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

@@ -3,6 +3,8 @@
 A form is a precision, or anything else that turns texts into vectors. Knows nothing of bundles or sessions.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

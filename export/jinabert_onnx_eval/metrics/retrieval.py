@@ -4,6 +4,8 @@ Plain chunks are embedded alone; late ones are pooled from the document that was
 best candidates anew. Knows nothing of files.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

@@ -3,6 +3,8 @@
 Knows nothing of files.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -3,6 +3,8 @@
 Knows nothing of mteb's code, or of models.
 """
 
+from __future__ import annotations
+
 import json
 from dataclasses import dataclass
 from pathlib import Path

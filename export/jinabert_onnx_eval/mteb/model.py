@@ -3,6 +3,8 @@
 Knows nothing of tasks, of where results go, or of the card.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import re

@@ -3,6 +3,8 @@
 Knows nothing of the card.
 """
 
+from __future__ import annotations
+
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence

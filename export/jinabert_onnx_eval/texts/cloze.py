@@ -3,6 +3,8 @@
 Or the user's own questions, whose answers stand in the texts. Knows nothing of vectors or chunks.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 from jinabert_onnx.errors import InputError

@@ -3,6 +3,8 @@
 Knows nothing of vectors.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

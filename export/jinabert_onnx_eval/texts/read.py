@@ -3,6 +3,8 @@
 Knows nothing of models.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 from dataclasses import dataclass

@@ -3,6 +3,8 @@
 Whoever has the weights sees at once whether an export is right. Knows nothing of how vectors are made.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -4,6 +4,8 @@ Strict: a missing, extra or misshapen tensor is an error, nothing is ever initia
 checkpoint is run. Knows nothing of ONNX.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

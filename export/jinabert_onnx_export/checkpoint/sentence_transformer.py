@@ -4,6 +4,8 @@ Pooling, unit length, prompts and a maximum length are carried over; anything el
 vectors is refused. Knows nothing of weights.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

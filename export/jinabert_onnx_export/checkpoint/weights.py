@@ -3,6 +3,8 @@
 Shapes and types are known before any data is read. Knows nothing of what the names mean.
 """
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass

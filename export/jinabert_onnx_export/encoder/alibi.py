@@ -9,6 +9,8 @@ of torch's exporters.
 Knows nothing of layers or of the model around it.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterator
 from typing import Any

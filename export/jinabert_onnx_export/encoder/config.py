@@ -3,6 +3,8 @@
 Knows nothing of weights. `auto_map` and every other pointer to code is ignored.
 """
 
+from __future__ import annotations
+
 import json
 from dataclasses import dataclass
 from pathlib import Path

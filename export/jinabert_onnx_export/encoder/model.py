@@ -3,6 +3,8 @@
 Token ids and mask in, token embeddings out. Knows nothing of files, ONNX or pooling.
 """
 
+from __future__ import annotations
+
 from typing import Literal
 
 from torch import Tensor, nn

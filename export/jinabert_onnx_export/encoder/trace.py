@@ -4,6 +4,8 @@ The names of inputs and output, the dynamic axes and the opset are the data belo
 valid at all: nothing in the graph depends on the traced batch or length. Knows nothing of bundles.
 """
 
+from __future__ import annotations
+
 import logging
 import warnings
 from collections.abc import Iterator

@@ -3,6 +3,8 @@
 Knows nothing of quantisation or of ONNX.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial

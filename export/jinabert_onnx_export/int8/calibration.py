@@ -3,6 +3,8 @@
 Knows nothing of what they are run through.
 """
 
+from __future__ import annotations
+
 import json
 from importlib import resources
 from pathlib import Path

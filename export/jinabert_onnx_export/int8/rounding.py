@@ -8,6 +8,8 @@ normally distributed weights, where 7-bit weights would need twice that. Every p
 same integers.
 """
 
+from __future__ import annotations
+
 import math
 
 import numpy as np

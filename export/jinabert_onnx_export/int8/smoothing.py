@@ -6,6 +6,8 @@ Source: Xiao et al., "SmoothQuant" (arXiv:2211.10438). The exponent, and whether
 or its typical one, are chosen for each product by the error they leave on calibration rows. numpy only.
 """
 
+from __future__ import annotations
+
 import numpy as np
 
 from .activations import Activations

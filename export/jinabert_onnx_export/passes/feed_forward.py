@@ -3,6 +3,8 @@
 Knows nothing of the rest of the graph.
 """
 
+from __future__ import annotations
+
 import numpy as np
 import onnx_ir as ir
 

@@ -1,5 +1,7 @@
 """Read and make the constants of a graph; what the passes over it share."""
 
+from __future__ import annotations
+
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray

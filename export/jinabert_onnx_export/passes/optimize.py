@@ -3,6 +3,8 @@
 The passes in their order, and the operators that the finished files carry. Each pass is in a module of its own.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import onnx

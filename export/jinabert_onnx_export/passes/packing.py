@@ -5,6 +5,8 @@ node between works on (tokens, hidden), where a text's tokens do not know of its
 `last_hidden_state` where the mask is 0 are 0, except the first of a text that has no token at all.
 """
 
+from __future__ import annotations
+
 import math
 
 import numpy as np

@@ -5,6 +5,8 @@ same to all scores of a row, so it is dropped; a value's bias is added to every 
 to 1, so it moves through the output's product into the output's bias.
 """
 
+from __future__ import annotations
+
 import numpy as np
 import onnx_ir as ir
 

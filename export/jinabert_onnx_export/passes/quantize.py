@@ -3,6 +3,8 @@
 A pass; how numbers are rounded is in `int8.rounding` and `int8.smoothing`, the operators are in `operators.int8`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from functools import partial
 

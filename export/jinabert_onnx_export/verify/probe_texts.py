@@ -3,6 +3,8 @@
 Those of the command `verify`, and fewer for the self-test at load. Data only.
 """
 
+from __future__ import annotations
+
 PROBE_TEXTS = (
     "How is the weather today?",
     "Wie ist das Wetter heute?",

@@ -3,6 +3,8 @@
 Knows nothing of ONNX.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -3,6 +3,8 @@
 Knows nothing of texts, of precisions, or of how the runtime rounds.
 """
 
+from __future__ import annotations
+
 import hashlib
 
 import numpy as np

@@ -4,6 +4,8 @@ Token embeddings of random tokens at many lengths, alone and in ragged batches; 
 Knows nothing of how the graph was made.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

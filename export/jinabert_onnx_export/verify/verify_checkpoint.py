@@ -3,6 +3,8 @@
 That it is that checkpoint is proved by its weights. Knows nothing of how the bundle was made.
 """
 
+from __future__ import annotations
+
 import argparse
 
 from jinabert_onnx.bundle.hub import resolve

@@ -1,5 +1,7 @@
 """Figures as lines of aligned text. Knows nothing of what they mean."""
 
+from __future__ import annotations
+
 from collections.abc import Container, Iterable, Iterator, Sequence
 
 

@@ -6,6 +6,8 @@ its memory elsewhere, and the machine may be warmer. So a difference counts only
 the machine's own ceiling changed by. Runs and prints nothing.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 

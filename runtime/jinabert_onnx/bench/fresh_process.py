@@ -6,6 +6,8 @@ those of `loading`, one by one; of tokenizer and session, which are made side by
 longer than the first. Imports are within, to be timed.
 """
 
+from __future__ import annotations
+
 import sys
 import time
 

@@ -3,6 +3,8 @@
 Only the few fields of the format's protocol buffers that one node needs. Knows nothing of models or clocks.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
 
 import numpy as np

@@ -3,6 +3,8 @@
 Files that are missing tell nothing and raise nothing.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import platform

@@ -1,5 +1,7 @@
 """What makes the figures of a record doubtful: a busy or changing machine, too many threads."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 
 from .record import Record

@@ -3,6 +3,8 @@
 Knows nothing of models, texts or clocks; what a cell would take is told to it.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

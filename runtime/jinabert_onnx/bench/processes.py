@@ -4,6 +4,8 @@ What to load is written to a process's stdin, what it found is its last line on 
 Files are in the system's cache and were hashed before, as they are on a machine that has started the model once.
 """
 
+from __future__ import annotations
+
 import json
 import math
 import subprocess

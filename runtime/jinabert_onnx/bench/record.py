@@ -3,6 +3,8 @@
 Raw samples are kept; medians, percentiles and shares are made of them when they are asked for. Runs nothing.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass

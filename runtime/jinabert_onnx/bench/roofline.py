@@ -5,6 +5,8 @@ whole of the attention, every query with every key, of real tokens; nothing else
 Knows nothing of sessions of models.
 """
 
+from __future__ import annotations
+
 import json
 import time
 from collections.abc import Sequence

@@ -4,6 +4,8 @@ Samples of one round share what the machine did then, so intervals come from res
 what was timed.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -3,6 +3,8 @@
 Knows nothing of cells or clocks, but for the machine's ceiling, of which costs are made.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 

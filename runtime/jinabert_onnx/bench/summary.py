@@ -1,5 +1,7 @@
 """The cells of a record as rows for tables and other programs: milliseconds, None where a figure is not known."""
 
+from __future__ import annotations
+
 from .record import CellTimes, Record
 from .statistics import PERCENTILES
 

@@ -1,5 +1,7 @@
 """One whole run of the bench: plan, cold starts, memory, then all cells in turns. Composes the other modules."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor

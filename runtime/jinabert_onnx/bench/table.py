@@ -1,5 +1,7 @@
 """A record as text for people: what ran on what, times, cold starts, memory, and what was not measured."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any

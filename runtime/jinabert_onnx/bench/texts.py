@@ -4,6 +4,8 @@ Words are drawn as natural text has them: the n-th of the vocabulary about 1/n a
 models or times.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -3,6 +3,8 @@
 What is timed is `encode`: tokenizing, batches, the model, pooling.
 """
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

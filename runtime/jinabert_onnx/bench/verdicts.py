@@ -1,5 +1,7 @@
 """A comparison of two runs as text for people."""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Iterator
 

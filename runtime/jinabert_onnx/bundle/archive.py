@@ -4,6 +4,8 @@ Nothing in an archive is believed. What may be written is what its manifest list
 hashes it states; only the space that the archive itself takes can be filled. Knows nothing of models.
 """
 
+from __future__ import annotations
+
 import hashlib
 import io
 import json

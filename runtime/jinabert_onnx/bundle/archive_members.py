@@ -4,6 +4,8 @@ No header makes anything larger than itself be read, and only plain names of pla
 through. Knows nothing of manifests beyond their name; extracts nothing.
 """
 
+from __future__ import annotations
+
 import os
 import tarfile
 from collections.abc import Iterator

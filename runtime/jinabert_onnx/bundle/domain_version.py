@@ -1,5 +1,7 @@
 """The version of the `jinabert` operators that an ONNX file was written for. Knows nothing of what they compute."""
 
+from __future__ import annotations
+
 import mmap
 from pathlib import Path
 

@@ -3,6 +3,8 @@
 Every file is read through; `integrity` remembers what was read. Knows nothing of what is in the files.
 """
 
+from __future__ import annotations
+
 import hashlib
 from pathlib import Path
 

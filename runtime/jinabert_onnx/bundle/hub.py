@@ -3,6 +3,8 @@
 Knows nothing of bundles or checkpoints: callers name the files.
 """
 
+from __future__ import annotations
+
 import os
 import re
 import textwrap

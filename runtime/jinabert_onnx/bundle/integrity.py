@@ -5,6 +5,8 @@ Where that cache is absent, damaged or cannot be written, files are checked agai
 from.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os

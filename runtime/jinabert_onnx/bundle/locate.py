@@ -3,6 +3,8 @@
 Composes `hub`, `manifest`, `integrity` and `onnx_check`. Knows nothing of what the files mean.
 """
 
+from __future__ import annotations
+
 import logging
 import os
 from pathlib import PurePosixPath

@@ -4,6 +4,8 @@ Knows nothing of onnxruntime, tokenizers or how the files were made; whether the
 `file_records` to check.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field

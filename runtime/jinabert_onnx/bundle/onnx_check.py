@@ -4,6 +4,8 @@ Follows only the fields in which tensors can stand, and skips their contents. Kn
 check that a graph makes sense.
 """
 
+from __future__ import annotations
+
 import math
 import mmap
 from collections.abc import Iterator, Mapping

@@ -5,6 +5,8 @@ vectors for `verify`, and those that each precision gave at export for the self-
 Knows nothing of how vectors are made.
 """
 
+from __future__ import annotations
+
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence

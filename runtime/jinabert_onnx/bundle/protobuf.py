@@ -3,6 +3,8 @@
 It allocates nothing by what the bytes claim. Knows no messages: what a field means is for those who read it.
 """
 
+from __future__ import annotations
+
 import mmap
 from collections.abc import Iterable, Iterator, Mapping
 

@@ -1,5 +1,7 @@
 """`jinabert-onnx pack` and `unpack`: a bundle as one file, to carry to machines without a network."""
 
+from __future__ import annotations
+
 import argparse
 from pathlib import Path
 

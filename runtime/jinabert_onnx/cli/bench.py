@@ -1,5 +1,7 @@
 """`jinabert-onnx bench`: how fast a bundle is here, its cold start and memory; and two such runs compared."""
 
+from __future__ import annotations
+
 import argparse
 import sys
 from collections.abc import Iterable, Sequence

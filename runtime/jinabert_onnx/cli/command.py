@@ -1,5 +1,7 @@
 """What a command is, the options that several share, and where the exporter's are found."""
 
+from __future__ import annotations
+
 import os
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable

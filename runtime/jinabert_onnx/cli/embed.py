@@ -4,6 +4,8 @@ A few texts are read whole and answered at once. A file whose vectors go to .npy
 is a corpus: that is `jinabert_onnx.corpus`, loaded only then.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import sys

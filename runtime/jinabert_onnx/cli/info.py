@@ -1,5 +1,7 @@
 """`jinabert-onnx info`: what a bundle holds, what was measured when it was made, and what it really runs on here."""
 
+from __future__ import annotations
+
 import argparse
 from collections.abc import Iterator
 

@@ -1,5 +1,7 @@
 """`jinabert-onnx lambda-zip`: a bundle and what runs it as one file that AWS Lambda takes."""
 
+from __future__ import annotations
+
 import argparse
 import sys
 from pathlib import Path

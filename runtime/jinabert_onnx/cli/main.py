@@ -4,6 +4,8 @@
 after Ctrl-C, 143 after SIGTERM.
 """
 
+from __future__ import annotations
+
 import argparse
 import io
 import logging

@@ -1,5 +1,7 @@
 """`jinabert-onnx verify`: is the bundle whole, and does it compute here what torch computed at export?"""
 
+from __future__ import annotations
+
 import argparse
 from collections.abc import Callable
 

@@ -1,5 +1,7 @@
 """Shards to one output, in constant memory. It appears whole, and what was there before stands until then."""
 
+from __future__ import annotations
+
 import os
 import shutil
 from collections.abc import Iterator, Sequence

@@ -3,6 +3,8 @@
 A row is found again by the bytes before it, so that any process can read any shard. A byte order mark is no text.
 """
 
+from __future__ import annotations
+
 import csv
 import json
 from collections.abc import Iterator, Sequence

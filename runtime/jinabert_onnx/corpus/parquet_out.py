@@ -1,5 +1,7 @@
 """Rows and their vectors as Parquet: the columns, the metadata, how they are stored. Needs pyarrow."""
 
+from __future__ import annotations
+
 import io
 import json
 from collections.abc import Iterator

@@ -1,5 +1,7 @@
 """The directory beside the output in which work is kept until it is whole. One process at a time may have it."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 from collections.abc import Iterator, Sequence

@@ -1,5 +1,7 @@
 """What is to be embedded and how, and where each shard of it is read: data, to JSON and back. Opens nothing."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections.abc import Sequence

@@ -1,5 +1,7 @@
 """From what a user names to the files of a corpus and its shards; what cannot work is refused here, before any work."""
 
+from __future__ import annotations
+
 import os
 import stat
 from collections.abc import Iterator, Sequence

@@ -3,6 +3,8 @@
 Knows nothing of Ray.
 """
 
+from __future__ import annotations
+
 import logging
 import platform
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,5 +1,7 @@
 """One row of a corpus, whatever file it is from: a text, or why there is none. Reads nothing."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any
 

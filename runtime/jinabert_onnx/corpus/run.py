@@ -3,6 +3,8 @@
 Knows the order and what to say; `ray_engine` knows how shards run elsewhere.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

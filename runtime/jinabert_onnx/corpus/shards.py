@@ -4,6 +4,8 @@ A shard is three files, or two: its vectors, rows set aside if there are any, an
 Done twice it is the same bytes. Knows nothing of other shards, of progress or of who runs where.
 """
 
+from __future__ import annotations
+
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -3,6 +3,8 @@
 Columns that are not asked for are not read, and of Parquet no more than some megabytes at a time.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

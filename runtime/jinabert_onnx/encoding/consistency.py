@@ -1,5 +1,7 @@
 """Whether the manifest, the tokenizer and the graph of a bundle are of one model. Knows nothing of texts."""
 
+from __future__ import annotations
+
 from jinabert_onnx.bundle.manifest import TOKENIZER, Bundle
 from jinabert_onnx.engine.session import Session
 from jinabert_onnx.errors import BundleError

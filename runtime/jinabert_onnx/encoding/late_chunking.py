@@ -3,6 +3,8 @@
 Composes `spans`, the tokenizer and `steps.run`; holds one window's token embeddings at a time.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 
 import numpy as np

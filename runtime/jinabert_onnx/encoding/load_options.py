@@ -1,5 +1,7 @@
 """What to open of a bundle, and how: the arguments of `Embedder.load` as data. Opens nothing."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 from jinabert_onnx.engine.threads import SharedThreads

@@ -1,5 +1,7 @@
 """What runs, once it is loaded. Data only."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 from jinabert_onnx.bundle.manifest import Bundle

@@ -3,6 +3,8 @@
 Knows nothing of texts beyond those of the self-test.
 """
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

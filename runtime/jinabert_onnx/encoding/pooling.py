@@ -3,6 +3,8 @@
 Knows nothing of where the embeddings come from.
 """
 
+from __future__ import annotations
+
 import numpy as np
 from numpy.typing import NDArray
 

@@ -3,6 +3,8 @@
 Data only.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 from jinabert_onnx.bundle.fingerprint import Fingerprint

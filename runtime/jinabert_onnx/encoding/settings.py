@@ -3,6 +3,8 @@
 Time limits, progress and numbers in messages are no settings: they are passed beside them.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 from jinabert_onnx.errors import InputError

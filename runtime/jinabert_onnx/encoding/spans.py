@@ -5,6 +5,8 @@ counted without special ones. Only the mean is taken: cls has no meaning for a p
 tokenizers, sessions or prompts.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 

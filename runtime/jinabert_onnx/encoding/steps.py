@@ -3,6 +3,8 @@
 Knows nothing of how a model is loaded, nor of texts.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import NamedTuple

@@ -3,6 +3,8 @@
 Texts are taken a few ahead and sorted by length among those, so that batches pad little.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator
 
 from jinabert_onnx.engine.cancellation import Limits

@@ -3,6 +3,8 @@
 Knows nothing of sessions and vectors.
 """
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass

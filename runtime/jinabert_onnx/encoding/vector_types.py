@@ -3,6 +3,8 @@
 Knows nothing of texts, models or files: what int8 and uint8 tell apart is the bundle's, see `limit_for`.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
 from typing import Any

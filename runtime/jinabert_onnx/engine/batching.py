@@ -3,6 +3,8 @@
 Knows lengths only; nothing of tokenizers or models. The memory that a batch takes is a function passed in.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 
 import numpy as np

@@ -3,6 +3,8 @@
 A running model is ended between two of its operators: within some tens of milliseconds at base size.
 """
 
+from __future__ import annotations
+
 import numbers
 import threading
 import time

@@ -4,6 +4,8 @@ Containers get a share of a machine and still see all of it: the limits stand in
 Knows nothing of models or onnxruntime. Files that are missing, unreadable or malformed set no limit and raise nothing.
 """
 
+from __future__ import annotations
+
 import os
 import platform
 import re

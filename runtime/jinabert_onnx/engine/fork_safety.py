@@ -4,6 +4,8 @@ A fork does not copy onnxruntime's threads. Destroying a session waits for them,
 latest when Python exits, would hang. Knows nothing of models.
 """
 
+from __future__ import annotations
+
 import ctypes
 import os
 import weakref

@@ -1,5 +1,7 @@
 """A limit for the memory of a process with a model. Knows `memory_model` and what the system reports, no sessions."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager

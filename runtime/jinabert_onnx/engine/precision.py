@@ -3,6 +3,8 @@
 Knows nothing of sessions; whether a bundle holds a precision that is named is checked where it is opened.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 

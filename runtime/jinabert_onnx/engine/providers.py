@@ -3,6 +3,8 @@
 An explicit request is met or refused, never replaced. Knows nothing of models or texts.
 """
 
+from __future__ import annotations
+
 import os
 from typing import Any
 

@@ -3,6 +3,8 @@
 Knows nothing of onnxruntime or models.
 """
 
+from __future__ import annotations
+
 from contextlib import AbstractContextManager
 
 from jinabert_onnx.errors import InputError

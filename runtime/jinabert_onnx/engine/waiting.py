@@ -4,6 +4,8 @@ A signal handler may raise between any two steps of a call; inside `threading`'s
 So there is no lock: each step is one operation of a dict, which nothing interrupts, and leaving takes only one.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 from _thread import get_ident

@@ -3,6 +3,8 @@
 onnxruntime maps large weights, so what is written into such a file is what it computes with from then on.
 """
 
+from __future__ import annotations
+
 import contextlib
 import itertools
 import logging

@@ -3,6 +3,8 @@
 Each is made under a temporary name beside its place, `.NAME.` and random letters, and renamed when it is complete.
 """
 
+from __future__ import annotations
+
 import os
 import shutil
 import tempfile

@@ -1,5 +1,7 @@
 """Permissions of files that were written under a temporary name. Knows nothing of what is in them."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
 

@@ -4,6 +4,8 @@ Each holds a file that is locked for as long as its process lives and tells the 
 locked, as on Windows, there is no such file, and nothing is removed. Knows nothing of what is made.
 """
 
+from __future__ import annotations
+
 import os
 import shutil
 import tempfile

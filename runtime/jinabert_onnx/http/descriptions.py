@@ -1,5 +1,7 @@
 """What a server or a function says about its model: its names, and what really runs."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 from jinabert_onnx.embedder import Embedder

@@ -3,6 +3,8 @@
 Knows nothing of who runs the rows: a queue that many requests share, or a loop.
 """
 
+from __future__ import annotations
+
 import base64
 import threading
 from collections.abc import Callable, Sequence

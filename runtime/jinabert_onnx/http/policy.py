@@ -1,5 +1,7 @@
 """What a model is called by clients, and what all requests ask of it."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """What can be wrong with a request, in OpenAI's shape, with its HTTP status. Holds no text of the request."""
 
+from __future__ import annotations
+
 import traceback
 from dataclasses import dataclass
 

@@ -4,6 +4,8 @@ A tokenizer takes up to a kilobyte a character of what it reads at once, so that
 gigabytes. Here it reads a bounded piece at a time, and stops when there is too much. Rows are those of reading whole.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 

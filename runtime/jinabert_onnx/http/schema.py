@@ -3,6 +3,8 @@
 Fields that neither has are refused: a misspelt option would be silently without effect. Knows nothing of models.
 """
 
+from __future__ import annotations
+
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError, WithJsonSchema

@@ -3,6 +3,8 @@
 Parsers refuse the whole body for it, at some column; this module finds the field and the item that it stands in.
 """
 
+from __future__ import annotations
+
 import json
 import re
 from collections.abc import Iterator

@@ -1,5 +1,7 @@
 """LangChain's `Embeddings`. Translates names and types; knows nothing of vector stores."""
 
+from __future__ import annotations
+
 from jinabert_onnx.errors import needed
 
 from .encoder import as_lists, in_thread

@@ -3,6 +3,8 @@
 Translates names and types; knows nothing of indexes.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Iterable, Sequence
 from types import FunctionType

@@ -1,5 +1,7 @@
 """What LangChain's and Chroma's classes have in common."""
 
+from __future__ import annotations
+
 import os
 from typing import Unpack
 

@@ -1,5 +1,7 @@
 """Whole sentences put together to chunks of a number of tokens. Knows nothing of vectors or frameworks."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from jinabert_onnx.encoding.spans import Span

@@ -1,5 +1,7 @@
 """The server's log: one line a request, as text or as JSON. Never holds a text, a vector or a key."""
 
+from __future__ import annotations
+
 import logging
 import sys
 import time

@@ -1,5 +1,7 @@
 """Middleware that answers 429 while too many requests are open or the queue is full, before a body is read."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 
 from jinabert_onnx.http.problems import Problem, RequestError

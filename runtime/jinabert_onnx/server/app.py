@@ -1,5 +1,7 @@
 """The application: its routes, and their description for /docs. Knows nothing of sockets."""
 
+from __future__ import annotations
+
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable

@@ -1,5 +1,7 @@
 """The types of ASGI, and what several middlewares read of a request. Knows no server and no application."""
 
+from __future__ import annotations
+
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 

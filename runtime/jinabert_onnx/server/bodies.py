@@ -3,6 +3,8 @@
 A client that goes away meanwhile, or while the application runs, ends its request.
 """
 
+from __future__ import annotations
+
 import asyncio
 
 from jinabert_onnx.http.problems import Problem, RequestError, require_uncompressed

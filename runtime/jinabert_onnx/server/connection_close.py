@@ -1,5 +1,7 @@
 """Middleware that makes each answer the last of its connection while the server drains."""
 
+from __future__ import annotations
+
 from .asgi import App, Message, Receive, Send
 from .state import State
 

@@ -3,6 +3,8 @@
 Knows nothing of the application.
 """
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import os

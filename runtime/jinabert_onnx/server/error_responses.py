@@ -3,6 +3,8 @@
 Knows nothing of what can go wrong; `http.problems` does.
 """
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 

@@ -5,6 +5,8 @@ in turns (start-time fair queueing). So a request of one text that comes after o
 these, and none waits for ever. Knows nothing of threads or models.
 """
 
+from __future__ import annotations
+
 import heapq
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field

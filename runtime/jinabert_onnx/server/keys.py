@@ -1,5 +1,7 @@
 """Middleware that asks for an API key before anything else of a request is looked at."""
 
+from __future__ import annotations
+
 import hmac
 from collections.abc import Sequence
 

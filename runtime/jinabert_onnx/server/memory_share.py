@@ -1,5 +1,7 @@
 """How a limit on the process's memory is shared: the server itself, open requests, and what the model may take."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 
 from jinabert_onnx.encoding.loaded_model import LoadedModel

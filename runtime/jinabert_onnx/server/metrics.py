@@ -1,5 +1,7 @@
 """The metrics of a server, for Prometheus. One registry a server; knows only counts and times of requests."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 
 from prometheus_client import (

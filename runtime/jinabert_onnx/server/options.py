@@ -1,5 +1,7 @@
 """What an operator chooses about a server, beyond the model."""
 
+from __future__ import annotations
+
 import os
 from dataclasses import dataclass
 from pathlib import Path

@@ -3,6 +3,8 @@
 uvicorn reads on for each request that it begins, whatever it still holds of those behind it.
 """
 
+from __future__ import annotations
+
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _MOST_AHEAD = 1_048_576  # bytes

@@ -3,6 +3,8 @@
 The outermost one: what it notes is what the client got. Knows nothing of texts, and never logs one.
 """
 
+from __future__ import annotations
+
 import re
 import time
 import uuid

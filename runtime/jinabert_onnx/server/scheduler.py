@@ -4,6 +4,8 @@ A row of more tokens than a batch holds runs alone, in a worker of its own, so t
 they run beside it on the same threads. Knows nothing of HTTP.
 """
 
+from __future__ import annotations
+
 import logging
 import math
 import threading

@@ -3,6 +3,8 @@
 Knows nothing of HTTP but statuses, through `http.problems`.
 """
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 from collections.abc import Callable

@@ -1,5 +1,7 @@
 """The server's process: a listening socket, uvicorn's settings, and what is logged at the start."""
 
+from __future__ import annotations
+
 import gc
 import socket
 from collections.abc import Sequence

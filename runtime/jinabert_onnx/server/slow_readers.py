@@ -3,6 +3,8 @@
 What is sent at once is held in memory until the client has read it; what a request holds, others cannot have.
 """
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Iterator
 

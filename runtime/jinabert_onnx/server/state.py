@@ -1,5 +1,7 @@
 """Where a server stands: starting, ready, draining, or with a bundle that changed under it."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 

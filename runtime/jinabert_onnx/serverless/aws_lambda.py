@@ -5,6 +5,8 @@ in the log and a failed start. It comes from the directory JINABERT_ONNX_MODEL (
 JINABERT_ONNX_PRECISION (default: auto), with JINABERT_ONNX_THREADS or as many threads as the function's memory buys.
 """
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
 from typing import Protocol

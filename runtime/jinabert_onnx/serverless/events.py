@@ -5,6 +5,8 @@ whoever invokes the function directly: then the event is the request itself, and
 back as an object.
 """
 
+from __future__ import annotations
+
 import base64
 import binascii
 import json

@@ -1,5 +1,7 @@
 """A loaded model and the routes that it answers, one call at a time. Knows nothing of AWS's events."""
 
+from __future__ import annotations
+
 import logging
 import time
 from collections.abc import Callable

@@ -4,6 +4,8 @@ Python code and shared objects run; tests, tools and the packages that only tool
 what remains each time, before it is written. Knows nothing of bundles.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase

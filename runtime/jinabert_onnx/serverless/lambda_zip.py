@@ -4,6 +4,8 @@ It is staged in a temporary directory, run from there without anything else that
 Python code is in it as bytecode alone: Lambda's disk is read-only, and compiling takes longer than loading the model.
 """
 
+from __future__ import annotations
+
 import os
 import platform
 import shutil

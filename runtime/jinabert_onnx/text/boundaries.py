@@ -4,6 +4,8 @@ At such a boundary the tokens of text[:boundary] are exactly the first tokens of
 the kinds of component listed here, each for a reason; for any other, texts are read whole. Knows nothing of ids.
 """
 
+from __future__ import annotations
+
 import json
 import re
 import unicodedata

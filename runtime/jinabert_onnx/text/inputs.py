@@ -3,6 +3,8 @@
 Knows nothing of tokens or models.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 

@@ -4,6 +4,8 @@ Rules and short lists, not a model: good enough to cut a document into pieces, a
 of tokens.
 """
 
+from __future__ import annotations
+
 import re
 
 # A run of stops is looked at once, and gives nothing back: the time is linear in the text. Quotes and brackets

@@ -4,6 +4,8 @@ Reads `tokenizer.json` alone: class names and settings in other files are never 
 token is ever used. Knows nothing of batches or models.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise

@@ -3,6 +3,8 @@
 Runs where mkdocs is installed, and neither onnxruntime nor torch.
 """
 
+from __future__ import annotations
+
 import os
 import re
 import subprocess

@@ -25,9 +25,9 @@ from jinabert_onnx.bench.machine import result_line
 from jinabert_onnx.bundle.manifest import Bundle, open_bundle
 from jinabert_onnx.engine.session import Session, open_session
 from jinabert_onnx.errors import RunError
-from jinabert_onnx_eval.baselines.plain_model import PlainEncoder, open_encoder
 from jinabert_onnx_export.encoder.model import JinaBertEncoder
 from numpy.typing import NDArray
+from peers.plain_model import PlainEncoder, open_encoder
 from torch import Tensor
 from torch.nn import functional
 
@@ -173,12 +173,9 @@ def main() -> None:
     vocabulary = bundle.manifest.model.vocab_size
     sessions = open_sessions(bundle, device)
     times = measure(arguments, sessions, vocabulary, device)
-    about = {"device": _device_name(device), "torch": torch.__version__}
+    name = "cpu, a rehearsal" if arguments.rehearse else torch.cuda.get_device_name()
+    about = {"device": name, "torch": torch.__version__}
     print(result_line("on_cuda", about | {"milliseconds": times}))
-
-
-def _device_name(device: str) -> str:
-    return torch.cuda.get_device_name() if device == "cuda" else "cpu, a rehearsal"
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ import math
 import os
 import resource
 import signal
-import subprocess
 import sys
 import tempfile
 import warnings
@@ -24,6 +23,7 @@ from pathlib import Path
 from random import Random
 
 from jinabert_onnx import JinaBertError, TruncationWarning
+from support.python import run_python
 
 TIMES = int(os.environ.get("JINABERT_ONNX_FUZZ", "1"))
 SECONDS = 30  # of one case
@@ -146,8 +146,7 @@ def fuzz(script: str, kind: str, count: int) -> Counter[str]:
     deaths = 0
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}  # `support` and this module
     while len(outcomes) < count and deaths < DEATHS:
-        command = [sys.executable, script, kind, str(len(outcomes)), str(count)]
-        result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        result = run_python(script, kind, len(outcomes), count, env=environment, timeout=None)
         lines = [line.split(" ", 1) for line in result.stdout.splitlines()]
         outcomes |= {int(number): found for number, found in lines}
         if len(outcomes) < count:

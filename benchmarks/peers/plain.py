@@ -5,17 +5,31 @@ Float32, dynamic batch and length, standard operators only, weights beside the f
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from .worker import About, Ids, Run, Vectors
 
 
 def make(checkpoint: str, output: str) -> None:
     """Trace the plain encoder of `checkpoint` and write it to `output`."""
-    from jinabert_onnx_eval.baselines.plain import write_plain
-    from jinabert_onnx_eval.baselines.plain_model import open_encoder
+    import torch
+    from jinabert_onnx_export.encoder.trace import quiet_torch
 
-    write_plain(*open_encoder(checkpoint), Path(output))
+    from .plain_model import PlainEncoder, open_encoder
+
+    example = torch.ones((2, 9), dtype=torch.int64)
+    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")}
+    with quiet_torch():
+        program = torch.onnx.export(
+            PlainEncoder(*open_encoder(checkpoint)).eval(),
+            (example, example.clone()),
+            dynamo=True,
+            opset_version=18,
+            input_names=["input_ids", "attention_mask"],
+            output_names=["last_hidden_state"],
+            dynamic_shapes={"input_ids": axes, "attention_mask": axes},
+            verbose=False,
+        )
+    assert program is not None
+    program.save(output, external_data=True)
 
 
 def load(path: str, threads: str) -> tuple[Run, About]:

@@ -44,7 +44,7 @@ def load(backend: str, source: str, file: str, threads: str) -> tuple[Encode, Ab
 
 def _open_torch(checkpoint: str, threads: int) -> Any:
     """Return the plain encoder as the first module, then the library's mean pooling."""
-    from jinabert_onnx_eval.baselines.plain_model import PlainEncoder, open_encoder
+    from .plain_model import PlainEncoder, open_encoder
 
     library: Any = import_module("sentence_transformers")
     modules: Any = import_module(_MODULES)

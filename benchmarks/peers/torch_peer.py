@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-from jinabert_onnx_eval.baselines.plain_model import PlainEncoder, open_encoder
 
+from .plain_model import PlainEncoder, open_encoder
 from .worker import About, Ids, Run, Vectors
 
 

@@ -1,6 +1,7 @@
 """Export JinaBERT checkpoints to bundles that jinabert_onnx runs. Needs the extra `export`.
 
 from jinabert_onnx_export import export
+from jinabert_onnx.errors import needed
 
 export("jinaai/jina-embeddings-v2-base-de", "bundle", ("fp32", "int8"))
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jinabert_onnx.errors import MissingDependencyError
+from jinabert_onnx.errors import needed
 
 from .errors import CheckpointError, ExportError, OutputError, UnsupportedCheckpointError, VerificationError
 
@@ -30,10 +31,6 @@ def __getattr__(name: str) -> object:
     """Import `export`, and with it torch, only when it is asked for: the command line's help needs neither."""
     if name != "export":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
+    with needed("exporting needs more packages", "cpu,export", "install them"):
         from .pipeline import export
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"exporting needs more packages ({error}); install them: pip install 'jinabert-onnx[cpu,export]'"
-        ) from error
     return export

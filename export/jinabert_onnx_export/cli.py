@@ -13,7 +13,7 @@ from types import ModuleType
 from jinabert_onnx import Embedder
 from jinabert_onnx.bundle.manifest import PRECISIONS, Manifest
 from jinabert_onnx.cli.command import Command
-from jinabert_onnx.errors import MissingDependencyError
+from jinabert_onnx.errors import needed
 
 from . import demo
 
@@ -24,20 +24,16 @@ def _log(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def import_needing_torch(module: str, purpose: str = "exporting") -> ModuleType:
-    """Import a module that needs torch or onnx, only when it runs; `purpose` begins the message without them.
+def import_needing_torch(module: str) -> ModuleType:
+    """Import a module that needs torch or onnx, only when it runs.
 
     Raises:
         MissingDependencyError: they are not installed.
     """
     from importlib import import_module
 
-    try:
+    with needed("exporting needs more packages", "cpu,export", "install them"):
         return import_module(module)
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"{purpose} needs more packages ({error}); install them: pip install 'jinabert-onnx[cpu,export]'"
-        ) from error
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:

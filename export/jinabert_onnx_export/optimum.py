@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from jinabert_onnx.bundle.probes import FP32_MAX_DIFFERENCE
-from jinabert_onnx.errors import MissingDependencyError
+from jinabert_onnx.errors import needed
 from torch import Tensor
 
 from .checkpoint.read import Checkpoint, open_checkpoint
@@ -26,16 +26,12 @@ from .encoder.model import JinaBertEncoder
 from .encoder.trace import INPUTS, OPSET, OUTPUT
 from .errors import VerificationError
 
-try:
+with needed(f"{__name__} needs optimum-onnx and transformers", "cpu,optimum", "install them"):
     from optimum.exporters.onnx import validate_model_outputs
     from optimum.exporters.onnx.config import TextEncoderOnnxConfig
     from optimum.utils import NormalizedTextConfig
     from transformers import PretrainedConfig, PreTrainedModel
     from transformers.modeling_outputs import BaseModelOutput
-except ImportError as error:
-    raise MissingDependencyError(
-        f"{__name__} needs optimum-onnx and transformers: pip install 'jinabert-onnx[cpu,optimum]'"
-    ) from error
 
 # Shapes (batch, sequence) to validate at: unlike optimum's traced (2, 16), and longer than one and than
 # several blocks of queries. Its generator of masks cannot make a length of 1.

@@ -27,6 +27,9 @@ its own branches (``jinabert_onnx_export.errors``). Messages are one line: what 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 _LONGEST = 2000  # characters of a message
 
 
@@ -118,6 +121,21 @@ class BundleChangedError(StateError):
 
 class TruncationWarning(UserWarning):
     """Texts were longer than ``max_length`` and were cut."""
+
+
+@contextmanager
+def needed(what: str, extra: str, how: str = "install it") -> Iterator[None]:
+    """Tell of an import that fails in the block `what` needs it, and `how` to install the extra that has it.
+
+    Raises:
+        MissingDependencyError: it failed.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{what} ({first_line(error)}); {how}: pip install 'jinabert-onnx[{extra}]'"
+        ) from error
 
 
 def printable(text: str) -> str:

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from jinabert_onnx.bench import Record, Wanted, run_bench
 from support.paths import TRAINED
-
-
-@pytest.fixture(scope="session")
-def trained() -> Path:
-    return TRAINED
 
 
 @pytest.fixture(scope="session")
@@ -28,5 +21,5 @@ def wanted() -> Wanted:
 
 
 @pytest.fixture(scope="session")
-def record(trained: Path, wanted: Wanted) -> Record:
-    return run_bench(str(trained), wanted)
+def record(wanted: Wanted) -> Record:
+    return run_bench(str(TRAINED), wanted)

@@ -15,24 +15,25 @@ from jinabert_onnx.bench import Record, read_record
 from jinabert_onnx.bench.summary import rows
 from jinabert_onnx.cli import main
 from jinabert_onnx.cli.main import _commands, _parse, _parser
+from support.paths import TRAINED
+from support.python import Ended, run_python
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "guides" / "benchmarking.md"
 SHORT = ("--quick", "--seconds", "1", "--rounds", "3", "--length", "8", "--batch-size", "1", "2", "--precision", "int8")
 
 
 @pytest.fixture(scope="module")
-def done(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Ended, Path]:
     """A run that also tells which modules it had loaded at its end."""
     output = tmp_path_factory.mktemp("run") / "results"
     code = (
         "import sys; from jinabert_onnx.cli import main; code = main(sys.argv[1:]); "
         "print(*sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr); sys.exit(code)"
     )
-    command = [sys.executable, "-c", code, "bench", str(trained), *SHORT, "--output", str(output)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120), output
+    return run_python("-c", code, "bench", TRAINED, *SHORT, "--output", output), output
 
 
-def test_a_run_writes_table_and_json(done: tuple[subprocess.CompletedProcess[str], Path]):
+def test_a_run_writes_table_and_json(done: tuple[Ended, Path]):
     run, output = done
     assert run.returncode == 0, run.stderr
     assert sorted(path.name for path in output.iterdir()) == ["bench.json"]
@@ -42,13 +43,13 @@ def test_a_run_writes_table_and_json(done: tuple[subprocess.CompletedProcess[str
     assert json.loads((output / "bench.json").read_text("utf-8"))["summary"] == rows(read_record(output))
 
 
-def test_what_happens_is_told_on_stderr(done: tuple[subprocess.CompletedProcess[str], Path]):
+def test_what_happens_is_told_on_stderr(done: tuple[Ended, Path]):
     lines = [line for line in done[0].stderr.splitlines() if line.startswith("jinabert-onnx: ")]
     assert lines[0] == "jinabert-onnx: 2 cells in 3 rounds, about 1 s"
     assert lines[1:4] == ["jinabert-onnx: cold starts", "jinabert-onnx: memory", "jinabert-onnx: timing"]
 
 
-def test_the_bench_needs_no_torch(done: tuple[subprocess.CompletedProcess[str], Path]):
+def test_the_bench_needs_no_torch(done: tuple[Ended, Path]):
     loaded = set(done[0].stderr.splitlines()[-1].split())
     assert {"jinabert_onnx", "onnxruntime"} <= loaded
     assert not loaded & {"torch", "onnx", "onnxscript", "transformers", "mteb"}
@@ -64,11 +65,9 @@ def test_rows_of_the_summary_are_the_cells(record: Record):
         assert (row["p99_ms"] is None) == (times.latency(99) is None)
 
 
-def test_results_are_not_overwritten_and_that_is_told_before_anything_runs(
-    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_results_are_not_overwritten_and_nothing_runs_before(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     for output, told in ((tmp_path, "exists already"), (tmp_path / "none" / "results", "none")):
-        assert main(["bench", str(trained), *SHORT, "--output", str(output)]) == 1
+        assert main(["bench", str(TRAINED), *SHORT, "--output", str(output)]) == 1
         error = capsys.readouterr().err
         assert told in error
         assert error.count("\n") == 1
@@ -76,13 +75,13 @@ def test_results_are_not_overwritten_and_that_is_told_before_anything_runs(
 
 
 @pytest.mark.parametrize("moment", ["cold starts", "timing"])
-def test_an_interrupted_run_leaves_nothing(trained: Path, tmp_path: Path, moment: str):
+def test_an_interrupted_run_leaves_nothing(tmp_path: Path, moment: str):
     code = (  # a job in the background inherits SIGINT ignored
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "from jinabert_onnx.cli import main; sys.exit(main())"
     )
     long = ("--quick", "--seconds", "600", "--rounds", "1000", "--precision", "int8", "--length", "2048")
-    command = [sys.executable, "-c", code, "bench", str(trained), *long, "--output", str(tmp_path / "results")]
+    command = [sys.executable, "-c", code, "bench", str(TRAINED), *long, "--output", str(tmp_path / "results")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
         assert process.stderr is not None
         assert f"jinabert-onnx: {moment}\n" in iter(process.stderr.readline, "")

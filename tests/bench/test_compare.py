@@ -58,12 +58,9 @@ def test_noise_is_not_a_difference(redraw: Redraw):
         assert {item.verdict for item in found.differences if item.kind == "time"} <= {"unclear", "same"}
 
 
-def test_a_difference_within_noise_is_unclear(redraw: Redraw):
-    assert verdicts(redraw(1, noise=0.2), redraw(2, factor=1.1, noise=0.2), "int8") == {"unclear"}
-
-
-def test_a_small_difference_between_two_processes_is_the_same(redraw: Redraw):
-    assert verdicts(redraw(1, noise=0.001), redraw(2, factor=1.02, noise=0.001), "int8") == {"same"}
+@pytest.mark.parametrize(("factor", "noise", "verdict"), [(1.1, 0.2, "unclear"), (1.02, 0.001, "same")])
+def test_a_difference_within_noise_or_a_small_one_is_none(redraw: Redraw, factor: float, noise: float, verdict: str):
+    assert verdicts(redraw(1, noise=noise), redraw(2, factor=factor, noise=noise), "int8") == {verdict}
 
 
 def test_what_the_machine_itself_lost_is_not_the_programs(redraw: Redraw):
@@ -120,9 +117,7 @@ def test_other_releases_and_processors_are_told(redraw: Redraw):
     assert "of another kind after" in text
 
 
-def test_the_command_judges_and_says_so_with_its_exit_code(
-    redraw: Redraw, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_the_command_judges_with_its_exit_code(redraw: Redraw, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     files = [str(tmp_path / "a.json"), str(tmp_path / "b.json")]
     for file, record in zip(files, (redraw(1), redraw(2, factor=1.2)), strict=True):
         Path(file).write_text(record.to_json(), "utf-8")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import product
-from pathlib import Path
 from statistics import median
 
 import pytest
@@ -95,10 +94,10 @@ def test_the_table_has_every_figure(record: Record):
     assert max(map(len, text.splitlines()[3:])) < 140  # the first lines name the machine
 
 
-def test_texts_have_the_tokens_that_the_model_counts(trained: Path, record: Record):
-    maker = TextMaker(trained)
+def test_texts_have_the_tokens_that_the_model_counts(record: Record):
+    maker = TextMaker(TRAINED)
     assert record.model.longest == 8192
-    with Embedder.load(trained, threads=1) as model:
+    with Embedder.load(TRAINED, threads=1) as model:
         assert maker.count(["How is the weather today?"]) == [model.count_tokens(["How is the weather today?"])[0]]
 
 
@@ -116,6 +115,6 @@ def test_texts_have_the_tokens_that_the_model_counts(trained: Path, record: Reco
         (Wanted(rounds=1000, seconds=1), "nothing is left to measure; .* too long"),
     ],
 )
-def test_what_cannot_be_measured_is_refused_at_once(trained: Path, wanted: Wanted, told: str):
+def test_what_cannot_be_measured_is_refused_at_once(wanted: Wanted, told: str):
     with pytest.raises((InputError, ValueError), match=told):
-        run_bench(str(trained), wanted)
+        run_bench(str(TRAINED), wanted)

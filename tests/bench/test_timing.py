@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +15,8 @@ from jinabert_onnx.bench.processes import Place
 from jinabert_onnx.bench.subject import load
 from jinabert_onnx.bench.timing import Job, Turns, is_turn, share_out, time_rounds, warm_up
 from jinabert_onnx.engine.cancellation import Cancellation
+from support.live_server import wait_for
+from support.paths import TRAINED
 
 ONE = Configuration("int8", "cpu", 1)
 
@@ -32,8 +33,8 @@ class NotedJob(Job):
 
 
 @pytest.fixture(scope="module")
-def model(trained: Path) -> Iterator[Embedder]:
-    with load(Place(str(trained), None), ONE) as model:
+def model() -> Iterator[Embedder]:
+    with load(Place(str(TRAINED), None), ONE) as model:
         yield model
 
 
@@ -77,25 +78,18 @@ def test_a_cancelled_sweep_ends(model: Embedder):
 
 @pytest.mark.usefixtures("model")  # what the first model of a process starts is there before
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_configuration_runs_with_its_threads(trained: Path, threads: int, monkeypatch: pytest.MonkeyPatch):
+def test_a_configuration_runs_with_its_threads(threads: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("JINABERT_ONNX_THREADS", "7")  # what it is asked for goes first
     before = operating_system_threads()
-    with load(Place(str(trained), None), Configuration("int8", "cpu", threads)) as loaded:
+    with load(Place(str(TRAINED), None), Configuration("int8", "cpu", threads)) as loaded:
         assert loaded.threads == threads
         # The calling thread is one of them. One that was joined may be listed for a moment more.
-        assert comes_true(lambda: len(operating_system_threads() - before) == threads - 1)
-    assert comes_true(lambda: operating_system_threads() <= before)
+        wait_for(lambda: len(operating_system_threads() - before) == threads - 1)
+    wait_for(lambda: operating_system_threads() <= before)
 
 
 def operating_system_threads() -> set[str]:
     return {path.name for path in Path("/proc/self/task").iterdir()}
-
-
-def comes_true(condition: Callable[[], bool]) -> bool:
-    end = time.monotonic() + 60
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.01)
-    return condition()
 
 
 @settings(deadline=None)
@@ -105,9 +99,7 @@ def comes_true(condition: Callable[[], bool]) -> bool:
     st.integers(2, 20),
     st.integers(2, 20),
 )
-def test_shares_keep_to_the_budget_or_to_the_fewest_rounds(
-    seconds: list[float], budget: float, rounds: int, fewest: int
-):
+def test_shares_keep_to_the_budget_or_the_fewest_rounds(seconds: list[float], budget: float, rounds: int, fewest: int):
     turns = share_out(seconds, budget, rounds, fewest)
     least = sum(one * min(fewest, rounds) for one in seconds)
     spent = sum(one * turn.total for one, turn in zip(seconds, turns, strict=True))

@@ -59,19 +59,16 @@ class TestOpenAI:
         assert response.headers["x-embedding-fingerprint"] == str(embedder.fingerprint)
         require_equal(vectors_of(response.parse()), embedder, TEXTS)
 
-    def test_numbers(self, client: openai.OpenAI, embedder: Embedder):
-        response = client.embeddings.create(model=MODEL, input=TEXTS, encoding_format="float")
-        require_equal(vectors_of(response), embedder, TEXTS)
+    @pytest.mark.parametrize("options", [{"encoding_format": "float"}, {"dimensions": 64}], ids=str)
+    def test_numbers_and_dimensions(self, client: openai.OpenAI, embedder: Embedder, options: dict):
+        response = client.embeddings.create(model=MODEL, input=TEXTS, **options)
+        require_equal(vectors_of(response), embedder, TEXTS, options.get("dimensions"))
 
     def test_one_text(self, client: openai.OpenAI, embedder: Embedder):
         response = client.embeddings.create(model=MODEL, input=TEXTS[0])
         require_equal(vectors_of(response), embedder, TEXTS[:1])
         assert response.model == MODEL
         assert response.usage.prompt_tokens == response.usage.total_tokens == embedder.count_tokens(TEXTS[0])[0]
-
-    def test_dimensions(self, client: openai.OpenAI, embedder: Embedder):
-        response = client.embeddings.create(model=MODEL, input=TEXTS, dimensions=64)
-        require_equal(vectors_of(response), embedder, TEXTS, dimensions=64)
 
     def test_many_texts_keep_their_order(self, client: openai.OpenAI, embedder: Embedder):
         texts = [f"{number} {'words ' * (number * 7 % 60)}" for number in range(300)]

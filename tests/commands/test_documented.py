@@ -10,12 +10,12 @@ import json
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from support.paths import CHECKPOINT, ROOT
+from support.paths import ROOT
+from support.python import run_command, run_python
+from support.references import write_few_texts
 
 BENCHMARKS = ROOT / "benchmarks"
 LIST = BENCHMARKS / "README.md"
@@ -25,10 +25,7 @@ SMALL = {  # what documented commands name, and what stands for it here
     "build/base": "tests/data/tiny-de-en",
     "build/base-bundle": "build/bundles/tiny-de-en",
 }
-SHORT = {  # makes a run short, changes nothing else
-    "experiments/memory_model.py": "--precision int8",
-    "on_cuda.py": "--rehearse --lengths 16 --batches 1",
-}
+SHORT = {"on_cuda.py": "--rehearse --lengths 16 --batches 1"}  # makes a run short, changes nothing else
 SHORT_BENCH = "--seconds 1 --rounds 2 --length 16 --batch-size 1 --precision int8"
 ELSEWHERE = ("side_by_side.py", "make_checkpoint.py")  # tests/peers and tests/export run them
 
@@ -64,31 +61,15 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with what the measuring commands name: a bundle, texts, and two results of `bench`."""
     directory = tmp_path_factory.mktemp("workplace")
     (directory / "bundle").symlink_to(ROOT / SMALL["build/base-bundle"])
-    content = json.loads((CHECKPOINT / "heldout.json").read_text("utf-8"))
-    few = {"pairs": content["pairs"][:60], "long": sorted(content["long"], key=len)[:5]}
-    (directory / "texts.json").write_text(json.dumps(few), "utf-8")
-    done = in_directory(directory, f"bench bundle --quick {SHORT_BENCH} --output before")
+    write_few_texts(directory / "texts.json")
+    done = run_command(*shlex.split(f"bench bundle --quick {SHORT_BENCH} --output before"), cwd=directory)
     assert done.returncode == 0, done.stderr
     shutil.copytree(directory / "before", directory / "after")  # nothing can be slower, however busy the machine is
     return directory
 
 
-def in_directory(directory: Path, words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "jinabert_onnx", *shlex.split(words)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=directory, timeout=300)
-
-
-def run(name: str, arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(BENCHMARKS / name), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300)
-
-
 def test_every_benchmark_is_documented():
-    scripts = {
-        str(path.relative_to(BENCHMARKS))
-        for path in (*BENCHMARKS.glob("*.py"), *BENCHMARKS.glob("experiments/*.py"))
-        if "argparse" in path.read_text("utf-8")
-    }
+    scripts = {path.name for path in BENCHMARKS.glob("*.py") if "argparse" in path.read_text("utf-8")}
     assert scripts == set(documented())
 
 
@@ -101,7 +82,7 @@ def test_every_script_that_a_page_names_is_documented():
 @pytest.mark.parametrize("name", runnable())
 def test_documented_benchmark_runs(name: str, tmp_path: Path):
     arguments = arguments_of(name, tmp_path)
-    done = run(name, arguments)
+    done = run_python(BENCHMARKS / name, *arguments, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
     last = json.loads(done.stdout.splitlines()[-1])
     assert last["benchmark"] == Path(name).stem
@@ -110,6 +91,7 @@ def test_documented_benchmark_runs(name: str, tmp_path: Path):
 
 @pytest.mark.parametrize("line", measuring())
 def test_measuring_command_of_the_results_runs(line: str, workplace: Path):
-    done = in_directory(workplace, f"{line} {SHORT_BENCH}" if line.startswith("bench bundle") else line)
+    line = f"{line} {SHORT_BENCH}" if line.startswith("bench bundle") else line
+    done = run_command(*shlex.split(line), cwd=workplace)
     assert done.returncode == 0, done.stderr
     assert done.stdout

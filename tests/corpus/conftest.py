@@ -16,6 +16,8 @@ import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
 from jinabert_onnx import Embedder
+from support.paths import TRAINED
+from support.python import Ended, run_python
 
 PATIENCE = 120.0  # seconds that nothing here should take
 ROWS = 1200  # of a corpus that takes a while
@@ -28,35 +30,33 @@ def precision(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def model(trained: Path) -> Embedder:
-    return Embedder.load(trained)
+def model() -> Embedder:
+    return Embedder.load(TRAINED)
 
 
-def command(bundle: Path, source: Path, output: Path, *options: object) -> list[str]:
+def command(source: Path, output: Path, *options: object) -> list[str]:
     return [
-        *(sys.executable, "-m", "jinabert_onnx", "embed", str(bundle)),
+        *(sys.executable, "-m", "jinabert_onnx", "embed", str(TRAINED)),
         *("--input", str(source), "--output", str(output), "--no-self-test", "--threads", "1", *map(str, options)),
     ]
 
 
-def embed(bundle: Path, source: Path, output: Path, *options: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(bundle, source, output, *options), capture_output=True, text=True, check=False, timeout=PATIENCE
-    )
+def embed(source: Path, output: Path, *options: object) -> Ended:
+    return run_python(*command(source, output, *options)[1:], timeout=PATIENCE)
 
 
-def refused(bundle: Path, source: Path, output: Path, *options: object) -> str:
+def refused(source: Path, output: Path, *options: object) -> str:
     """Return the one line of a command that fails and leaves nothing but what there was."""
     before = sorted(source.parent.iterdir())
-    result = embed(bundle, source, output, *options)
+    result = embed(source, output, *options)
     assert (result.returncode, result.stderr.count("\n")) == (1, 1), result.stderr
     assert sorted(source.parent.iterdir()) == before
     return result.stderr
 
 
-def start(bundle: Path, source: Path, output: Path, shards: int, *options: object) -> subprocess.Popen[str]:
+def start(source: Path, output: Path, shards: int, *options: object) -> subprocess.Popen[str]:
     """Return the process of a command once it has done as many shards, of 50 rows each."""
-    line = command(bundle, source, output, "--shard-rows", 50, *options)
+    line = command(source, output, "--shard-rows", 50, *options)
     process = subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
     directory, deadline = output.with_name(f"{output.name}.parts"), time.monotonic() + PATIENCE
     while len(list(directory.glob("shard-*.json"))) < shards and process.poll() is None:
@@ -65,9 +65,9 @@ def start(bundle: Path, source: Path, output: Path, shards: int, *options: objec
     return process
 
 
-def killed(bundle: Path, source: Path, output: Path, shards: int) -> Path:
+def killed(source: Path, output: Path, shards: int) -> Path:
     """Kill a command once it has done as many shards; return the directory of what is done."""
-    process = start(bundle, source, output, shards)
+    process = start(source, output, shards)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=PATIENCE)
     return output.with_name(f"{output.name}.parts")

@@ -41,23 +41,23 @@ def test_shards_of_another_plan_are_not_taken_for_ones_of_this(model: Embedder, 
         assert missing(replace(plan, prompt="query: "), shards, directory) == shards
 
 
-def test_what_a_kill_in_the_end_left_is_in_no_other_output(trained: Path, model: Embedder, tmp_path: Path) -> None:
-    parts = killed(trained, corpus(tmp_path / "texts.jsonl"), tmp_path / "out.npy", 3)
+def test_what_a_kill_in_the_end_left_is_in_no_other_output(model: Embedder, tmp_path: Path) -> None:
+    parts = killed(corpus(tmp_path / "texts.jsonl"), tmp_path / "out.npy", 3)
     (parts / "plan.json").unlink()  # the first step of removing parts
     source = write(tmp_path / "others.jsonl", TEXTS)
-    assert embed(trained, source, tmp_path / "out.npy", "--shard-rows", 50).returncode == 0
+    assert embed(source, tmp_path / "out.npy", "--shard-rows", 50).returncode == 0
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), model.encode(TEXTS), atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["npy", "parquet"])
-def test_a_damaged_shard_is_one_line_and_made_anew(kind: str, trained: Path, tmp_path: Path) -> None:
+def test_a_damaged_shard_is_one_line_and_made_anew(kind: str, tmp_path: Path) -> None:
     source, output = corpus(tmp_path / "texts.jsonl"), tmp_path / f"out.{kind}"
-    (killed(trained, source, output, 3) / f"shard-000001.{kind}").write_bytes(b"")
-    result = embed(trained, source, output, "--shard-rows", 50)
+    (killed(source, output, 3) / f"shard-000001.{kind}").write_bytes(b"")
+    result = embed(source, output, "--shard-rows", 50)
     assert result.returncode == 1
     assert "is damaged; run the same command again to redo this shard" in result.stderr
     assert "Traceback" not in result.stderr
-    assert embed(trained, source, output, "--shard-rows", 50).returncode == 0
+    assert embed(source, output, "--shard-rows", 50).returncode == 0
     assert output.exists()
 
 
@@ -69,30 +69,30 @@ def test_an_input_that_changes_while_it_is_read_is_refused(model: Embedder, tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["texts.jsonl"]
 
 
-def test_a_bad_row_is_refused_where_it_could_not_be_told(trained: Path, tmp_path: Path) -> None:
+def test_a_bad_row_is_refused_where_it_could_not_be_told(tmp_path: Path) -> None:
     source = write(tmp_path / "texts.jsonl", ["one", None, "three"])  # type: ignore[list-item]
-    message = refused(trained, source, tmp_path / "out.npy")
+    message = refused(source, tmp_path / "out.npy")
     assert "row 1 of the input: the text is null; a .npy file cannot leave rows out" in message
 
 
-def test_a_damaged_page_leaves_nothing_where_no_shard_is_done(trained: Path, tmp_path: Path) -> None:
+def test_a_damaged_page_leaves_nothing_where_no_shard_is_done(tmp_path: Path) -> None:
     source = tmp_path / "texts.parquet"
     pq.write_table(pa.table({"text": TEXTS}), source, compression="gzip")
     content = bytearray(source.read_bytes())
     content[60:400] = bytes(340)
     source.write_bytes(content)
-    assert "texts.parquet: cannot be read" in refused(trained, source, tmp_path / "out.parquet")
+    assert "texts.parquet: cannot be read" in refused(source, tmp_path / "out.parquet")
 
 
-def test_what_is_done_before_a_bad_row_stays(trained: Path, tmp_path: Path) -> None:
+def test_what_is_done_before_a_bad_row_stays(tmp_path: Path) -> None:
     source = write(tmp_path / "texts.jsonl", ["one", "two", None])  # type: ignore[list-item]
-    assert embed(trained, source, tmp_path / "out.npy", "--shard-rows", 1).returncode == 1
+    assert embed(source, tmp_path / "out.npy", "--shard-rows", 1).returncode == 1
     assert len(list((tmp_path / "out.npy.parts").glob("shard-*.npy"))) == 2
 
 
-def test_a_pipe_is_not_taken_for_a_file(trained: Path, tmp_path: Path) -> None:
+def test_a_pipe_is_not_taken_for_a_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    message = refused(trained, tmp_path / "pipe", tmp_path / "out.parquet")
+    message = refused(tmp_path / "pipe", tmp_path / "out.parquet")
     assert "pipe: is a pipe or a device, which can be neither read twice nor replaced; name a file" in message
 
 
@@ -129,11 +129,11 @@ def test_odd_csv_gives_bad_rows_and_right_ones(
     ],
     ids=lambda values: str(values.type),
 )
-def test_columns_of_any_type_are_kept(values: pa.Array, trained: Path, tmp_path: Path) -> None:
+def test_columns_of_any_type_are_kept(values: pa.Array, tmp_path: Path) -> None:
     table = pa.table({"text": ["one", "two", "three"], "more": values})
     with pa.OSFile(str(tmp_path / "t.arrow"), "wb") as stream, pa.ipc.new_file(stream, table.schema) as writer:
         writer.write_table(table)
-    result = embed(trained, tmp_path / "t.arrow", tmp_path / "out.parquet", "--keep", "more")
+    result = embed(tmp_path / "t.arrow", tmp_path / "out.parquet", "--keep", "more")
     assert result.returncode == 0, result.stderr
     expected = pa.array(values.to_pylist()) if pa.types.is_run_end_encoded(values.type) else values
     assert pq.read_table(tmp_path / "out.parquet").column("more").combine_chunks().equals(expected)
@@ -149,46 +149,44 @@ def test_columns_of_any_type_are_kept(values: pa.Array, trained: Path, tmp_path:
         ("out.parquet.rejected.jsonl", (), r"is where rows set aside are listed"),
     ],
 )
-def test_what_would_be_misread_is_refused(
-    name: str, options: tuple[str, ...], words: str, trained: Path, tmp_path: Path
-) -> None:
+def test_what_would_be_misread_is_refused(name: str, options: tuple[str, ...], words: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text('{"text": "x"}\n')
     if name == "twice.parquet":
         pq.write_table(pa.table([pa.array(["x"]), pa.array(["y"])], ["text", "text"]), tmp_path / name)
-    assert words in refused(trained, tmp_path / name, tmp_path / "out.parquet", *options)
+    assert words in refused(tmp_path / name, tmp_path / "out.parquet", *options)
 
 
 @pytest.mark.parametrize("ending", [".jsonl", ".parquet", ".arrow", ".csv"])
-def test_names_that_are_not_utf8_are_names(ending: str, trained: Path, model: Embedder, tmp_path: Path) -> None:
+def test_names_that_are_not_utf8_are_names(ending: str, model: Embedder, tmp_path: Path) -> None:
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/d\xfc"))
     folder.mkdir()
     source, output = folder / f"caf\udce9{ending}", tmp_path / "v\udce9.parquet"
     shutil.copyfile(write(tmp_path / f"texts{ending}", ["one", "two"]), source)
-    result = embed(trained, source, output, "--shard-rows", 1, "--keep", "text")
+    result = embed(source, output, "--shard-rows", 1, "--keep", "text")
     assert result.returncode == 0, result.stderr
     with output.open("rb") as stream:
         assert pq.read_table(stream).column("text").to_pylist() == ["one", "two"]
-    assert embed(trained, folder, tmp_path / "out.npy").returncode == 0
+    assert embed(folder, tmp_path / "out.npy").returncode == 0
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), model.encode(["one", "two"]), atol=1e-5)
 
 
-def test_rows_set_aside_name_files_that_are_not_utf8(trained: Path, tmp_path: Path) -> None:
+def test_rows_set_aside_name_files_that_are_not_utf8(tmp_path: Path) -> None:
     source = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jsonl"))
     shutil.copyfile(write(tmp_path / "texts.jsonl", ["one", None]), source)  # type: ignore[list-item]
-    result = embed(trained, source, tmp_path / "out.parquet")
+    result = embed(source, tmp_path / "out.parquet")
     assert result.returncode == 0, result.stderr
     (record,) = map(json.loads, (tmp_path / "out.parquet.rejected.jsonl").read_text("utf-8").splitlines())
     assert (record["row"], Path(record["file"]).name) == (1, r"caf\udce9.jsonl")
 
 
 @pytest.mark.parametrize("option", ["--keep", "--text-column"])
-def test_a_column_whose_name_is_not_utf8_is_refused(option: str, trained: Path, tmp_path: Path) -> None:
+def test_a_column_whose_name_is_not_utf8_is_refused(option: str, tmp_path: Path) -> None:
     source = write(tmp_path / "texts.jsonl", ["one"])
-    message = refused(trained, source, tmp_path / "out.parquet", option, "caf\udce9")
+    message = refused(source, tmp_path / "out.parquet", option, "caf\udce9")
     assert r"column 'caf\udce9' is not valid Unicode" in message
 
 
-def test_files_of_a_directory_that_cannot_be_read_are_named(trained: Path, model: Embedder, tmp_path: Path) -> None:
+def test_files_of_a_directory_that_cannot_be_read_are_named(model: Embedder, tmp_path: Path) -> None:
     folder, output = tmp_path / "corpus", tmp_path / "out.parquet"
     folder.mkdir()
     write(folder / "a.jsonl", ["one"])
@@ -198,9 +196,9 @@ def test_files_of_a_directory_that_cannot_be_read_are_named(trained: Path, model
     os.mkfifo(folder / "other")
     (folder / "folder.jsonl").mkdir()
     named = f"{folder}/b.jsonl: is a link that leads nowhere; {folder}/d.jsonl: is no file but a pipe"
-    message = refused(trained, folder, output)
+    message = refused(folder, output)
     assert f"error: {named}, a socket or a device; remove them, or leave them out with --skip-unreadable" in message
-    result = embed(trained, folder, output, "--skip-unreadable")
+    result = embed(folder, output, "--skip-unreadable")
     assert result.returncode == 0, result.stderr
     assert f"warning: left out: {folder}/b.jsonl: is a link that leads nowhere\n" in result.stderr
     assert f"warning: left out: {folder}/d.jsonl: is no file but a pipe, a socket or a device\n" in result.stderr
@@ -260,7 +258,7 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_wrong_with_a_path_is_said_before_all_else(
-    source: str, output: str, words: str, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source: str, output: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("pipe", "pipe.csv", "pipe.npy", "pipe.parquet"):
@@ -270,7 +268,7 @@ def test_what_is_wrong_with_a_path_is_said_before_all_else(
     Path("dangling.csv").symlink_to("nowhere.csv")
     Path("t.csv").write_text("text\none\n")
     Path("t.txt").write_text("one\n")
-    message = refused(trained, Path(source), Path(output))
+    message = refused(Path(source), Path(output))
     assert message.startswith(f"jinabert-onnx: error: {words}"), message
 
 

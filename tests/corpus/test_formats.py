@@ -13,6 +13,7 @@ import pytest
 from conftest import TEXTS, embed, refused, rejected, write
 from jinabert_onnx import Embedder
 from jinabert_onnx.encoding.vector_types import OUTPUT_DTYPES
+from support.paths import TRAINED
 
 ENDINGS = (".parquet", ".feather", ".arrow", ".jsonl", ".csv", ".tsv")
 
@@ -23,13 +24,13 @@ def vectors_of(path: Path) -> np.ndarray:
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_every_format_gives_the_vectors_of_encode(ending: str, trained: Path, precision: str, tmp_path: Path) -> None:
+def test_every_format_gives_the_vectors_of_encode(ending: str, precision: str, tmp_path: Path) -> None:
     source, output = write(tmp_path / f"texts{ending}", TEXTS), tmp_path / "out.parquet"
     options = ("--precision", precision, "--shard-rows", 40, "--keep", "id", "text")
-    result = embed(trained, source, output, *options)
+    result = embed(source, output, *options)
     assert (result.returncode, result.stdout) == (0, ""), result.stderr
     table = pq.read_table(output)
-    with Embedder.load(trained, precision=precision, threads=1) as model:
+    with Embedder.load(TRAINED, precision=precision, threads=1) as model:
         np.testing.assert_allclose(vectors_of(output), model.encode(TEXTS), atol=1e-5)
         assert table.schema.metadata[b"jinabert_onnx.fingerprint"].decode() == str(model.fingerprint)
     assert table.column("row").to_pylist() == list(range(len(TEXTS)))
@@ -39,12 +40,10 @@ def test_every_format_gives_the_vectors_of_encode(ending: str, trained: Path, pr
 
 
 @pytest.mark.parametrize("output_dtype", OUTPUT_DTYPES)
-def test_vectors_of_every_type_are_stored_as_they_are(
-    output_dtype: str, trained: Path, model: Embedder, tmp_path: Path
-) -> None:
+def test_vectors_of_every_type_are_stored_as_they_are(output_dtype: str, model: Embedder, tmp_path: Path) -> None:
     source = write(tmp_path / "texts.jsonl", TEXTS[:9])
     for name in ("out.parquet", "out.npy"):
-        result = embed(trained, source, tmp_path / name, "--output-dtype", output_dtype, "--normalize")
+        result = embed(source, tmp_path / name, "--output-dtype", output_dtype, "--normalize")
         assert result.returncode == 0, result.stderr
     expected = model.encode(TEXTS[:9], output_dtype=output_dtype, normalize_embeddings=True)
     parquet, npy = vectors_of(tmp_path / "out.parquet"), np.load(tmp_path / "out.npy")
@@ -54,32 +53,32 @@ def test_vectors_of_every_type_are_stored_as_they_are(
 
 
 @pytest.mark.parametrize("kind", [pa.large_string(), pa.dictionary(pa.int32(), pa.string()), pa.binary()])
-def test_texts_may_be_large_encoded_or_bytes(kind: pa.DataType, trained: Path, model: Embedder, tmp_path: Path) -> None:
+def test_texts_may_be_large_encoded_or_bytes(kind: pa.DataType, model: Embedder, tmp_path: Path) -> None:
     texts = ["eins", "zwei", "eins"]
     column = pa.array([text.encode() for text in texts] if kind == pa.binary() else texts)
     column = column.dictionary_encode() if pa.types.is_dictionary(kind) else column.cast(kind)
     pq.write_table(pa.table({"body": column}), tmp_path / "texts.parquet")
     options = ("--text-column", "body", "--keep", "body")
-    assert embed(trained, tmp_path / "texts.parquet", tmp_path / "out.parquet", *options).returncode == 0
+    assert embed(tmp_path / "texts.parquet", tmp_path / "out.parquet", *options).returncode == 0
     np.testing.assert_allclose(vectors_of(tmp_path / "out.parquet"), model.encode(texts), atol=1e-5)
 
 
-def test_a_directory_is_one_corpus_with_rows_numbered_through(trained: Path, model: Embedder, tmp_path: Path) -> None:
+def test_a_directory_is_one_corpus_with_rows_numbered_through(model: Embedder, tmp_path: Path) -> None:
     folder = tmp_path / "corpus"
     folder.mkdir()
     for number in range(3):
         write(folder / f"part-{number}.parquet", TEXTS[number * 30 : number * 30 + 30])
     (folder / "_SUCCESS").write_bytes(b"")
-    assert embed(trained, folder, tmp_path / "out.parquet", "--shard-rows", 20).returncode == 0
+    assert embed(folder, tmp_path / "out.parquet", "--shard-rows", 20).returncode == 0
     np.testing.assert_allclose(vectors_of(tmp_path / "out.parquet"), model.encode(TEXTS[:90]), atol=1e-5)
     assert pq.read_table(tmp_path / "out.parquet").column("row").to_pylist() == list(range(90))
 
 
-def test_bad_rows_are_set_aside_with_their_number_and_reason(trained: Path, model: Embedder, tmp_path: Path) -> None:
+def test_bad_rows_are_set_aside_with_their_number_and_reason(model: Embedder, tmp_path: Path) -> None:
     rows = [b'{"text": "gut"}', b'{"text": null}', b"{", b'{"text": 7}', b'["a"]', b'{"other": 1}', b'{"text": "\xfc"}',
             b'{"text": "\\ud800"}', b"", b'{"text": "auch gut"}']  # fmt: skip
     (tmp_path / "texts.jsonl").write_bytes(b"\n".join(rows))
-    result = embed(trained, tmp_path / "texts.jsonl", tmp_path / "out.parquet", "--shard-rows", 3)
+    result = embed(tmp_path / "texts.jsonl", tmp_path / "out.parquet", "--shard-rows", 3)
     assert result.returncode == 0
     assert "8 of 10 rows were set aside" in result.stderr
     reasons = rejected(tmp_path / "out.parquet")
@@ -90,11 +89,11 @@ def test_bad_rows_are_set_aside_with_their_number_and_reason(trained: Path, mode
     np.testing.assert_allclose(vectors_of(tmp_path / "out.parquet"), model.encode(["gut", "auch gut"]), atol=1e-5)
 
 
-def test_csv_rows_of_another_width_and_texts_too_long_are_set_aside(trained: Path, tmp_path: Path) -> None:
+def test_csv_rows_of_another_width_and_texts_too_long_are_set_aside(tmp_path: Path) -> None:
     content = 'id,text\n1,kurz\n2,zu,viel\n3\n\n4,"zwei\nZeilen ""hier"""\n5,' + "lang " * 50 + '\n6,5" Rohr\n'
     (tmp_path / "texts.csv").write_text(content, encoding="utf-8")
     options = ("--truncation", "error", "--max-length", 30, "--keep", "id", "text", "--shard-rows", 2)
-    assert embed(trained, tmp_path / "texts.csv", tmp_path / "out.parquet", *options).returncode == 0
+    assert embed(tmp_path / "texts.csv", tmp_path / "out.parquet", *options).returncode == 0
     table = pq.read_table(tmp_path / "out.parquet")
     assert table.column("row").to_pylist() == [0, 3, 5]
     assert table.column("text").to_pylist() == ["kurz", 'zwei\nZeilen "hier"', '5" Rohr']
@@ -104,9 +103,9 @@ def test_csv_rows_of_another_width_and_texts_too_long_are_set_aside(trained: Pat
     assert "more than the limit of 30" in reasons[4]
 
 
-def test_where_no_row_is_good_there_is_a_list_and_no_output(trained: Path, tmp_path: Path) -> None:
+def test_where_no_row_is_good_there_is_a_list_and_no_output(tmp_path: Path) -> None:
     (tmp_path / "texts.jsonl").write_text("{\n[]\n")
-    result = embed(trained, tmp_path / "texts.jsonl", tmp_path / "out.parquet")
+    result = embed(tmp_path / "texts.jsonl", tmp_path / "out.parquet")
     assert result.returncode == 1
     assert "not one of 2 rows is good" in result.stderr
     assert "2 rows in, 0 embedded, 2 set aside\n" in result.stderr
@@ -116,7 +115,7 @@ def test_where_no_row_is_good_there_is_a_list_and_no_output(trained: Path, tmp_p
 
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("output", ["out.parquet", "out.npy"])
-def test_files_without_rows_give_no_rows(ending: str, output: str, trained: Path, tmp_path: Path) -> None:
+def test_files_without_rows_give_no_rows(ending: str, output: str, tmp_path: Path) -> None:
     source = write(tmp_path / f"texts{ending}", []) if ending in (".jsonl", ".csv", ".tsv") else tmp_path / f"t{ending}"
     if not source.exists():
         empty = pa.table({"text": pa.array([], pa.string())})
@@ -125,7 +124,7 @@ def test_files_without_rows_give_no_rows(ending: str, output: str, trained: Path
         else:
             with pa.OSFile(str(source), "wb") as stream, pa.ipc.new_file(stream, empty.schema) as writer:
                 writer.write_table(empty)
-    result = embed(trained, source, tmp_path / output)
+    result = embed(source, tmp_path / output)
     assert result.returncode == 0
     assert "0 rows in, 0 embedded, 0 set aside\n" in result.stderr
     found = vectors_of(tmp_path / output) if output.endswith("parquet") else np.load(tmp_path / output)
@@ -147,25 +146,25 @@ def test_files_without_rows_give_no_rows(ending: str, output: str, trained: Path
     ],
 )
 def test_what_cannot_work_is_said_in_one_line_and_nothing_is_left(
-    name: str, content: bytes, options: tuple[str, ...], words: str, trained: Path, tmp_path: Path
+    name: str, content: bytes, options: tuple[str, ...], words: str, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_bytes(content)
-    assert re.search(words, refused(trained, tmp_path / name, tmp_path / "out.parquet", *options))
+    assert re.search(words, refused(tmp_path / name, tmp_path / "out.parquet", *options))
 
 
-def test_an_empty_file_has_no_header_and_no_rows(trained: Path, tmp_path: Path) -> None:
+def test_an_empty_file_has_no_header_and_no_rows(tmp_path: Path) -> None:
     (tmp_path / "t.csv").touch()
-    assert embed(trained, tmp_path / "t.csv", tmp_path / "out.parquet").returncode == 0
+    assert embed(tmp_path / "t.csv", tmp_path / "out.parquet").returncode == 0
 
 
-def test_columns_go_to_files_that_have_room_for_them(trained: Path, tmp_path: Path) -> None:
+def test_columns_go_to_files_that_have_room_for_them(tmp_path: Path) -> None:
     source = write(tmp_path / "t.parquet", ["x"])
-    assert "give --output FILE.parquet" in refused(trained, source, tmp_path / "out.jsonl")
+    assert "give --output FILE.parquet" in refused(source, tmp_path / "out.jsonl")
 
 
-def test_the_metadata_tells_how_vectors_were_made(trained: Path, tmp_path: Path) -> None:
+def test_the_metadata_tells_how_vectors_were_made(tmp_path: Path) -> None:
     source = write(tmp_path / "t.jsonl", ["x"])
-    assert embed(trained, source, tmp_path / "out.parquet", "--truncate-dim", 64, "--normalize").returncode == 0
+    assert embed(source, tmp_path / "out.parquet", "--truncate-dim", 64, "--normalize").returncode == 0
     schema = pq.read_schema(tmp_path / "out.parquet")
     settings = json.loads(schema.metadata[b"jinabert_onnx.settings"])
     assert (settings["truncate_dim"], settings["normalize"], settings["max_length"]) == (64, True, 8192)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import command
+from support.python import run_python
 
 TEXT = "Wind und Regen " * 300  # 4.5 kB, of which few tokens are read
 LEEWAY = 64 << 20
@@ -31,19 +30,16 @@ def peak(arguments: list[str]) -> int:
         "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stderr=subprocess.DEVNULL);"
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
     )
-    found = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
-    return int(found.stdout) * 1024
+    return int(run_python("-c", code, *arguments).stdout) * 1024
 
 
 @pytest.mark.parametrize(("ending", "output"), [(".parquet", "out.parquet"), (".txt", "out.npy")])
-def test_a_corpus_fifteen_times_as_large_needs_no_more_memory(
-    ending: str, output: str, trained: Path, tmp_path: Path
-) -> None:
+def test_a_corpus_fifteen_times_as_large_needs_no_more_memory(ending: str, output: str, tmp_path: Path) -> None:
     peaks = []
     for rows in (2_000, 30_000):
         size = write_large(tmp_path / f"texts{ending}", rows)
         options = ("--max-length", 4, "--truncation", "head", "--shard-rows", 1000)
-        peaks.append(peak(command(trained, tmp_path / f"texts{ending}", tmp_path / output, *options)))
+        peaks.append(peak(command(tmp_path / f"texts{ending}", tmp_path / output, *options)))
         (tmp_path / output).unlink()
     assert size > 120 << 20
     assert peaks[1] < peaks[0] + LEEWAY, [count >> 20 for count in peaks]

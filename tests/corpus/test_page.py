@@ -12,14 +12,12 @@ from jinabert_onnx import Embedder
 from support.paths import ROOT
 
 
-def test_the_output_is_read_as_the_page_shows(
-    trained: Path, model: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_output_is_read_as_the_page_shows(model: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (code,) = re.findall(
         r"^```python\n(.*?)^```", (ROOT / "docs" / "guides" / "corpora.md").read_text("utf-8"), re.M | re.S
     )
     source = write(tmp_path / "articles.parquet", TEXTS)
-    assert embed(trained, source, tmp_path / "vectors.parquet").returncode == 0
+    assert embed(source, tmp_path / "vectors.parquet").returncode == 0
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     exec(code, names)

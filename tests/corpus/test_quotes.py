@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 from conftest import TEXTS, corpus, embed, killed, refused, rejected, write
 from jinabert_onnx import Embedder, InputError
 from jinabert_onnx.corpus import lines
+from support.bundles import edit_json
 
 NAMES = ("id", "text")
 
@@ -35,10 +35,10 @@ def numbered(path: Path, changes: dict[int, str], rows: int = 1000) -> Path:
     ],
 )
 def test_a_quote_that_swallows_rows_is_an_error_that_names_its_line(
-    changes: dict[int, str], line: int, words: str, trained: Path, tmp_path: Path
+    changes: dict[int, str], line: int, words: str, tmp_path: Path
 ) -> None:
     source = numbered(tmp_path / "rows.csv", changes)
-    message = refused(trained, source, tmp_path / "out.parquet")
+    message = refused(source, tmp_path / "out.parquet")
     assert f"rows.csv: a quote of the row that begins in line {line} {words}" in message
 
 
@@ -71,37 +71,33 @@ def test_a_row_of_two_hundred_lines_is_read_and_one_of_more_is_not(tmp_path: Pat
 
 
 @pytest.mark.parametrize("ending", [".parquet", ".csv"])
-def test_rows_in_are_told_and_are_rows_out_and_rows_set_aside(ending: str, trained: Path, tmp_path: Path) -> None:
+def test_rows_in_are_told_and_are_rows_out_and_rows_set_aside(ending: str, tmp_path: Path) -> None:
     source, output = write(tmp_path / f"rows{ending}", TEXTS[:20]), tmp_path / "out.parquet"
-    result = embed(trained, source, output, "--shard-rows", 7)
+    result = embed(source, output, "--shard-rows", 7)
     assert "jinabert-onnx: 20 rows in, 20 embedded, 0 set aside\n" in result.stderr
     options = ("--shard-rows", 7, "--truncation", "error", "--max-length", 40)
-    result = embed(trained, source, output, *options)
+    result = embed(source, output, *options)
     out, aside = len(pq.read_table(output)), len(rejected(output))
     assert aside > 0
     assert out + aside == 20
     assert f"jinabert-onnx: 20 rows in, {out} embedded, {aside} set aside\n" in result.stderr
 
 
-def test_rows_of_a_run_that_was_stopped_are_told_by_the_one_that_ends_it(
-    trained: Path, model: Embedder, tmp_path: Path
-) -> None:
+def test_rows_of_a_run_that_was_stopped_are_told_by_the_one_that_ends_it(model: Embedder, tmp_path: Path) -> None:
     source, output = corpus(tmp_path / "rows.jsonl"), tmp_path / "out.npy"
-    killed(trained, source, output, 2)
-    result = embed(trained, source, output, "--shard-rows", 50)
+    killed(source, output, 2)
+    result = embed(source, output, "--shard-rows", 50)
     assert "1200 rows in, 1200 embedded, 0 set aside\n" in result.stderr
     assert len(np.load(output)) == 1200
 
 
 @pytest.mark.parametrize("name", ["rows", "rejected"])
-def test_a_shard_whose_counts_do_not_add_up_is_made_anew(name: str, trained: Path, tmp_path: Path) -> None:
+def test_a_shard_whose_counts_do_not_add_up_is_made_anew(name: str, tmp_path: Path) -> None:
     source, output = corpus(tmp_path / "rows.jsonl"), tmp_path / "out.npy"
-    counts = killed(trained, source, output, 2) / "shard-000001.json"
-    changed = json.loads(counts.read_text())
-    changed[name] += 1
-    counts.write_text(json.dumps(changed))
-    result = embed(trained, source, output, "--shard-rows", 50)
+    counts = killed(source, output, 2) / "shard-000001.json"
+    edit_json(counts, lambda content: content.update({name: content[name] + 1}))
+    result = embed(source, output, "--shard-rows", 50)
     assert result.returncode == 1
     assert "is damaged; run the same command again to redo this shard" in result.stderr
-    assert embed(trained, source, output, "--shard-rows", 50).returncode == 0
+    assert embed(source, output, "--shard-rows", 50).returncode == 0
     assert len(np.load(output)) == 1200

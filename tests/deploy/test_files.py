@@ -119,9 +119,7 @@ def sagemaker() -> dict[str, Callable | dict]:
     return runpy.run_path(str(DEPLOY / "sagemaker_endpoint.py"))
 
 
-def test_the_image_serves_what_sagemaker_unpacks_and_asks_for(
-    server_image: Image, sagemaker: dict, tmp_path: Path
-) -> None:
+def test_the_image_serves_what_sagemaker_unpacks(server_image: Image, sagemaker: dict, tmp_path: Path) -> None:
     sagemaker["write_model_archive"](BUNDLE, tmp_path / "model.tar.gz")
     with tarfile.open(tmp_path / "model.tar.gz") as archive:
         archive.extractall(server_image.path("/opt/ml/model"), filter="data")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 from container import run
 from image import Image, exec_form
 from support.paths import ROOT
+from support.python import run_python
 
 NOT_IN_AN_IMAGE = {"torch", "onnx", "onnxscript", "onnx-ir", "safetensors", "transformers", "optimum", "pip", "pytest"}
 REQUEST = {"input": ["How is the weather today?", "Wie ist das Wetter heute?"]}
@@ -80,14 +79,9 @@ def test_an_image_has_the_runtime_in_the_versions_of_the_constraints_and_nothing
 def test_the_lambda_function_answers(lambda_image: Image) -> None:
     (handler,) = exec_form(lambda_image.settings["CMD"])
     task_root = lambda_image.environment["LAMBDA_TASK_ROOT"]
-    result = subprocess.run(
-        [sys.executable, "-S", "-c", INVOKE, handler, json.dumps(FUNCTION_URL_EVENT)],  # -S: only what the image has
-        cwd=task_root,
-        env=lambda_image.variables({"PYTHONPATH": task_root}),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    surroundings = lambda_image.variables({"PYTHONPATH": task_root})
+    call = ("-S", "-c", INVOKE, handler, json.dumps(FUNCTION_URL_EVENT))  # -S: only what the image has
+    result = run_python(*call, cwd=Path(task_root), env=surroundings)
     assert result.returncode == 0, result.stderr
     answer = json.loads(result.stdout)
     assert answer["statusCode"] == 200, answer

@@ -51,10 +51,6 @@ def scripts() -> Iterator[str]:
             yield re.sub(r"[\"'()]|\$\S+", " ", line)
 
 
-def words_of_scripts() -> set[str]:
-    return {word for line in scripts() for word in line.split()}
-
-
 def targets() -> set[str]:
     """Return what the Makefile's rules are named."""
     text = (ROOT / "Makefile").read_text("utf-8").replace("\\\n", " ")
@@ -78,7 +74,8 @@ def names() -> set[str]:
         if key in step.get("with", {})
     }
     called = {job["uses"].removeprefix("./") for _, job in jobs() if job.get("uses", "").startswith("./")}
-    written = {word for word in words_of_scripts() if "/" in word or word.endswith(".py")}
+    words = {word for line in scripts() for word in line.split()}
+    written = {word for word in words if "/" in word or word.endswith(".py")}
     found = called | written | {line for text in inputs for line in text.split()}
     return {name for name in found if not name.startswith((*MADE, "../")) and name not in ("build", "dist")}
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from conftest import DOCS
 from jinabert_onnx.cli.main import _commands, _parse, _parser
 from support.paths import ROOT
+from support.python import run_python
 
 # Their own parts test them: tests/frameworks, tests/readers, tests/corpus, tests/examples, test_style.
 ELSEWHERE = {"frameworks.md", "other-runtimes.md", "migration.md", "corpora.md", "examples.md", "style.md"}
@@ -81,7 +80,7 @@ def test_examples_run_as_they_stand(code: str, workplace: Path) -> None:
 
 def run(workplace: Path, *arguments: str) -> str:
     """Return what Python prints, which must end well."""
-    done = subprocess.run([sys.executable, *arguments], cwd=workplace, capture_output=True, text=True, timeout=300)
+    done = run_python(*arguments, cwd=workplace)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -10,32 +10,18 @@ from pathlib import Path
 import pytest
 from jinabert_onnx import Embedder
 from jinabert_onnx_eval.texts.read import EvalTexts, read_texts
-from support.paths import CHECKPOINT, TRAINED
+from support.paths import TRAINED
+from support.references import write_few_texts
 
 
 @pytest.fixture(scope="session")
-def trained() -> Path:
-    """The bundle of the trained checkpoint: fp32, fp16 and int8."""
-    return TRAINED
-
-
-@pytest.fixture(scope="session")
-def model(trained: Path) -> Embedder:
-    return Embedder.load(trained)
+def model() -> Embedder:
+    return Embedder.load(TRAINED)
 
 
 @pytest.fixture(scope="session")
 def few_texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of held-out texts that is quickly embedded: 60 pairs, 20 sentences, the 5 shortest long texts."""
-    content = json.loads((CHECKPOINT / "heldout.json").read_text("utf-8"))
-    few = {
-        "pairs": content["pairs"][:60],
-        "sentences": content["sentences"][:20],
-        "long": [{"text": text} for text in sorted(content["long"], key=len)[:5]],
-    }
-    path = tmp_path_factory.mktemp("texts") / "few.json"
-    path.write_text(json.dumps(few), encoding="utf-8")
-    return path
+    return write_few_texts(tmp_path_factory.mktemp("texts") / "few.json")
 
 
 @pytest.fixture(scope="session")
@@ -44,9 +30,9 @@ def texts(few_texts: Path) -> EvalTexts:
 
 
 @pytest.fixture
-def trained_copy(trained: Path, tmp_path: Path) -> Path:
+def trained_copy(tmp_path: Path) -> Path:
     """A bundle that a test may change."""
-    return Path(shutil.copytree(trained, tmp_path / "bundle"))
+    return Path(shutil.copytree(TRAINED, tmp_path / "bundle"))
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,9 @@ from pathlib import Path
 import pytest
 from jinabert_onnx.bundle.manifest import open_bundle
 from jinabert_onnx.cli import main
+from support.bundles import edit_json, update_json
+from support.paths import TRAINED
+from support.python import run_python
 
 Capture = pytest.CaptureFixture[str]
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guides" / "quality.md"
@@ -50,7 +52,7 @@ def test_help_loads_neither_torch_nor_mteb(report: str):
         "except SystemExit as ended: assert ended.code == 0\n"
         "assert not {'torch', 'mteb', 'transformers', 'onnx', 'onnxruntime'} & set(sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = run_python("-c", code)
     assert done.returncode == 0, done.stderr
     assert "MODEL" in done.stdout
 
@@ -93,10 +95,8 @@ def test_recording_leaves_the_fingerprint(trained_copy: Path, capsys: Capture):
         return next(line for line in capsys.readouterr().out.splitlines() if line.startswith("space"))
 
     before = space()
-    manifest = trained_copy / "manifest.json"
-    content = json.loads(manifest.read_text("utf-8"))
-    content["quality"] = {"texts": {"file": "a"}, "precisions": {"int8": {"mean_cosine": 0.5}}}
-    manifest.write_text(json.dumps(content), encoding="utf-8")
+    quality = {"texts": {"file": "a"}, "precisions": {"int8": {"mean_cosine": 0.5}}}
+    update_json(trained_copy / "manifest.json", quality=quality)
     assert space() == before
 
 
@@ -105,12 +105,10 @@ def test_recording_leaves_the_fingerprint(trained_copy: Path, capsys: Capture):
 )
 def test_info_shows_bundles_whatever_quality_says(trained_copy: Path, quality: object, capsys: Capture):
     manifest = trained_copy / "manifest.json"
-    content = json.loads(manifest.read_text("utf-8"))
-    manifest.write_text(json.dumps(content | {"quality": quality}), encoding="utf-8")
+    update_json(manifest, quality=quality)
     assert run("info", trained_copy) == 0
     assert "\x1b" not in capsys.readouterr().out
-    content.pop("quality", None)  # as bundles of earlier versions are
-    manifest.write_text(json.dumps(content), encoding="utf-8")
+    edit_json(manifest, lambda content: content.pop("quality"))  # as bundles of earlier versions are
     assert open_bundle(trained_copy).manifest.quality == {}
 
 
@@ -124,33 +122,27 @@ def test_a_manifest_in_a_cache_is_not_written(trained_copy: Path, few_texts: Pat
 
 
 def test_precisions_need_fp32(trained_copy: Path, few_texts: Path, capsys: Capture):
-    manifest = trained_copy / "manifest.json"
-    content = json.loads(manifest.read_text("utf-8"))
-    del content["precisions"]["fp32"]
-    manifest.write_text(json.dumps(content), encoding="utf-8")
+    edit_json(trained_copy / "manifest.json", lambda manifest: manifest["precisions"].pop("fp32"))
     assert "no fp32 to compare with" in refused(capsys, "precisions", trained_copy, "--texts", few_texts)
 
 
 @pytest.mark.parametrize("report", ["precisions", "languages", "retrieval", "long"])
-def test_the_runtime_is_enough(report: str, trained: Path, few_texts: Path):
+def test_the_runtime_is_enough(report: str, few_texts: Path):
     code = (
         "import sys\nfor name in ('torch', 'onnx', 'onnxscript', 'safetensors', 'mteb'):\n"
         "    sys.modules[name] = None\n"
         "from jinabert_onnx.cli import main\nsys.exit(main(['eval', *sys.argv[1:]]))"
     )
-    words = [sys.executable, "-c", code, report, str(trained), "--texts", str(few_texts)]
-    done = subprocess.run(words, capture_output=True, text=True)
+    done = run_python("-c", code, report, TRAINED, "--texts", few_texts)
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
     ("report", "shown"), [("languages", "German finds English"), ("long", "documents of more than 512 tokens")]
 )
-def test_languages_and_long_texts(
-    report: str, shown: str, trained: Path, few_texts: Path, tmp_path: Path, capsys: Capture
-):
+def test_languages_and_long_texts(report: str, shown: str, few_texts: Path, tmp_path: Path, capsys: Capture):
     written = tmp_path / "report.json"
-    assert run(*documented(report, trained, few_texts), "--precision", "int8", "--json", written) == 0
+    assert run(*documented(report, TRAINED, few_texts), "--precision", "int8", "--json", written) == 0
     assert shown in capsys.readouterr().out
     found = json.loads(written.read_text("utf-8"))
     assert (found["report"], found["model"].rpartition(":")[2]) == (report, "int8")
@@ -163,7 +155,6 @@ def test_languages_and_long_texts(
 
 
 def test_retrieval_with_a_reranker_beside(
-    trained: Path,
     few_texts: Path,
     tmp_path: Path,
     capsys: Capture,
@@ -174,7 +165,7 @@ def test_retrieval_with_a_reranker_beside(
     (tmp_path / "words.py").write_text(reranker[1])
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
-    words = documented("retrieval", trained, few_texts)
+    words = documented("retrieval", TRAINED, few_texts)
     assert run(*words, "--precision", "int8", "--chunk-tokens", 96, "--json", "r.json") == 0
     table = capsys.readouterr().out
     assert "late, reranked" in table
@@ -194,29 +185,27 @@ def test_retrieval_with_a_reranker_beside(
         (("languages", "--json", "."), "is a directory"),
     ],
 )
-def test_wrong_options_are_named(trained: Path, few_texts: Path, words: tuple[str, ...], named: str, capsys: Capture):
-    assert named in refused(capsys, words[0], trained, "--texts", few_texts, *words[1:])
+def test_wrong_options_are_named(few_texts: Path, words: tuple[str, ...], named: str, capsys: Capture):
+    assert named in refused(capsys, words[0], TRAINED, "--texts", few_texts, *words[1:])
 
 
 @pytest.mark.parametrize("report", ["languages", "retrieval", "long"])
-def test_texts_that_a_report_cannot_use_are_named(
-    report: str, trained: Path, write_json: Callable[[object], Path], capsys: Capture
-):
-    line = refused(capsys, report, trained, "--texts", write_json({"sentences": ["one"]}))
+def test_texts_that_a_report_cannot_use_are_named(report: str, write_json: Callable[[object], Path], capsys: Capture):
+    line = refused(capsys, report, TRAINED, "--texts", write_json({"sentences": ["one"]}))
     assert "this report needs" in line
 
 
-def test_texts_must_be_given(trained: Path, capsys: Capture):
+def test_texts_must_be_given(capsys: Capture):
     with pytest.raises(SystemExit) as ended:
-        main(["eval", "languages", str(trained)])
+        main(["eval", "languages", str(TRAINED)])
     assert ended.value.code == 2
     assert "--texts" in capsys.readouterr().err
 
 
-def test_the_mteb_command_of_the_results_shows_the_card(trained: Path, tmp_path: Path, capsys: Capture):
+def test_the_mteb_command_of_the_results_shows_the_card(tmp_path: Path, capsys: Capture):
     results = (GUIDE.parents[1] / "reference" / "results.md").read_text("utf-8")
     found = re.search(r"^    jinabert-onnx (eval mteb bundle .*?)\s+#", results, re.M)
     assert found
-    places = {"bundle": trained, "scores": tmp_path / "scores"}
+    places = {"bundle": TRAINED, "scores": tmp_path / "scores"}
     assert run(*(places.get(word, word) for word in shlex.split(found[1]))) == 0
     assert "SummEval" in capsys.readouterr().out

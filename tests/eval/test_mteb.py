@@ -22,6 +22,7 @@ from jinabert_onnx_eval.mteb.card import SPLIT, SUBSET, read_card
 from jinabert_onnx_eval.mteb.run import choose_tasks
 from own_tasks import english, german
 from support.paths import TRAINED
+from support.python import Ended, run_command, run_python
 
 Capture = pytest.CaptureFixture[str]
 CARD = {row.task: row for row in read_card()}
@@ -93,11 +94,10 @@ def killed(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]
 
 
 @pytest.fixture(scope="module")
-def resumed(killed: tuple[Path, bytes], environment: dict[str, str]) -> tuple[Path, subprocess.CompletedProcess[str]]:
+def resumed(killed: tuple[Path, bytes], environment: dict[str, str]) -> tuple[Path, Ended]:
     """The same once more, with a task that has no data."""
     output, _ = killed
-    command = process(output, "--tasks", *CACHED, MISSING)
-    return output, subprocess.run(command, capture_output=True, text=True, env=environment)
+    return output, run_command(*words(output, "--tasks", *CACHED, MISSING), env=environment)
 
 
 def test_the_next_run_goes_on_without_repeats(killed, resumed):
@@ -224,7 +224,7 @@ def test_a_missing_mteb_is_told_with_what_to_install(tmp_path):
         "import sys; sys.modules['mteb'] = None; from jinabert_onnx.cli import main; "
         f"sys.exit(main({words(tmp_path / 'output')!r}))"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    found = run_python("-c", code)
     assert found.returncode == 1
     assert "pip install 'jinabert-onnx[eval]'" in found.stderr
     assert len(found.stderr.splitlines()) == 1

@@ -23,7 +23,7 @@ from jinabert_onnx import Embedder
 from numpy.typing import NDArray
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from support.bundles import edit_json, flip_a_byte, record_again
-from support.paths import CHECKPOINT
+from support.paths import CHECKPOINT, TRAINED
 from surroundings import PATIENCE, ROOT, documented
 
 HEADING = "In the browser"
@@ -154,9 +154,7 @@ def compare(page: Page, first: str, second: str) -> float:
         ("short", "Ein viel längerer Satz, damit die Zeilen des Stapels nicht gleich lang sind."),
     ],
 )  # fmt: skip
-def test_shows_the_similarity_that_our_runtime_has(
-    page: Page, site: Site, model: Embedder, first: str, second: str
-) -> None:
+def test_shows_the_similarity_of_our_runtime(page: Page, site: Site, model: Embedder, first: str, second: str) -> None:
     page.goto(site.url)
     expect(page.locator("#status")).to_have_text(LOADED)
     page.get_by_label("Precision").select_option(model.precision)
@@ -178,14 +176,14 @@ def test_vectors_are_those_of_our_runtime(page: Page, site: Site, model: Embedde
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
 
 
-def test_the_documented_module_is_used_as_documented(page: Page, site: Site, trained: Path) -> None:
+def test_the_documented_module_is_used_as_documented(page: Page, site: Site) -> None:
     text = (ROOT / "docs" / "guides" / "examples.md").read_text("utf-8")
     (code,) = re.findall(r"^```js\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     page.goto(site.url)
     expect(page.locator("#status")).to_have_text(LOADED)
     with page.expect_console_message() as said:
         page.evaluate(f"async () => {{ {code} }}")
-    vectors = Embedder.load(trained, precision="int8").encode(
+    vectors = Embedder.load(TRAINED, precision="int8").encode(
         ["How is the weather today?", "Wie ist das Wetter heute?"]
     )
     expected = float(Embedder.similarity(vectors[:1], vectors[1:])[0, 0])

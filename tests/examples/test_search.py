@@ -18,6 +18,8 @@ from folder import Question, write_folder
 from hypothesis import given
 from hypothesis import strategies as st
 from jinabert_onnx import Embedder
+from support.paths import TRAINED
+from support.python import Ended, run_python
 from surroundings import PATIENCE, ROOT, documented
 
 SCRIPT = ROOT / "examples" / "search" / "search.py"
@@ -25,9 +27,8 @@ SCRIPT = ROOT / "examples" / "search" / "search.py"
 HEADING = "Search over a folder"
 
 
-def run(directory: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
-    return subprocess.run(command, cwd=directory, capture_output=True, encoding="utf-8", timeout=PATIENCE)
+def run(directory: Path, *arguments: str | Path) -> Ended:
+    return run_python(SCRIPT, *arguments, cwd=directory, timeout=PATIENCE)
 
 
 @pytest.fixture(scope="session")
@@ -54,9 +55,9 @@ def shell(directory: Path, command: str) -> str:
 
 
 @pytest.fixture
-def small(tmp_path: Path, trained: Path) -> Path:
+def small(tmp_path: Path) -> Path:
     """A directory with a bundle and a folder of two documents, which are indexed."""
-    (tmp_path / "bundle").symlink_to(trained)
+    (tmp_path / "bundle").symlink_to(TRAINED)
     texts = tmp_path / "texts"
     texts.mkdir()
     (texts / "wetter.md").write_text("# Wetter\n\nEs schneit seit Tagen.\n\nDie Sonne scheint.\n", "utf-8")
@@ -74,7 +75,6 @@ def test_finds_the_partner_in_the_other_language(
     workplace: Path,
     indexed: str,
     questions: list[Question],
-    trained: Path,
     language: str,
     at_one: float,
     at_five: float,
@@ -83,7 +83,7 @@ def test_finds_the_partner_in_the_other_language(
     assert indexed == said(140, 0, 0, 1036)
     asked = [question for question in questions if question.language == language]
     with (
-        Embedder.load(trained, precision="int8") as model,
+        Embedder.load(TRAINED, precision="int8") as model,
         search.open_index(workplace / "search.duckdb", model, new=False) as database,
     ):
         ranks = [rank_of(question, search.search(database, model, question.text, 5)) for question in asked]
@@ -134,9 +134,9 @@ def test_what_a_line_number_names_is_the_passage(small: Path) -> None:
     assert re.fullmatch(r"0\.\d{3}  texts/wetter\.md:5\n       Die Sonne scheint\.\n", shown)
 
 
-def test_passages_know_their_document(small: Path, trained: Path) -> None:
+def test_passages_know_their_document(small: Path) -> None:
     with (
-        Embedder.load(trained, precision="auto") as model,
+        Embedder.load(TRAINED, precision="auto") as model,
         duckdb.connect(str(small / "search.duckdb"), read_only=True) as database,
     ):
         text = (small / "texts" / "wetter.md").read_text("utf-8")

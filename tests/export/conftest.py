@@ -5,10 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -24,41 +21,10 @@ from jinabert_onnx_export.operators.domain import DOMAIN, DOMAIN_VERSION
 from numpy.typing import NDArray
 from onnx import helper
 from support.paths import GOLDENS
+from support.python import Ended
+from support.references import NAMES, Golden, read_golden
 
-Ended = subprocess.CompletedProcess[str]
 Run = Callable[..., Ended]
-
-
-@dataclass(frozen=True)
-class Golden:
-    """A small checkpoint, and what the original implementation computes from it.
-
-    `input_ids` and `attention_mask` are int64 (texts, sequence); `token_embeddings` are those of the visible
-    tokens, text after text, (tokens, hidden).
-    """
-
-    path: Path
-    input_ids: NDArray[np.int64]
-    attention_mask: NDArray[np.int64]
-    lengths: list[int]
-    token_embeddings: NDArray[np.float32]
-    pooled: NDArray[np.float32]
-
-    def of_each_text(self) -> list[NDArray[np.float32]]:
-        """The token embeddings of each text, (its length, hidden)."""
-        return np.split(self.token_embeddings, np.cumsum(self.lengths)[:-1])
-
-
-def _read(path: Path) -> Golden:
-    with np.load(path / "golden.npz") as arrays:
-        return Golden(
-            path,
-            arrays["input_ids"].astype(np.int64),
-            arrays["attention_mask"].astype(np.int64),
-            arrays["lengths"].tolist(),
-            arrays["token_embeddings"],
-            arrays["pooled"],
-        )
 
 
 def nested(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
@@ -94,11 +60,10 @@ def operator_session(
     values: Sequence[Sequence[onnx.ValueInfoProto]],
     functions: Sequence[onnx.FunctionProto] = (),
     stored: Sequence[onnx.TensorProto] = (),
-    version: int = DOMAIN_VERSION,
     library: Path | None = None,
 ) -> onnxruntime.InferenceSession:
     """A session of a graph of these nodes alone; `values` are its inputs and outputs, `library` has native kernels."""
-    opsets = {"": OPSET, DOMAIN: version, "com.microsoft": 1}
+    opsets = {"": OPSET, DOMAIN: DOMAIN_VERSION, "com.microsoft": 1}
     model = helper.make_model(
         helper.make_graph(nodes, "operators", *values, stored),
         functions=functions,
@@ -109,12 +74,6 @@ def operator_session(
     if library is not None:
         options.register_custom_ops_library(str(library))
     return stock_session(model, options)
-
-
-def run_process(*arguments: object, **options: object) -> Ended:
-    """`jinabert-onnx` in a process of its own, which has to load torch first."""
-    command = [sys.executable, "-m", "jinabert_onnx", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
 
 
 def error_of(ended: Ended) -> str:
@@ -136,23 +95,17 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     def run(*arguments: object) -> Ended:
         capsys.readouterr()
         code = main([str(argument) for argument in arguments])
-        return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
+        return Ended(arguments, code, *capsys.readouterr())
 
     yield run
     for number, handler in handlers.items():
         signal.signal(number, handler)
 
 
-@pytest.fixture(params=sorted(path.name for path in GOLDENS.iterdir()))
+@pytest.fixture(params=NAMES)
 def golden(request: pytest.FixtureRequest) -> Golden:
     """Every golden in turn."""
-    return _read(GOLDENS / request.param)
-
-
-@pytest.fixture(scope="session")
-def read_golden() -> Callable[[str], Golden]:
-    """The golden of a name."""
-    return lambda name: _read(GOLDENS / name)
+    return read_golden(request.param)
 
 
 @pytest.fixture(scope="session")

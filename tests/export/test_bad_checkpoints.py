@@ -21,6 +21,7 @@ from jinabert_onnx_export.checkpoint.read import open_checkpoint
 from jinabert_onnx_export.checkpoint.sentence_transformer import SentenceSettings, read_sentence_settings
 from jinabert_onnx_export.verify.reference import embed
 from safetensors.torch import load_file, save_file
+from support.references import read_golden
 from torch import Tensor
 
 Tensors = dict[str, Tensor]
@@ -584,14 +585,13 @@ def vectors_of(directory: Path, texts: list[str]) -> np.ndarray:
     ],
     ids=["cls", "max", "normalize"],
 )
-def test_pooling_and_normalize_give_their_vectors(alter, vector_of, copy_checkpoint: Copy, read_golden):
+def test_pooling_and_normalize_give_their_vectors(alter, vector_of, copy_checkpoint: Copy):
     golden, directory = read_golden(NAME), copy_checkpoint(NAME)
-    texts = json.loads((golden.path / "golden_texts.json").read_text())["texts"]
     alter(directory)
 
     expected = [vector_of(tokens) for tokens in golden.of_each_text()]
 
-    np.testing.assert_allclose(vectors_of(directory, texts), expected, rtol=0, atol=2e-5)
+    np.testing.assert_allclose(vectors_of(directory, golden.texts), expected, rtol=0, atol=2e-5)
 
 
 def test_the_default_prompt_stands_before_every_text(copy_checkpoint: Copy):

@@ -16,6 +16,8 @@ from jinabert_onnx_export.encoder.model import JinaBertEncoder
 from jinabert_onnx_export.operators.padded_attention import QUERY_BLOCK
 from jinabert_onnx_export.verify.reference import embed, run_torch
 from safetensors.torch import load_file, save_file
+from support.bundles import edit_json, update_json
+from support.references import read_golden
 from torch import Tensor
 
 Tensors = dict[str, Tensor]
@@ -117,9 +119,7 @@ NAMED_OTHERWISE = (with_prefix, without_pooler, with_masked_lm_head, with_bare_h
         *((PLAIN, as_safetensors, rename) for rename in NAMED_OTHERWISE),
     ],
 )
-def test_formats_prefixes_and_unused_heads_do_not_change_the_encoder(
-    name, write, rename, copy_checkpoint: Copy, read_golden
-):
+def test_formats_prefixes_and_unused_heads_do_not_change_the_encoder(name, write, rename, copy_checkpoint: Copy):
     golden, directory = read_golden(name), copy_checkpoint(name)
     write(directory, rename(take_weights(directory)))
 
@@ -151,11 +151,10 @@ def test_half_precision_weights_are_read_as_the_values_they_hold(part, dtype, wr
 @pytest.mark.parametrize("repository", [None, "jina-bert-implementation", "jina-bert-v2-qk-post-norm"])
 def test_the_variant_is_told_from_the_tensor_names_alone(name, variant, repository, copy_checkpoint: Copy):
     directory = copy_checkpoint(name)
-    config = json.loads((directory / "config.json").read_text())
-    del config["auto_map"]
+    edit_json(directory / "config.json", lambda config: config.pop("auto_map"))
     if repository is not None:
-        config["auto_map"] = {"AutoModel": f"jinaai/{repository}--modeling_bert.JinaBertModel"}
-    (directory / "config.json").write_text(json.dumps(config))
+        code = {"AutoModel": f"jinaai/{repository}--modeling_bert.JinaBertModel"}
+        update_json(directory / "config.json", auto_map=code)
 
     assert open_checkpoint(directory).variant == variant
 
@@ -164,9 +163,8 @@ def test_code_in_the_checkpoint_is_never_run(copy_checkpoint: Copy):
     directory = copy_checkpoint(PLAIN)
     trace = directory / "trace"
     (directory / "modeling.py").write_text(f"open({str(trace)!r}, 'w')\nclass Model: ...\n")
-    config = json.loads((directory / "config.json").read_text())
-    config["auto_map"] = {"AutoModel": "modeling.Model", "AutoConfig": "modeling.Model"}
-    (directory / "config.json").write_text(json.dumps(config))
+    code = {"AutoModel": "modeling.Model", "AutoConfig": "modeling.Model"}
+    update_json(directory / "config.json", auto_map=code)
 
     encoder_of(directory)
 
@@ -187,10 +185,9 @@ def test_each_text_alone_is_within_1e_5_of_the_original(golden):
 
 
 def test_vectors_of_texts_are_within_2e_5_of_the_original(golden):
-    texts = json.loads((golden.path / "golden_texts.json").read_text())["texts"]
     checkpoint = open_checkpoint(golden.path)
 
-    vectors = embed(checkpoint, checkpoint.load_encoder(), texts)
+    vectors = embed(checkpoint, checkpoint.load_encoder(), golden.texts)
 
     np.testing.assert_allclose(vectors, golden.pooled, rtol=0, atol=2e-5)
 
@@ -202,10 +199,10 @@ def test_vectors_of_texts_are_within_2e_5_of_the_original(golden):
 @pytest.mark.parametrize("name", [PLAIN, QK_POST_NORM])
 def test_the_feed_forward_activates_its_variants_half(name, kind, activate, copy_checkpoint: Copy):
     directory = copy_checkpoint(name)
-    config = json.loads((directory / "config.json").read_text())
-    (directory / "config.json").write_text(json.dumps(config | {"feed_forward_type": kind}))
-    hidden_states = torch.randn(2, 3, config["hidden_size"], generator=torch.Generator().manual_seed(0))
-    mlp = encoder_of(directory).encoder.layer[0].mlp
+    update_json(directory / "config.json", feed_forward_type=kind)
+    checkpoint = open_checkpoint(directory)
+    hidden_states = torch.randn(2, 3, checkpoint.config.hidden_size, generator=torch.Generator().manual_seed(0))
+    mlp = checkpoint.load_encoder().encoder.layer[0].mlp
 
     if name == PLAIN:
         first, second = mlp.gated_layers(hidden_states).chunk(2, -1)
@@ -252,10 +249,10 @@ def attend_naively(query: Tensor, key: Tensor, value: Tensor, key_mask: Tensor, 
     return context
 
 
-def some_attention(lengths: tuple[int, ...], heads: int, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def some_attention(lengths: tuple[int, ...], heads: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(heads)
     sequence = max(lengths)
-    query, key, value = (torch.randn(len(lengths), sequence, heads * size, generator=generator) for _ in range(3))
+    query, key, value = (torch.randn(len(lengths), sequence, heads * 4, generator=generator) for _ in range(3))
     key_mask = torch.arange(sequence) < torch.tensor(lengths)[:, None]
     return query, key, value, key_mask
 
@@ -275,7 +272,7 @@ def some_attention(lengths: tuple[int, ...], heads: int, size: int) -> tuple[Ten
 )
 @pytest.mark.parametrize("heads", [3, 8])
 def test_attention_in_blocks_equals_attention_at_once(lengths, heads):
-    query, key, value, key_mask = some_attention(lengths, heads, 4)
+    query, key, value, key_mask = some_attention(lengths, heads)
     slopes = alibi_slopes(heads)
 
     context = alibi_attention(query, key, value, key_mask, slopes)
@@ -288,7 +285,7 @@ def test_attention_in_blocks_equals_attention_at_once(lengths, heads):
 
 
 def test_holes_in_the_mask_hide_their_keys():
-    query, key, value, key_mask = some_attention((QUERY_BLOCK + 1, QUERY_BLOCK + 1), 4, 4)
+    query, key, value, key_mask = some_attention((QUERY_BLOCK + 1, QUERY_BLOCK + 1), 4)
     key_mask &= torch.rand(key_mask.shape, generator=torch.Generator().manual_seed(1)) < 0.5
     slopes = alibi_slopes(4)
 
@@ -299,7 +296,7 @@ def test_holes_in_the_mask_hide_their_keys():
 
 
 def test_a_row_without_any_visible_key_attends_to_all_evenly():
-    query, key, value, key_mask = some_attention((QUERY_BLOCK + 1, 7), 4, 4)
+    query, key, value, key_mask = some_attention((QUERY_BLOCK + 1, 7), 4)
     key_mask[1] = False
 
     context = alibi_attention(query, key, value, key_mask, alibi_slopes(4))

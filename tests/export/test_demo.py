@@ -15,10 +15,11 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from conftest import Run, error_of, run_process
+from conftest import Run, error_of
 from jinabert_onnx.bundle.integrity import check_files
 from jinabert_onnx.bundle.manifest import open_bundle
 from support.paths import GOLDENS, ROOT
+from support.python import run_command
 
 TEXTS = ["How is the weather today?", "Wie ist das Wetter heute?"]
 READY = "http://127.0.0.1:8080/ready"
@@ -77,16 +78,10 @@ def test_the_printed_embed_command_gives_two_vectors(commands: dict[str, str], p
     assert [len(row["embedding"]) for row in rows] == [8, 8]
 
 
-def test_the_printed_info_command_tells_what_runs_here(commands: dict[str, str], place: Path) -> None:
-    told = shell(commands["info"], place)
-    assert "tiny-de-en" in told
-    assert " on cpu" in told
-
-
-def test_the_printed_bench_command_measures_both_precisions(commands: dict[str, str], place: Path) -> None:
-    told = shell(commands["bench"], place)
-    assert "fp32" in told
-    assert "int8" in told
+@pytest.mark.parametrize(("name", "words"), [("info", ("tiny-de-en", " on cpu")), ("bench", ("fp32", "int8"))])
+def test_the_printed_info_and_bench_tell(commands: dict[str, str], place: Path, name: str, words: tuple[str]) -> None:
+    told = shell(commands[name], place)
+    assert [word for word in words if word not in told] == []
 
 
 def test_the_printed_server_answers_the_printed_request(commands: dict[str, str], place: Path) -> None:
@@ -113,7 +108,7 @@ def wait_until_ready(process: subprocess.Popen[bytes]) -> None:
 
 def test_a_second_demo_replaces_the_bundle_of_the_first(printed: str, place: Path, tmp_path: Path) -> None:
     bundle = Path(shutil.copytree(place / "build" / "demo-bundle", tmp_path / "a demo"))
-    second = run_process("demo", GOLDENS / "plain-12h-bert-prefix", bundle, timeout=PATIENCE)
+    second = run_command("demo", GOLDENS / "plain-12h-bert-prefix", bundle, timeout=PATIENCE)
     assert second.returncode == 0, second.stderr
     assert open_bundle(bundle).manifest.source == "plain-12h-bert-prefix"
     (line,) = [line for line in second.stdout.splitlines() if " embed " in line]

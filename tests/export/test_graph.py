@@ -44,9 +44,7 @@ def mask_with_holes() -> np.ndarray:
 
 
 @pytest.mark.parametrize("mask", [*(ragged(lengths)[1] for lengths in LENGTHS), mask_with_holes()])
-def test_token_embeddings_are_torchs_at_lengths_and_masks_never_traced(
-    traced: tuple, run: Callable, mask: np.ndarray
-) -> None:
+def test_token_embeddings_are_torchs_at_other_lengths_and_masks(traced: tuple, run: Callable, mask: np.ndarray) -> None:
     ids = np.random.default_rng(mask.shape).integers(400, size=mask.shape)
     with torch.inference_mode():
         expected = traced[0](torch.from_numpy(ids), torch.from_numpy(mask)).numpy()
@@ -154,15 +152,13 @@ def attention(slopes: list[float], element_type: int) -> Callable[..., np.ndarra
     mask = helper.make_tensor_value_info("key_mask", TensorProto.BOOL, ["batch", "sequence"])
     node = helper.make_node("AlibiAttention", names, ["output"], domain=DOMAIN, slopes=slopes)
     values = ([*tensors[:3], mask], tensors[3:])
-    session = operator_session([node], values, [attention_function()], version=DOMAIN_VERSION)
+    session = operator_session([node], values, [attention_function()])
     return lambda *inputs: session.run(
         None, {name: tensor.numpy() for name, tensor in zip(names, inputs, strict=True)}
     )[0]
 
 
-def test_large_weights_go_beside_the_file_and_small_ones_stay_inside(
-    traced: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_large_weights_go_beside_the_file(traced: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inside = trace.save(traced[1], tmp_path / "inside.onnx")
     assert inside == [tmp_path / "inside.onnx"]
     monkeypatch.setattr(trace, "INLINE_LIMIT", 0)

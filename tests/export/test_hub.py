@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Ended, error_of, run_process
+from conftest import error_of
 from jinabert_onnx import Embedder
 from jinabert_onnx.bundle.integrity import check_files
 from jinabert_onnx.bundle.manifest import open_bundle
 from safetensors.torch import load_file
+from support.python import Ended, run_command
+from support.references import read_golden
 
 sys.path.append(str(Path(__file__).parents[1] / "runtime"))  # the runtime's tests talk to the same hub
 from hub_server import NOWHERE, Hub, environment, serve
@@ -36,7 +38,7 @@ NOT_NEEDED = (
 
 def run(*arguments: str | Path, home: Path, endpoint: str, offline: bool = False) -> Ended:
     """`jinabert-onnx` with the hub at `endpoint` and its cache below `home`."""
-    return run_process(*arguments, env=environment(home, endpoint, offline), timeout=300)
+    return run_command(*arguments, env=environment(home, endpoint, offline))
 
 
 def add_unneeded_files(directory: Path) -> None:
@@ -82,13 +84,12 @@ def exported(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     return Exported(bundle, home, hub.downloaded("owner/model"))
 
 
-def test_export_takes_a_hub_id_and_its_revision(exported: Exported, read_golden):
+def test_export_takes_a_hub_id_and_its_revision(exported: Exported):
     bundle = open_bundle(exported.bundle)
     check_files(bundle, bundle.manifest.files, "full")
     golden = read_golden(SMALL)
-    texts = json.loads((golden.path / "golden_texts.json").read_text())["texts"]
 
-    vectors = Embedder.load(exported.bundle, provider="cpu").encode(texts)
+    vectors = Embedder.load(exported.bundle, provider="cpu").encode(golden.texts)
 
     assert bundle.manifest.source == "owner/model"
     assert bundle.manifest.model.num_attention_heads == 12

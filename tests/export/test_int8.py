@@ -22,6 +22,7 @@ from jinabert_onnx_export.int8.calibration import read_calibration_texts
 from jinabert_onnx_export.passes.optimize import optimize
 from jinabert_onnx_export.verify.reference import calibration_ids, tokenize
 from onnx import TensorProto, numpy_helper
+from support.references import cosines
 
 TINY = GOLDENS.parent / "tiny-de-en"
 SMALL = GOLDENS / "plain-4h"
@@ -45,10 +46,6 @@ def stock_vectors(path: Path, texts: Sequence[np.ndarray], options: object = Non
     session = stock_session(path, options)
     outputs = [session.run(None, {"input_ids": ids[None], "attention_mask": np.ones_like(ids)[None]}) for ids in texts]
     return np.stack([output[0].mean(axis=0, dtype=np.float64) for (output,) in outputs])
-
-
-def cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    return (first * second).sum(-1) / np.linalg.norm(first, axis=-1) / np.linalg.norm(second, axis=-1)
 
 
 def layers_of(source: Path, texts: Sequence[str]) -> list[LayerActivations]:

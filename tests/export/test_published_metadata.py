@@ -16,6 +16,7 @@ from jinabert_onnx_export.encoder.config import read_config
 from jinabert_onnx_export.encoder.model import JinaBertEncoder
 from jinabert_onnx_export.package import write_metadata
 from safetensors.torch import save_file
+from support.bundles import update_json
 
 REFERENCE = GOLDENS.parent / "reference"
 
@@ -34,9 +35,7 @@ def published(tmp_path: Path) -> Path:
     checkpoint = Path(shutil.copytree(REFERENCE / "base-en", tmp_path / "checkpoint"))
     (checkpoint / "1_Pooling").mkdir()
     (checkpoint / "1_Pooling_config.json").rename(checkpoint / "1_Pooling" / "config.json")
-    content = json.loads((checkpoint / "config.json").read_text())
-    content |= {"hidden_size": 24, "num_hidden_layers": 1, "intermediate_size": 48}
-    (checkpoint / "config.json").write_text(json.dumps(content))
+    update_json(checkpoint / "config.json", hidden_size=24, num_hidden_layers=1, intermediate_size=48)
     torch.manual_seed(0)
     encoder = JinaBertEncoder(read_config(checkpoint / "config.json"), "plain")
     save_file({name: tensor.half() for name, tensor in encoder.state_dict().items()}, checkpoint / "model.safetensors")
@@ -46,9 +45,7 @@ def published(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("claimed_length", [2147483648, 512])
 def test_a_length_that_the_tokenizer_claims_is_put_right(published: Path, claimed_length: int) -> None:
     """base-en's tokenizer claims 2147483648 tokens, base-es's 512; the model takes 8192."""
-    tokenizer_config = published / "tokenizer_config.json"
-    content = json.loads(tokenizer_config.read_text())
-    tokenizer_config.write_text(json.dumps(content | {"model_max_length": claimed_length}))
+    update_json(published / "tokenizer_config.json", model_max_length=claimed_length)
     (published / "bundle").mkdir()
     write_metadata(open_checkpoint(published), published / "bundle")
     assert json.loads((published / "bundle" / "tokenizer_config.json").read_text())["model_max_length"] == 8192

@@ -5,12 +5,11 @@ Beside the tests of the exporter, whose environment has mypy.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from support.paths import ROOT
+from support.python import run_python
 
 CALLS = """
 from typing import Any
@@ -37,12 +36,7 @@ REFUSED = [
 def test_misspelt_and_wrongly_typed_options_are_refused_by_mypy(tmp_path: Path) -> None:
     pytest.importorskip("mypy")
     (tmp_path / "calls.py").write_text(CALLS + "\n".join(REFUSED) + "\n")
-    result = subprocess.run(
-        [sys.executable, "-m", "mypy", "--config-file", ROOT / "pyproject.toml", tmp_path / "calls.py"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    result = run_python("-m", "mypy", "--config-file", ROOT / "pyproject.toml", tmp_path / "calls.py", cwd=ROOT)
     lines = [int(line.split(":")[1]) for line in result.stdout.splitlines() if ": error:" in line]
     first = CALLS.count("\n") + 1
     assert sorted(set(lines)) == list(range(first, first + len(REFUSED))), result.stdout

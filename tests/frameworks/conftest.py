@@ -36,13 +36,8 @@ def no_other_machine() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """What tests check is not remembered in the user's cache; child processes inherit it."""
+    """As in tests/conftest.py, which pytest does not look for above the pytest.ini of this folder."""
     os.environ["JINABERT_ONNX_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-
-
-@pytest.fixture(scope="session")
-def trained() -> Path:
-    return TRAINED
 
 
 @pytest.fixture(scope="session")
@@ -52,14 +47,14 @@ def other() -> Path:
 
 
 @pytest.fixture(scope="session", params=["fp32", "int8"])
-def embedder(request: pytest.FixtureRequest, trained: Path) -> Iterator[Embedder]:
-    with Embedder.load(trained, precision=request.param) as embedder:
+def embedder(request: pytest.FixtureRequest) -> Iterator[Embedder]:
+    with Embedder.load(TRAINED, precision=request.param) as embedder:
         yield embedder
 
 
 @pytest.fixture(scope="session")
-def fp32(trained: Path) -> Iterator[Embedder]:
-    with Embedder.load(trained) as embedder:
+def fp32() -> Iterator[Embedder]:
+    with Embedder.load(TRAINED) as embedder:
         yield embedder
 
 

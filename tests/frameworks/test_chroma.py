@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +15,22 @@ from chromadb.api import ClientAPI
 from conftest import RAGGED
 from jinabert_onnx import Embedder, InputError, InputTypeError, TruncationError, TruncationWarning
 from jinabert_onnx.integrations.chroma import JinaBertEmbeddingFunction
+from support.paths import TRAINED
+from support.python import run_python
 
 TEXTS = ["Mein Drucker funktioniert nicht.", "The meeting has been moved to Friday.", "Es regnet heute."]
 
 
-def client_at(directory: Path) -> ClientAPI:
-    return chromadb.PersistentClient(str(directory), settings=chromadb.Settings(anonymized_telemetry=False))
-
-
 @pytest.fixture
 def client(tmp_path: Path) -> ClientAPI:
-    return client_at(tmp_path / "index")
+    settings = chromadb.Settings(anonymized_telemetry=False)
+    return chromadb.PersistentClient(str(tmp_path / "index"), settings=settings)
 
 
 @pytest.fixture
-def moving(trained: Path, tmp_path: Path) -> Path:
+def moving(tmp_path: Path) -> Path:
     """A copy of the bundle that a test may move or replace."""
-    return Path(shutil.copytree(trained, tmp_path / "bundle"))
+    return Path(shutil.copytree(TRAINED, tmp_path / "bundle"))
 
 
 def fill(client: ClientAPI, function: JinaBertEmbeddingFunction, name: str = "notes") -> Any:
@@ -90,8 +87,8 @@ def test_every_space_ranks_alike(client: ClientAPI, fp32: Embedder, space: Any):
     assert found == [str(index) for index in np.argsort(-similarity)]
 
 
-def test_another_process_opens_it_without_naming_the_function(client: ClientAPI, trained: Path, tmp_path: Path):
-    fill(client, JinaBertEmbeddingFunction(trained, precision="int8"))
+def test_another_process_opens_it_without_naming_the_function(client: ClientAPI, tmp_path: Path):
+    fill(client, JinaBertEmbeddingFunction(TRAINED, precision="int8"))
     script = """
 import chromadb, json, sys
 import jinabert_onnx.integrations.chroma
@@ -100,16 +97,14 @@ collection = client.get_collection("notes")
 found = collection.query(query_texts=["My printer is broken."], n_results=1)["documents"]
 print(json.dumps([found, collection.configuration["embedding_function"].embedder.precision]))
 """
-    run = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path / "index")], capture_output=True, text=True, cwd="/", timeout=100
-    )
+    run = run_python("-c", script, tmp_path / "index", cwd=Path("/"))
     assert run.returncode == 0, run.stderr
     assert json.loads(run.stdout) == [[[TEXTS[0]]], "int8"]
 
 
-def test_it_is_opened_with_the_same_function(client: ClientAPI, trained: Path):
-    fill(client, JinaBertEmbeddingFunction(trained))
-    for function in (JinaBertEmbeddingFunction(trained), JinaBertEmbeddingFunction(trained, precision="int8")):
+def test_it_is_opened_with_the_same_function(client: ClientAPI):
+    fill(client, JinaBertEmbeddingFunction(TRAINED))
+    for function in (JinaBertEmbeddingFunction(TRAINED), JinaBertEmbeddingFunction(TRAINED, precision="int8")):
         assert first(function.collection(client, "notes"), "My printer is broken.") == TEXTS[0]
         assert first(client.get_collection("notes", embedding_function=function), "It is raining.") == TEXTS[2]  # type: ignore[arg-type]
 
@@ -145,14 +140,14 @@ def test_another_model_at_the_same_place_is_refused(client: ClientAPI, moving: P
     assert collection.count() == 3
 
 
-def test_another_model_is_refused_for_a_collection(client: ClientAPI, trained: Path, other: Path):
-    fill(client, JinaBertEmbeddingFunction(trained))
+def test_another_model_is_refused_for_a_collection(client: ClientAPI, other: Path):
+    fill(client, JinaBertEmbeddingFunction(TRAINED))
     with pytest.raises(InputError, match="another space"):
         JinaBertEmbeddingFunction(other).collection(client, "notes")
     with pytest.raises(InputError, match="maximum length"):
-        JinaBertEmbeddingFunction(trained, max_length=99).collection(client, "notes")
+        JinaBertEmbeddingFunction(TRAINED, max_length=99).collection(client, "notes")
     with pytest.raises(InputError, match="normalize_embeddings=True"):
-        JinaBertEmbeddingFunction(trained, normalize_embeddings=False).collection(client, "notes")
+        JinaBertEmbeddingFunction(TRAINED, normalize_embeddings=False).collection(client, "notes")
     assert first(client.get_collection("notes"), "My printer is broken.") == TEXTS[0]
 
 
@@ -173,9 +168,9 @@ def test_another_reading_of_long_texts_is_refused(client: ClientAPI, fp32: Embed
                 function.collection(client, "notes")
 
 
-def test_readings_that_are_taken_for_alike_make_the_same_vectors(trained: Path):
+def test_readings_that_are_taken_for_alike_make_the_same_vectors():
     long = ["printer " + "word " * 30 + "Friday"]
-    made = {name: JinaBertEmbeddingFunction(trained, max_length=16, truncation=name) for name in TRUNCATIONS}
+    made = {name: JinaBertEmbeddingFunction(TRAINED, max_length=16, truncation=name) for name in TRUNCATIONS}
     with pytest.warns(TruncationWarning):
         warned = made["warn"](long)
     np.testing.assert_array_equal(warned, made["head"](long))
@@ -191,18 +186,18 @@ def test_a_collection_of_unknown_vectors_is_refused(client: ClientAPI, fp32: Emb
         JinaBertEmbeddingFunction(fp32).collection(client, "notes")
 
 
-def test_a_configuration_may_change_where_vectors_do_not(trained: Path, other: Path):
-    function = JinaBertEmbeddingFunction(trained)
+def test_a_configuration_may_change_where_vectors_do_not(other: Path):
+    function = JinaBertEmbeddingFunction(TRAINED)
     before = function.get_config()
     function.validate_config_update(
-        before, JinaBertEmbeddingFunction(trained, precision="int8", threads=1).get_config()
+        before, JinaBertEmbeddingFunction(TRAINED, precision="int8", threads=1).get_config()
     )
     with pytest.raises(InputError, match="another space"):
         function.validate_config_update(before, JinaBertEmbeddingFunction(other).get_config())
 
 
-def test_a_configuration_makes_the_same_function_and_shares_its_model(trained: Path):
-    function = JinaBertEmbeddingFunction(trained, precision="int8", max_length=40, truncation="mean", batch_size=3)
+def test_a_configuration_makes_the_same_function_and_shares_its_model():
+    function = JinaBertEmbeddingFunction(TRAINED, precision="int8", max_length=40, truncation="mean", batch_size=3)
     config = json.loads(json.dumps(function.get_config()))
     again = JinaBertEmbeddingFunction.build_from_config(config)
     assert again.get_config() == config
@@ -224,8 +219,8 @@ def test_a_foreign_configuration_is_refused(fp32: Embedder, change: dict[str, An
         JinaBertEmbeddingFunction.validate_config([])  # type: ignore[arg-type]
 
 
-def test_cuts_empty_lists_and_what_is_not_text(trained: Path):
-    function: Any = JinaBertEmbeddingFunction(trained, max_length=16)
+def test_cuts_empty_lists_and_what_is_not_text():
+    function: Any = JinaBertEmbeddingFunction(TRAINED, max_length=16)
     with pytest.warns(TruncationWarning):
         function(["word " * 30])
     with pytest.raises(ValueError, match="non-empty"):  # Chroma's own

@@ -117,59 +117,59 @@ def test_no_texts_give_no_vectors(fp32: Embedder):
     assert JinaBertEmbeddings(fp32).embed_documents([]) == []
 
 
-def test_a_cut_is_told(trained: Path):
-    embeddings = JinaBertEmbeddings(trained, max_length=16)
+def test_a_cut_is_told():
+    embeddings = JinaBertEmbeddings(TRAINED, max_length=16)
     with pytest.warns(TruncationWarning, match="16"):
         embeddings.embed_documents(["short", "word " * 30])
     with pytest.warns(TruncationWarning, match="16"):
         embeddings.embed_query("word " * 30)
 
 
-def test_a_cut_is_refused_where_that_is_asked_for(trained: Path):
+def test_a_cut_is_refused_where_that_is_asked_for():
     with pytest.raises(TruncationError):
-        JinaBertEmbeddings(trained, max_length=16, truncation="error").embed_documents(["word " * 30])
+        JinaBertEmbeddings(TRAINED, max_length=16, truncation="error").embed_documents(["word " * 30])
 
 
-def test_objects_that_ask_alike_share_a_model(trained: Path):
-    first, second = JinaBertEmbeddings(trained, precision="int8"), JinaBertEmbeddings(str(trained), precision="int8")
+def test_objects_that_ask_alike_share_a_model():
+    first, second = JinaBertEmbeddings(TRAINED, precision="int8"), JinaBertEmbeddings(str(TRAINED), precision="int8")
     assert first.embedder is second.embedder
-    assert JinaBertEmbeddings(trained).embedder is not first.embedder
+    assert JinaBertEmbeddings(TRAINED).embedder is not first.embedder
 
 
-def test_a_model_is_loaded_once_by_many_threads(trained: Path):
+def test_a_model_is_loaded_once_by_many_threads():
     together = threading.Barrier(4)
 
     def load(index: int) -> JinaBertEmbeddings:
         together.wait()
-        return JinaBertEmbeddings(trained, precision="int8", max_length=100)
+        return JinaBertEmbeddings(TRAINED, precision="int8", max_length=100)
 
     with ThreadPoolExecutor(4) as pool:
         made = list(pool.map(load, range(4)))
     assert len({id(embeddings.embedder) for embeddings in made}) == 1
 
 
-def test_a_closed_model_is_not_handed_out(trained: Path):
-    closed = JinaBertEmbeddings(trained, max_length=200)
+def test_a_closed_model_is_not_handed_out():
+    closed = JinaBertEmbeddings(TRAINED, max_length=200)
     closed.embedder.close()
     with pytest.raises(StateError):
         closed.embed_query("a")
-    assert len(JinaBertEmbeddings(trained, max_length=200).embed_query("a")) == 256
+    assert len(JinaBertEmbeddings(TRAINED, max_length=200).embed_query("a")) == 256
 
 
 @pytest.mark.parametrize("max_length", [None, 300])
-def test_a_length_that_was_set_on_one_object_does_not_reach_a_later_one(trained: Path, max_length: int | None):
-    first = JinaBertEmbeddings(trained, max_length=max_length)
+def test_a_length_that_was_set_on_one_object_does_not_reach_a_later_one(max_length: int | None):
+    first = JinaBertEmbeddings(TRAINED, max_length=max_length)
     asked = first.embedder.max_seq_length
     first.embedder.max_seq_length = 16
-    later = JinaBertEmbeddings(trained, max_length=max_length)
+    later = JinaBertEmbeddings(TRAINED, max_length=max_length)
     assert later.embedder.max_seq_length == asked
     assert first.embedder.max_seq_length == 16
-    assert JinaBertEmbeddings(trained, max_length=max_length).embedder is later.embedder
+    assert JinaBertEmbeddings(TRAINED, max_length=max_length).embedder is later.embedder
     assert pickle.loads(pickle.dumps(first)).embed_query("word " * 30) == later.embed_query("word " * 30)
 
 
-def test_a_bundle_that_was_replaced_is_loaded_anew(trained: Path, other: Path, tmp_path: Path):
-    place = shutil.copytree(trained, tmp_path / "bundle")
+def test_a_bundle_that_was_replaced_is_loaded_anew(other: Path, tmp_path: Path):
+    place = shutil.copytree(TRAINED, tmp_path / "bundle")
     before = JinaBertEmbeddings(place)
     assert JinaBertEmbeddings(place).embedder is before.embedder
     place.rename(tmp_path / "old")
@@ -181,33 +181,33 @@ def test_a_bundle_that_was_replaced_is_loaded_anew(trained: Path, other: Path, t
 
 
 @pytest.mark.parametrize("shared", [False, True])
-def test_another_process_unpickles_it(trained: Path, shared: bool):
+def test_another_process_unpickles_it(shared: bool):
     embeddings = (
-        JinaBertEmbeddings(Embedder.load(trained, precision="int8"))
+        JinaBertEmbeddings(Embedder.load(TRAINED, precision="int8"))
         if shared
-        else JinaBertEmbeddings(trained, precision="int8", max_length=64)
+        else JinaBertEmbeddings(TRAINED, precision="int8", max_length=64)
     )
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         found = pool.submit(embeddings.embed_documents, RAGGED[:3]).result(timeout=100)
     np.testing.assert_allclose(np.array(found), np.array(embeddings.embed_documents(RAGGED[:3])), atol=1e-6)
 
 
-def test_a_path_is_kept_whole(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (tmp_path / "bundle").symlink_to(trained)
+def test_a_path_is_kept_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "bundle").symlink_to(TRAINED)
     monkeypatch.chdir(tmp_path)
     stored = pickle.dumps(JinaBertEmbeddings("bundle", max_length=32))
     monkeypatch.chdir("/")
     assert len(pickle.loads(stored).embed_query("a")) == 256
 
 
-def test_an_index_of_another_model_is_refused(trained: Path, other: Path, fp32: Embedder):
-    fingerprint = str(JinaBertEmbeddings(trained).fingerprint)
-    assert JinaBertEmbeddings(trained, precision="int8", fingerprint=fingerprint).fingerprint.precision == "int8"
+def test_an_index_of_another_model_is_refused(other: Path, fp32: Embedder):
+    fingerprint = str(JinaBertEmbeddings(TRAINED).fingerprint)
+    assert JinaBertEmbeddings(TRAINED, precision="int8", fingerprint=fingerprint).fingerprint.precision == "int8"
     for model in (other, Embedder.load(other)):
         with pytest.raises(InputError, match=f"another space .*{fingerprint}"):
             JinaBertEmbeddings(model, fingerprint=fingerprint)
     with pytest.raises(InputError, match="maximum length"):
-        JinaBertEmbeddings(trained, max_length=16, fingerprint=fingerprint)
+        JinaBertEmbeddings(TRAINED, max_length=16, fingerprint=fingerprint)
 
 
 @pytest.mark.parametrize(
@@ -220,9 +220,9 @@ def test_an_index_of_another_model_is_refused(trained: Path, other: Path, fp32: 
         ({"fingerprint": "3f9c"}, "'3f9c' is no fingerprint"),
     ],
 )
-def test_settings_are_refused_before_any_text(trained: Path, settings: dict[str, Any], message: str):
+def test_settings_are_refused_before_any_text(settings: dict[str, Any], message: str):
     with pytest.raises(ValueError, match=message):
-        JinaBertEmbeddings(trained, **settings)
+        JinaBertEmbeddings(TRAINED, **settings)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from llama_index.core import Document, StorageContext, VectorStoreIndex, load_in
 from llama_index.core.ingestion import IngestionCache, IngestionPipeline
 from llama_index.core.ingestion.pipeline import get_transformation_hash
 from llama_index.core.schema import BaseNode, NodeRelationship, TextNode
+from support.paths import TRAINED
 
 TWO_SUBJECTS = (
     "Der Drucker steht im Flur. Er ist seit gestern kaputt. The meeting has been moved to Friday. It begins at nine."
@@ -68,8 +69,8 @@ async def test_an_index_finds_translations(embedder: Embedder, translations: tup
     assert [nodes[0].text for nodes in by_tasks] == found[:20]
 
 
-def test_an_index_is_stored_and_read_again(trained: Path, tmp_path: Path):
-    embedding = JinaBertEmbedding(trained)
+def test_an_index_is_stored_and_read_again(tmp_path: Path):
+    embedding = JinaBertEmbedding(TRAINED)
     index_of(["Mein Drucker funktioniert nicht.", "Es regnet heute."], embedding).storage_context.persist(tmp_path)
     (tmp_path / "model.json").write_text(embedding.to_json(), "utf-8")
 
@@ -79,8 +80,8 @@ def test_an_index_is_stored_and_read_again(trained: Path, tmp_path: Path):
     assert retriever.retrieve("My printer does not work.")[0].text == "Mein Drucker funktioniert nicht."
 
 
-def test_dictionary_and_pickle_give_the_same_settings_and_share_the_model(trained: Path):
-    embedding = JinaBertEmbedding(trained, precision="int8", max_length=40, truncation="mean", embed_batch_size=7)
+def test_dictionary_and_pickle_give_the_same_settings_and_share_the_model():
+    embedding = JinaBertEmbedding(TRAINED, precision="int8", max_length=40, truncation="mean", embed_batch_size=7)
     for again in (
         JinaBertEmbedding.from_dict(json.loads(embedding.to_json())),
         pickle.loads(pickle.dumps(embedding)),
@@ -90,8 +91,8 @@ def test_dictionary_and_pickle_give_the_same_settings_and_share_the_model(traine
         assert again.embedder is embedding.embedder
 
 
-def test_stored_over_another_model_it_is_refused(trained: Path, other: Path, tmp_path: Path):
-    shutil.copytree(trained, tmp_path / "bundle")
+def test_stored_over_another_model_it_is_refused(other: Path, tmp_path: Path):
+    shutil.copytree(TRAINED, tmp_path / "bundle")
     embedding = JinaBertEmbedding(tmp_path / "bundle")
     stored, pickled = embedding.to_dict(), pickle.dumps(embedding)
     embedding.embedder.close()
@@ -114,8 +115,8 @@ def test_what_makes_the_vectors_cannot_be_set_afterwards(fp32: Embedder):
         JinaBertEmbedding(fp32).truncation = "head"
 
 
-def test_cuts_and_what_is_not_text(trained: Path):
-    embedding: Any = JinaBertEmbedding(trained, max_length=16)
+def test_cuts_and_what_is_not_text():
+    embedding: Any = JinaBertEmbedding(TRAINED, max_length=16)
     with pytest.warns(TruncationWarning):
         embedding.get_text_embedding("word " * 30)
     with pytest.raises(InputTypeError, match="text 1 is NoneType"):
@@ -224,15 +225,15 @@ def test_a_document_without_text_has_no_nodes(fp32: Embedder, text: str):
     assert [node.text for node in nodes] == ["Es regnet."]
 
 
-def test_a_cache_of_pipelines_keeps_models_and_settings_apart(trained: Path, other: Path):
+def test_a_cache_of_pipelines_keeps_models_and_settings_apart(other: Path):
     node = TextNode(text="a")
     parsers = [
-        LateChunkingNodeParser(embed_model=JinaBertEmbedding(trained)),
+        LateChunkingNodeParser(embed_model=JinaBertEmbedding(TRAINED)),
         LateChunkingNodeParser(embed_model=JinaBertEmbedding(other)),
-        LateChunkingNodeParser(embed_model=JinaBertEmbedding(trained), chunk_size=9),
-        LateChunkingNodeParser(embed_model=JinaBertEmbedding(trained), splitter=last_word_first),
-        LateChunkingNodeParser(embed_model=JinaBertEmbedding(trained), splitter=first_word),
-        LateChunkingNodeParser(embed_model=JinaBertEmbedding(trained, max_length=99)),
+        LateChunkingNodeParser(embed_model=JinaBertEmbedding(TRAINED), chunk_size=9),
+        LateChunkingNodeParser(embed_model=JinaBertEmbedding(TRAINED), splitter=last_word_first),
+        LateChunkingNodeParser(embed_model=JinaBertEmbedding(TRAINED), splitter=first_word),
+        LateChunkingNodeParser(embed_model=JinaBertEmbedding(TRAINED, max_length=99)),
     ]
     assert len({get_transformation_hash([node], parser) for parser in parsers}) == len(parsers)
     assert get_transformation_hash([node], pickle.loads(pickle.dumps(parsers[3]))) == get_transformation_hash(

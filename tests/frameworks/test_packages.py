@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
+from support.python import run_python
 
 EXTRAS = {"langchain": ("langchain_core", "langchain"), "llama_index": ("llama_index", "llama-index"),
           "chroma": ("chromadb", "chroma")}  # fmt: skip
@@ -15,7 +13,7 @@ EXTRAS = {"langchain": ("langchain_core", "langchain"), "llama_index": ("llama_i
 def test_a_missing_package_is_named_with_the_command(module: str):
     package, extra = EXTRAS[module]
     script = f"import sys; sys.modules[{package!r}] = None; import jinabert_onnx.integrations.{module}"
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    run = run_python("-c", script)
     last = run.stderr.splitlines()[-1]
     assert last.startswith("jinabert_onnx.errors.MissingDependencyError: ")
     assert package in last
@@ -24,5 +22,6 @@ def test_a_missing_package_is_named_with_the_command(module: str):
 
 def test_the_runtime_imports_no_framework():
     script = "import sys, jinabert_onnx.integrations.encoder; print(*{name.partition('.')[0] for name in sys.modules})"
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    run = run_python("-c", script)
+    assert run.returncode == 0, run.stderr
     assert not set(run.stdout.split()) & {package for package, _ in EXTRAS.values()}

@@ -5,7 +5,6 @@ The checkpoints of `tests/data/goldens` have heads of 4 to 16 channels, for whic
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from jinabert_onnx_export.encoder.config import read_config
 from jinabert_onnx_export.encoder.model import JinaBertEncoder, Variant
 from numpy.typing import NDArray
 from safetensors.torch import save_file
+from support.bundles import update_json
 from support.paths import GOLDENS
 
 # Variant, the golden whose configuration and tokenizer it takes, channels of a head, heads.
@@ -63,9 +63,8 @@ def write_checkpoint(directory: Path, form: str) -> None:
     """Write a checkpoint of a form of FORMS."""
     variant, golden, head_size, heads = FORMS[form]
     shutil.copytree(GOLDENS / golden, directory, ignore=shutil.ignore_patterns("golden*", "*.safetensors"))
-    config = json.loads((directory / "config.json").read_text("utf-8"))
-    config |= {"hidden_size": head_size * heads, "num_attention_heads": heads, "num_hidden_layers": 2}
-    (directory / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    sizes = {"hidden_size": head_size * heads, "num_attention_heads": heads, "num_hidden_layers": 2}
+    update_json(directory / "config.json", **sizes)
     encoder = JinaBertEncoder(read_config(directory / "config.json"), variant)
     save_file(random_weights(encoder, seed=len(form)), directory / "model.safetensors", metadata={"format": "pt"})
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import jinabert_onnx_kernels
 import pytest
 from support.paths import BUNDLES, ROOT, TRAINED
+from support.python import run_command, run_python
 
 PROGRAM = """
 import json, logging, sys
@@ -54,13 +54,9 @@ def load(
 ) -> Answer:
     """Load a bundle in a process where `package`, a folder, is found before what is installed."""
     path = {"PYTHONPATH": str(package)} if package else {}
-    result = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(bundle), json.dumps(options)],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ | path | (environment or {}),
-    )
+    surroundings = os.environ | path | (environment or {})
+    result = run_python("-c", PROGRAM, bundle, json.dumps(options), env=surroundings)
+    assert result.returncode == 0, result.stderr
     warnings = [line for line in result.stderr.splitlines() if line.startswith("WARNING")]
     return Answer(json.loads(result.stdout), warnings)
 
@@ -149,37 +145,26 @@ def require_one_warning(package: Path, reason: str) -> None:
     assert load(TRAINED, package, kernels="off").warnings == []
 
 
-def test_a_missing_library_is_warned_of(tmp_path: Path) -> None:
-    require_one_warning(package_with(tmp_path, None, 2), "cannot be used")
-
-
-@pytest.mark.parametrize("kept", [0, 100, 20000])
-def test_a_library_that_was_cut_short_is_warned_of(tmp_path: Path, kept: int) -> None:
-    library = jinabert_onnx_kernels.library_path().read_bytes()[:kept]
+@pytest.mark.parametrize("kept", [None, 0, 100, 20000])
+def test_a_library_that_is_missing_or_cut_short_is_warned_of(tmp_path: Path, kept: int | None) -> None:
+    library = None if kept is None else jinabert_onnx_kernels.library_path().read_bytes()[:kept]
     require_one_warning(package_with(tmp_path, library, 2), "cannot be used")
 
 
-@pytest.mark.parametrize("version", [1, 3])
-def test_an_older_and_a_newer_library_are_warned_of(tmp_path: Path, version: int) -> None:
-    package = package_with(tmp_path, compile_other(tmp_path, version), version)
-    require_one_warning(package, f"has version {version} of the operators, and this graph 2")
-
-
-def test_a_library_of_another_release_than_its_package_is_warned_of(tmp_path: Path) -> None:
-    require_one_warning(package_with(tmp_path, compile_other(tmp_path, 3), 2), "holds version 3 of the operators")
-
-
-def test_a_library_that_onnxruntime_refuses_is_warned_of(tmp_path: Path) -> None:
-    require_one_warning(package_with(tmp_path, compile_other(tmp_path, 2), 2), "refuses every session")
+@pytest.mark.parametrize(
+    ("held", "claimed", "reason"),
+    [
+        (1, 1, "has version 1 of the operators, and this graph 2"),
+        (3, 3, "has version 3 of the operators, and this graph 2"),
+        (3, 2, "holds version 3 of the operators"),
+        (2, 2, "refuses every session"),
+    ],
+)
+def test_a_library_of_another_version_is_warned_of(tmp_path: Path, held: int, claimed: int, reason: str) -> None:
+    require_one_warning(package_with(tmp_path, compile_other(tmp_path, held), claimed), reason)
 
 
 def test_info_says_what_computes_attention() -> None:
-    program = Path(sys.executable).with_name("jinabert-onnx")
-    told = {
-        kernels: subprocess.run(
-            [program, "info", str(TRAINED), "--run", "--kernels", kernels], capture_output=True, text=True, check=True
-        ).stdout
-        for kernels in ("auto", "off")
-    }
+    told = {kernels: run_command("info", TRAINED, "--run", "--kernels", kernels).stdout for kernels in ("auto", "off")}
     assert f"(jinabert-onnx-kernels {jinabert_onnx_kernels.__version__})" in told["auto"]
     assert "attention    portable (switched off)" in told["off"]

@@ -6,8 +6,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +16,15 @@ from peers.tables import section
 from peers.workload import Takes
 from safetensors.numpy import load_file, save_file
 from support.paths import CHECKPOINT, ROOT, TRAINED
+from support.python import Ended, run_python
 
 BENCHMARKS = ROOT / "benchmarks"
 OURS = ("ours-fp32", "ours-int8", "ours-fp32-native", "ours-int8-native")
 PEERS = ("torch", "plain", *OURS, "fastembed", "ours-fp32-texts", "ours-int8-texts")
 
 
-def script(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(BENCHMARKS / name), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=900)
+def script(name: str, *arguments: object) -> Ended:
+    return run_python(BENCHMARKS / name, *arguments, cwd=ROOT, timeout=900)
 
 
 @pytest.fixture(scope="module")
@@ -35,14 +33,14 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def done(directory: Path) -> subprocess.CompletedProcess[str]:
+def done(directory: Path) -> Ended:
     """A quick run of the cheap peers."""
     kept = ("--work", directory / "work", "--results", directory / "side_by_side.json")
     return script("side_by_side.py", CHECKPOINT, TRAINED, *kept, "--quick", "--only", *PEERS)
 
 
 @pytest.fixture(scope="module")
-def record(done: subprocess.CompletedProcess[str], directory: Path) -> dict[str, Any]:
+def record(done: Ended, directory: Path) -> dict[str, Any]:
     assert done.returncode == 0, done.stdout + done.stderr
     found: dict[str, Any] = json.loads((directory / "side_by_side.json").read_text("utf-8"))
     return found
@@ -68,13 +66,13 @@ def test_native_and_portable_peers_say_what_computes_their_attention(record: dic
     assert "portable" not in {peers[name]["attention"] for name in ("ours-fp32-native", "ours-int8-native")}
 
 
-def test_the_last_line_is_the_record_s_results(done: subprocess.CompletedProcess[str], record: dict[str, Any]):
+def test_the_last_line_is_the_record_s_results(done: Ended, record: dict[str, Any]):
     last = json.loads(done.stdout.splitlines()[-1])
     assert last["benchmark"] == "side_by_side"
     assert last["results"] == record["results"]
 
 
-def test_the_tables_show_every_figure_of_the_record(done: subprocess.CompletedProcess[str], record: dict[str, Any]):
+def test_the_tables_show_every_figure_of_the_record(done: Ended, record: dict[str, Any]):
     for name, shape in record["results"]["shapes"].items():
         for peer, cell in shape["peers"].items():
             kind = "int8" if record["results"]["peers"][peer]["int8"] else "fp32"
@@ -137,7 +135,6 @@ def test_nothing_but_the_workers_own_answers_is_on_their_stdout():
     """What a library prints must not be taken for an answer."""
     code = "import sys; from peers.worker import serve\ndef load():\n print('noise'); return None, {}\nserve(load)"
     environment = os.environ | {"PYTHONPATH": str(BENCHMARKS)}
-    command = [sys.executable, "-c", code]
-    found = subprocess.run(command, input="", capture_output=True, text=True, env=environment, timeout=60)
+    found = run_python("-c", code, stdin="", env=environment)
     assert [json.loads(line)["about"] for line in found.stdout.splitlines()] == [{}]
     assert "noise" in found.stderr

@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,13 +90,6 @@ def start(bundle: Path, source: Path, output: Path, *options: str, address: str 
         environment["RAY_ADDRESS"] = address
     with stdout.open("wb") as out, stderr.open("wb") as err:
         return Command(subprocess.Popen(command, stdout=out, stderr=err, env=environment), stdout, stderr)
-
-
-def wait_for(holds: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < end, f"{what} did not happen"
-        time.sleep(0.02)
 
 
 def done(output: Path) -> int:

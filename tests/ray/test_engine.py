@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import NODES, OTHER, LiveCluster, done, planned, start, wait_for
+from conftest import NODES, OTHER, PATIENCE, LiveCluster, done, planned, start
+from support.live_server import wait_for
 from support.paths import TRAINED
 
 WORDS = ["Der", "Bahnhof", "ist", "links", "the", "printer", "does", "not", "work", "und", "das", "Wetter", "bleibt"]
@@ -77,7 +78,7 @@ def test_a_node_that_is_killed_on_the_way_costs_no_row(cluster: LiveCluster, tmp
     source = json_lines(tmp_path / "texts.jsonl", 1600)
     output = tmp_path / "ray.parquet"
     command = start(TRAINED, source, output, address=cluster.address)
-    wait_for(lambda: done(output) > 3 or command.process.poll() is not None, "a beginning")
+    wait_for(lambda: done(output) > 3 or command.process.poll() is not None, PATIENCE)
     cluster.kill_node()
     try:
         assert command.process.poll() is None
@@ -93,7 +94,7 @@ def test_a_command_that_was_killed_goes_on_where_it_was(cluster: LiveCluster, tm
     source = json_lines(tmp_path / "texts.jsonl", 800)
     output = tmp_path / "ray.parquet"
     first = start(TRAINED, source, output, address=cluster.address)
-    wait_for(lambda: done(output) > 3 or first.process.poll() is not None, "a beginning")
+    wait_for(lambda: done(output) > 3 or first.process.poll() is not None, PATIENCE)
     first.kill()
     assert not output.exists()
     second = start(TRAINED, source, output, address=cluster.address)
@@ -111,7 +112,7 @@ def test_what_goes_wrong_on_a_node_is_one_line_and_leaves_nothing(cluster: LiveC
     source = json_lines(tmp_path / "texts.jsonl", 160)
     output = tmp_path / "ray.parquet"
     command = start(bundle, source, output, address=cluster.address)
-    wait_for(lambda: planned(output) or command.process.poll() is not None, "a plan")
+    wait_for(lambda: planned(output) or command.process.poll() is not None, PATIENCE)
     bundle.rename(tmp_path / "before")
     shutil.copytree(OTHER, bundle)
     assert command.end() == 1
@@ -124,9 +125,7 @@ def test_what_goes_wrong_on_a_node_is_one_line_and_leaves_nothing(cluster: LiveC
     assert list(tmp_path.glob("ray.parquet*")) == []  # no shard was done
 
 
-def test_a_node_without_the_package_is_one_line(
-    cluster: LiveCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_node_without_us_is_one_line(cluster: LiveCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shadow = tmp_path / "path" / "jinabert_onnx.py"
     shadow.parent.mkdir()
     shadow.write_text("raise ModuleNotFoundError('No module named jinabert_onnx')")
@@ -174,9 +173,7 @@ def test_what_ray_data_raises_is_one_line(
     assert not planned(tmp_path / "ray.parquet")
 
 
-def test_a_cluster_without_room_left_ends_the_wait(
-    cluster: LiveCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_cluster_ends_the_wait(cluster: LiveCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With less patience than the command has, which is minutes."""
     patience = "from jinabert_onnx.corpus import ray_engine as e; e._LOOK, e._NO_ROOM = 0.5, 2.0"
     (tmp_path / "sitecustomize.py").write_text(patience)
@@ -185,7 +182,7 @@ def test_a_cluster_without_room_left_ends_the_wait(
     with monkeypatch.context() as environment:
         environment.setenv("PYTHONPATH", str(tmp_path))
         command = start(TRAINED, source, output, address=cluster.address)
-    wait_for(lambda: done(output) > 3 or command.process.poll() is not None, "a beginning")
+    wait_for(lambda: done(output) > 3 or command.process.poll() is not None, PATIENCE)
     for _ in range(NODES):
         cluster.kill_node()
     try:

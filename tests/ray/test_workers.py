@@ -18,6 +18,7 @@ from jinabert_onnx.corpus.ray_worker import ATTEMPTS, Worker
 from jinabert_onnx.encoding.load_options import LoadOptions
 from jinabert_onnx.version import __version__
 from support.paths import TRAINED
+from support.python import run_python
 
 
 @pytest.mark.parametrize(
@@ -90,9 +91,7 @@ def test_a_node_that_does_not_see_the_input_or_the_parts_is_refused(plan: Plan, 
 
 
 @pytest.mark.parametrize("kept", [None, "of other work"])
-def test_a_node_with_a_directory_of_its_own_for_the_parts_is_refused(
-    plan: Plan, tmp_path: Path, kept: str | None
-) -> None:
+def test_a_node_with_its_own_directory_of_parts_is_refused(plan: Plan, tmp_path: Path, kept: str | None) -> None:
     own = tmp_path / "own"
     own.mkdir()
     if kept is not None:
@@ -133,7 +132,7 @@ def test_without_ray_the_command_says_what_to_install(tmp_path: Path) -> None:
         "import sys; sys.modules['ray'] = None; from jinabert_onnx.cli import main\n"
         f"sys.exit(main(['embed', {str(TRAINED)!r}, '--input', 'texts.txt', '--output', 'o.npy', '--engine', 'ray']))"
     )
-    found = subprocess.run([sys.executable, "-c", run], cwd=tmp_path, capture_output=True, text=True, check=False)
+    found = run_python("-c", run, cwd=tmp_path)
     assert found.returncode == 1
     assert "error: --engine ray needs Ray" in found.stderr
     assert "pip install 'jinabert-onnx[cpu,ray]'" in found.stderr

@@ -14,18 +14,11 @@ from jinabert_onnx_export import export
 from jinabert_onnx_export.encoder import trace
 from support.paths import BUNDLES as EXPORTED
 from support.paths import CHECKPOINT, GOLDENS
+from support.references import NAMES
 
 TRAINED = "tiny-de-en"
 OUTSIDE = "weights-outside"
-BUNDLES = (
-    TRAINED,
-    "plain-12h",
-    "plain-12h-bert-prefix",
-    "plain-4h",
-    "plain-6h-reglu",
-    "qk-post-norm-12h",
-    OUTSIDE,
-)
+BUNDLES = (TRAINED, *NAMES, OUTSIDE)
 
 
 @pytest.fixture(scope="session")

@@ -40,7 +40,8 @@ def sections(page: str) -> dict[str, list[str]]:
 
 def with_texts(code: str, texts: Sequence[str]) -> str:
     """The same for other texts than those of the page."""
-    return _replaced(r"^((?:const )?texts = )\[.*\]", rf"\g<1>{_escaped(json.dumps(texts))}", code)
+    escaped = json.dumps(texts).replace("\\", r"\\")
+    return _replaced(r"^((?:const )?texts = )\[.*\]", rf"\g<1>{escaped}", code)
 
 
 def with_precision(code: str, precision: str) -> str:
@@ -77,12 +78,6 @@ def run_node(job: Job) -> None:
     np.save(job.output, np.array(json.loads(answer.read_text("utf-8")), np.float32))
 
 
-def smallest_cosine(found: Vectors, expected: Vectors) -> float:
-    """Of the rows, each with its own."""
-    lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)
-    return float(((found * expected).sum(axis=1) / lengths).min())
-
-
 def _run(command: list[str], content: str | None = None, cwd: Path | None = None) -> None:
     surroundings = os.environ | {"HF_HUB_OFFLINE": "1", "HTTP_PROXY": NOWHERE, "HTTPS_PROXY": NOWHERE}
     done = subprocess.run(
@@ -95,7 +90,3 @@ def _replaced(pattern: str, replacement: str, code: str) -> str:
     replaced, count = re.subn(pattern, replacement, code, flags=re.MULTILINE)
     assert count == 1, f"{pattern} is there {count} times"
     return replaced
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", r"\\")

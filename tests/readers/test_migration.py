@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from conftest import TRAINED
 from jinabert_onnx import Embedder
-from snippets import ROOT, Job, Vectors, run_python, sections, smallest_cosine, with_texts
+from snippets import ROOT, Job, Vectors, run_python, sections, with_texts
+from support.references import cosines
 
 PAGE = sections("guides/migration.md")
 PUBLISHED = '"jinaai/jina-embeddings-v2-base-de"'
@@ -116,6 +117,6 @@ def test_an_index_made_before_is_searched_after(
         found = model.encode(german)
     old, new = hits(queries, texts), hits(found, texts)
     overlaps = [len(set(a) & set(b)) / 10 for a, b in zip(old, new, strict=True)]
-    assert smallest_cosine(found, queries) >= float(cosine)
+    assert cosines(found, queries).min() >= float(cosine)
     assert np.mean(old[:, 0] == new[:, 0]) >= float(first)
     assert np.mean(overlaps) >= float(ten)

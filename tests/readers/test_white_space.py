@@ -5,7 +5,6 @@ Most tokenizers hide it. The one here takes a text for a single word, so that " 
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 from jinabert_onnx import Embedder
 from snippets import Job, run_python, sections, with_texts, with_width
+from support.bundles import update_json
 
 PAGE = sections("guides/other-runtimes.md")
 TEXTS = ["t7", " t7 ", "t7\n"]
@@ -21,8 +21,7 @@ TEXTS = ["t7", " t7 ", "t7\n"]
 @pytest.fixture
 def sensitive(tmp_path: Path, bundles: dict[str, Path]) -> Path:
     bundle = Path(shutil.copytree(bundles["plain-4h"], tmp_path / "bundle"))
-    tokenizer = json.loads((bundle / "tokenizer.json").read_text("utf-8"))
-    (bundle / "tokenizer.json").write_text(json.dumps(tokenizer | {"pre_tokenizer": None}), encoding="utf-8")
+    update_json(bundle / "tokenizer.json", pre_tokenizer=None)
     return bundle
 
 

@@ -2,46 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
 from jinabert_onnx import Embedder
 from support.bundles import edit_json
-from support.paths import BUNDLES, DATA
-
-GOLDENS = ("plain-4h", "plain-12h", "plain-12h-bert-prefix", "plain-6h-reglu", "qk-post-norm-12h")
-
-
-@dataclass(frozen=True)
-class Golden:
-    """A bundle, and what the original implementation gave for some texts."""
-
-    bundle: Path
-    texts: list[str]
-    lengths: np.ndarray
-    pooled: np.ndarray  # (texts, hidden)
-    token_embeddings: np.ndarray  # (sum of lengths, hidden)
+from support.paths import BUNDLES, TRAINED
+from support.references import NAMES, Golden, read_golden
 
 
-def read_golden(name: str) -> Golden:
-    arrays = np.load(DATA / "goldens" / name / "golden.npz")
-    texts = json.loads((DATA / "goldens" / name / "golden_texts.json").read_text("utf-8"))["texts"]
-    return Golden(BUNDLES / name, texts, arrays["lengths"], arrays["pooled"], arrays["token_embeddings"])
-
-
-@pytest.fixture(scope="session", params=GOLDENS)
+@pytest.fixture(scope="session", params=NAMES)
 def golden(request: pytest.FixtureRequest) -> Golden:
     return read_golden(request.param)
 
 
 @pytest.fixture(scope="session")
-def model(trained: Path) -> Embedder:
-    return Embedder.load(trained)
+def model() -> Embedder:
+    return Embedder.load(TRAINED)
 
 
 @pytest.fixture(scope="session", params=["plain-12h", "qk-post-norm-12h"])

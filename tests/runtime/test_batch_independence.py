@@ -15,6 +15,7 @@ from jinabert_onnx.encoding.pooling import pool
 from jinabert_onnx.engine.session import Session
 from jinabert_onnx.errors import RunError
 from support.paths import BUNDLES, DATA
+from support.references import cosines
 
 MIN_COSINE = 0.999999
 LENGTHS = (1, 2, 3, 5, 9, 16, 40, 64, 127, 128, 129, 300)
@@ -47,11 +48,6 @@ def run_batch(session: Session, texts: Sequence[np.ndarray], left: int = 0, righ
         input_ids[row, left : left + len(ids)] = ids
         attention_mask[row, left : left + len(ids)] = 1
     return pool(session.run(input_ids, attention_mask), attention_mask, "mean")
-
-
-def cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    first, second = first.astype(np.float64), second.astype(np.float64)
-    return (first * second).sum(-1) / np.linalg.norm(first, axis=-1) / np.linalg.norm(second, axis=-1)
 
 
 @pytest.fixture(scope="module", params=["tiny-de-en", "plain-12h", "plain-6h-reglu", "qk-post-norm-12h"])

@@ -12,7 +12,7 @@ import pytest
 from jinabert_onnx import BundleError, BundleNotFoundError, Embedder, InputError
 from jinabert_onnx.bundle.manifest import open_bundle, parse_manifest
 from support.bundles import edit_json, flip_a_byte, record_again
-from support.paths import BUNDLES
+from support.paths import BUNDLES, TRAINED
 
 DATA_FILES = ("tokenizer.json", "probes.json", "onnx/model.onnx")
 
@@ -103,8 +103,8 @@ def test_a_corrupt_manifest_is_refused(bundle_copy: Path, content: bytes) -> Non
         Embedder.load(bundle_copy)
 
 
-def test_a_limit_without_room_beside_the_special_tokens_is_refused(trained: Path, tmp_path: Path) -> None:
-    bundle = Path(shutil.copytree(trained, tmp_path / "bundle"))
+def test_a_limit_without_room_beside_the_special_tokens_is_refused(tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(TRAINED, tmp_path / "bundle"))
     edit_json(bundle / "manifest.json", lambda manifest: manifest.update(default_max_length=2))
     with pytest.raises(BundleError, match="default_max_length 2 leaves no room beside 2 special tokens"):
         Embedder.load(bundle)

@@ -118,9 +118,7 @@ def test_wrong_spans_are_named(spans: object, error: type[Exception], message: s
 
 @given(gaps=GAPS, data=st.data())
 @settings(deadline=None)
-def test_a_span_pools_from_the_first_to_the_last_token_that_shares_a_character(
-    gaps: list[tuple[int, int]], data: st.DataObject
-) -> None:
+def test_a_span_pools_all_tokens_that_share_a_character(gaps: list[tuple[int, int]], data: st.DataObject) -> None:
     edges = np.cumsum(np.array(gaps).ravel())  # start, end, start, end, ...
     starts, ends = edges[::2], edges[1::2]
     length = int(edges[-1]) + 2
@@ -149,9 +147,7 @@ def test_a_span_without_tokens_is_named(tokens: int) -> None:
 
 @given(count=st.integers(0, 300), room=st.integers(1, 60), data=st.data())
 @settings(deadline=None)
-def test_windows_take_every_token_once_and_are_as_few_and_even_as_can_be(
-    count: int, room: int, data: st.DataObject
-) -> None:
+def test_windows_take_every_token_once_and_are_few_and_even(count: int, room: int, data: st.DataObject) -> None:
     overlap = data.draw(st.integers(0, room - 1))
     windows = plan_windows(count, room, overlap)
     assert [token for window in windows for token in range(window.take_start, window.take_end)] == list(range(count))

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from jinabert_onnx import Embedder
 from support.bundles import edit_json, record_again
+from support.paths import TRAINED
+from support.python import run_python
 
 TEXTS = ["How is the weather today?", "Wie ist das Wetter heute?", "", "Zeile mit „Zeichen“ und \t Tabulator"]
 
@@ -44,8 +46,8 @@ def expected(model: Embedder) -> np.ndarray:
     return model.encode(TEXTS)
 
 
-def test_texts_as_arguments_give_json_lines(trained: Path, expected: np.ndarray) -> None:
-    result = run("embed", trained, *TEXTS)
+def test_texts_as_arguments_give_json_lines(expected: np.ndarray) -> None:
+    result = run("embed", TRAINED, *TEXTS)
     assert (result.returncode, result.stderr) == (0, b"")
     rows = [json.loads(line) for line in result.stdout.decode().splitlines()]
     assert [row["text"] for row in rows] == TEXTS
@@ -53,27 +55,25 @@ def test_texts_as_arguments_give_json_lines(trained: Path, expected: np.ndarray)
 
 
 @pytest.mark.parametrize("arguments", [["--input", "-"], []])
-def test_lines_of_stdin_are_texts(trained: Path, expected: np.ndarray, arguments: list[str]) -> None:
-    result = run("embed", trained, *arguments, "--format", "text", stdin=("\n".join(TEXTS) + "\n").encode())
+def test_lines_of_stdin_are_texts(expected: np.ndarray, arguments: list[str]) -> None:
+    result = run("embed", TRAINED, *arguments, "--format", "text", stdin=("\n".join(TEXTS) + "\n").encode())
     assert result.returncode == 0
     rows = [[float(number) for number in line.split()] for line in result.stdout.decode().splitlines()]
     np.testing.assert_array_equal(np.array(rows, dtype=np.float32), expected)
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])
-def test_lines_of_a_file_are_texts_and_a_npy_file_comes_out(
-    trained: Path, expected: np.ndarray, tmp_path: Path, ending: str
-) -> None:
+def test_lines_of_a_file_are_texts_and_a_npy_file_comes_out(expected: np.ndarray, tmp_path: Path, ending: str) -> None:
     (tmp_path / "texts.txt").write_bytes(ending.join(TEXTS).encode())
-    result = run("embed", trained, "--input", tmp_path / "texts.txt", "--output", tmp_path / "vectors.npy")
+    result = run("embed", TRAINED, "--input", tmp_path / "texts.txt", "--output", tmp_path / "vectors.npy")
     assert (result.returncode, result.stdout) == (0, b"")
     np.testing.assert_array_equal(np.load(tmp_path / "vectors.npy"), expected)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["texts.txt", "vectors.npy"]
 
 
-def test_options_reach_encode(trained: Path, model: Embedder) -> None:
+def test_options_reach_encode(model: Embedder) -> None:
     result = run(
-        "embed", trained, TEXTS[0], "--precision", "int8", "--normalize", "--truncate-dim", 8, "--max-length", 5,
+        "embed", TRAINED, TEXTS[0], "--precision", "int8", "--normalize", "--truncate-dim", 8, "--max-length", 5,
         "--threads", 1, "--provider", "cpu", "--batch-size", 1,
     )  # fmt: skip
     assert result.returncode == 0
@@ -83,12 +83,12 @@ def test_options_reach_encode(trained: Path, model: Embedder) -> None:
     assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-6)
 
 
-def test_texts_and_options_may_stand_in_any_order(trained: Path) -> None:
-    expected = run("embed", trained, "a", "b", "--precision", "int8")
+def test_texts_and_options_may_stand_in_any_order() -> None:
+    expected = run("embed", TRAINED, "a", "b", "--precision", "int8")
     assert expected.returncode == 0
-    assert run("embed", trained, "--precision", "int8", "a", "b").stdout == expected.stdout
-    assert run("embed", "--precision", "int8", trained, "a", "b").stdout == expected.stdout
-    fails(run("embed", trained, "--presicion", "int8", "a"), "unrecognized arguments: --presicion", code=2)
+    assert run("embed", TRAINED, "--precision", "int8", "a", "b").stdout == expected.stdout
+    assert run("embed", "--precision", "int8", TRAINED, "a", "b").stdout == expected.stdout
+    fails(run("embed", TRAINED, "--presicion", "int8", "a"), "unrecognized arguments: --presicion", code=2)
 
 
 @unix_shell
@@ -108,25 +108,25 @@ def test_texts_and_options_may_stand_in_any_order(trained: Path) -> None:
         ),
     ],
 )
-def test_closed_streams_and_full_disks_are_no_traceback(trained: Path, arguments: str, code: int, words: str) -> None:
-    result = run_in_bash(f"{sys.executable} -m jinabert_onnx {arguments.replace('BUNDLE', str(trained))}")
+def test_closed_streams_and_full_disks_are_no_traceback(arguments: str, code: int, words: str) -> None:
+    result = run_in_bash(f"{sys.executable} -m jinabert_onnx {arguments.replace('BUNDLE', str(TRAINED))}")
     assert result.returncode == code
     assert words in result.stderr.decode()
     assert b"Traceback" not in result.stderr
 
 
-def test_a_byte_order_mark_is_not_text(trained: Path) -> None:
-    plain, marked = (run("embed", trained, "--input", "-", stdin=mark + b"hallo\n") for mark in (b"", b"\xef\xbb\xbf"))
+def test_a_byte_order_mark_is_not_text() -> None:
+    plain, marked = (run("embed", TRAINED, "--input", "-", stdin=mark + b"hallo\n") for mark in (b"", b"\xef\xbb\xbf"))
     assert marked.stdout == plain.stdout
 
 
-def test_the_input_is_not_overwritten_and_a_link_is_followed(trained: Path, tmp_path: Path) -> None:
+def test_the_input_is_not_overwritten_and_a_link_is_followed(tmp_path: Path) -> None:
     texts, link = tmp_path / "texts.txt", tmp_path / "link.txt"
     texts.write_text("one\ntwo\n")
-    fails(run("embed", trained, "--input", texts, "--output", texts), "is also the input, and would be overwritten")
+    fails(run("embed", TRAINED, "--input", texts, "--output", texts), "is also the input, and would be overwritten")
     assert texts.read_text() == "one\ntwo\n"
     link.symlink_to(tmp_path / "vectors.txt")
-    assert run("embed", trained, "--input", texts, "--output", link).returncode == 0
+    assert run("embed", TRAINED, "--input", texts, "--output", link).returncode == 0
     assert link.is_symlink()
     assert len((tmp_path / "vectors.txt").read_text().splitlines()) == 2
 
@@ -138,15 +138,15 @@ def test_info_shows_a_bundle_whose_verification_is_missing_or_odd(edit_manifest:
     assert b"Traceback" not in result.stderr
 
 
-def test_no_lines_give_no_rows(trained: Path, tmp_path: Path) -> None:
-    assert run("embed", trained, "--input", "-").stdout == b""
-    assert run("embed", trained, "--input", "-", "--output", tmp_path / "none.npy").returncode == 0
+def test_no_lines_give_no_rows(tmp_path: Path) -> None:
+    assert run("embed", TRAINED, "--input", "-").stdout == b""
+    assert run("embed", TRAINED, "--input", "-", "--output", tmp_path / "none.npy").returncode == 0
     assert np.load(tmp_path / "none.npy").shape == (0, 256)
 
 
-def test_a_line_that_is_not_utf8_is_named_and_nothing_is_written(trained: Path, tmp_path: Path) -> None:
+def test_a_line_that_is_not_utf8_is_named_and_nothing_is_written(tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_bytes("gut\nschön\n".encode() + "schlecht: ü\n".encode("latin-1"))
-    result = run("embed", trained, "--input", tmp_path / "texts.txt", "--output", tmp_path / "out.npy")
+    result = run("embed", TRAINED, "--input", tmp_path / "texts.txt", "--output", tmp_path / "out.npy")
     fails(result, r"texts\.txt: line 3 is not UTF-8 \(byte 10: 0xfc\)")
     assert [path.name for path in tmp_path.iterdir()] == ["texts.txt"]
 
@@ -173,18 +173,14 @@ def test_a_line_that_is_not_utf8_is_named_and_nothing_is_written(trained: Path, 
         (["pack", "FILE", "out"], "is a file, not a directory"),
     ],
 )
-def test_what_cannot_be_done_is_one_line_and_exit_code_1(
-    trained: Path, arguments: list[str], words: str, tmp_path: Path
-) -> None:
+def test_what_cannot_be_done_is_one_line_and_exit_code_1(arguments: list[str], words: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    places = {"BUNDLE": str(trained), "FILE": str(tmp_path / "file")}
+    places = {"BUNDLE": str(TRAINED), "FILE": str(tmp_path / "file")}
     fails(run(*(places.get(argument, argument) for argument in arguments)), words)
 
 
 @pytest.mark.parametrize("arguments", [["info", "--run"], ["verify"], ["embed", "text"]])
-def test_a_bundle_whose_name_is_not_utf8_is_named_where_it_cannot_be_opened(
-    bundle_copy: Path, arguments: list[str]
-) -> None:
+def test_a_bundle_whose_name_is_not_utf8_is_named_in_errors(bundle_copy: Path, arguments: list[str]) -> None:
     bundle = bundle_copy.rename(bundle_copy.with_name("b\udcfc"))
     assert run("info", bundle).stdout.splitlines()[0].endswith(rb"b\udcfc")
     result = run(arguments[0], bundle, *arguments[1:])
@@ -193,18 +189,18 @@ def test_a_bundle_whose_name_is_not_utf8_is_named_where_it_cannot_be_opened(
     assert b"Traceback" not in result.stderr
 
 
-def test_texts_and_files_whose_names_are_not_utf8_go_through_every_command(trained: Path, tmp_path: Path) -> None:
+def test_texts_and_files_whose_names_are_not_utf8_go_through_every_command(tmp_path: Path) -> None:
     folder = tmp_path / "d\udce9"
     folder.mkdir()
     (folder / "t.txt").write_text("one\ntwo\n")
     for name in ("o.npy", "o.jsonl", "o.txt"):
-        assert run("embed", trained, "--input", folder / "t.txt", "--output", folder / name).returncode == 0
-    for line in (("pack", trained, folder / "p.tar"), ("unpack", folder / "p.tar", folder / "unpacked")):
+        assert run("embed", TRAINED, "--input", folder / "t.txt", "--output", folder / name).returncode == 0
+    for line in (("pack", TRAINED, folder / "p.tar"), ("unpack", folder / "p.tar", folder / "unpacked")):
         result = run(*line)
         assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
     assert sorted(path.name for path in folder.iterdir()) == ["o.jsonl", "o.npy", "o.txt", "p.tar", "t.txt", "unpacked"]
-    fails(run("embed", trained, "--input", folder / "missing.txt"), r"d\\udce9/missing.txt: No such file")
-    fails(run("embed", trained, "caf\udce9"), "text 0 is not valid Unicode")
+    fails(run("embed", TRAINED, "--input", folder / "missing.txt"), r"d\\udce9/missing.txt: No such file")
+    fails(run("embed", TRAINED, "caf\udce9"), "text 0 is not valid Unicode")
     fails(run("unpack", folder / "missing.tar", folder / "other"), r"d\\udce9/missing.tar: no such file")
 
 
@@ -220,8 +216,8 @@ sys.exit(code)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system does not hang up")
-def test_a_signal_that_the_caller_ignores_stays_ignored(trained: Path) -> None:
-    result = subprocess.run([sys.executable, "-c", HUNG_UP, trained], capture_output=True, text=True, check=False)
+def test_a_signal_that_the_caller_ignores_stays_ignored() -> None:
+    result = run_python("-c", HUNG_UP, TRAINED)
     assert result.returncode == 0, result.stderr
 
 
@@ -240,18 +236,18 @@ def test_help_names_every_command_with_examples_and_each_has_its_own() -> None:
         assert f"usage: jinabert-onnx {command}" in result.stdout.decode()
 
 
-def test_info_shows_what_the_bundle_holds(trained: Path) -> None:
-    text = run("info", trained).stdout.decode()
+def test_info_shows_what_the_bundle_holds() -> None:
+    text = run("info", TRAINED).stdout.decode()
     for words in ("tiny-de-en", "plain JinaBERT, 4 layers, 8 heads", "256 channels", "up to 8192 tokens", "int8"):
         assert words in text
-    assert json.loads(run("info", trained, "--json").stdout)["model"]["hidden_size"] == 256
+    assert json.loads(run("info", TRAINED, "--json").stdout)["model"]["hidden_size"] == 256
 
 
-def test_verify_checks_every_file_and_precision_without_torch(trained: Path) -> None:
-    result = run("verify", trained)
+def test_verify_checks_every_file_and_precision_without_torch() -> None:
+    result = run("verify", TRAINED)
     assert result.returncode == 0
     text = result.stdout.decode()
-    files = [path for path in trained.rglob("*") if path.is_file() and path.name != "manifest.json"]
+    files = [path for path in TRAINED.rglob("*") if path.is_file() and path.name != "manifest.json"]
     assert f"files        {len(files)} whole" in text
     for precision in ("fp32", "fp16", "int8"):
         assert re.search(rf"{precision} +agrees with torch on cpu: .* smallest cosine (1\.0|0\.99)", text)
@@ -276,8 +272,8 @@ def test_verify_finds_any_altered_file(bundle_copy: Path, name: str) -> None:
 
 
 @unix_shell
-def test_a_reader_that_goes_away_is_no_traceback(trained: Path) -> None:
-    command = f"{sys.executable} -m jinabert_onnx embed {trained} --input - --format text | head -c 10"
+def test_a_reader_that_goes_away_is_no_traceback() -> None:
+    command = f"{sys.executable} -m jinabert_onnx embed {TRAINED} --input - --format text | head -c 10"
     result = run_in_bash(command, stdin=b"text\n" * 2000)
     assert len(result.stdout) == 10
     assert b"Traceback" not in result.stderr

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinabert_onnx import Embedder, InputError, InputTypeError, SelfTestError, SharedThreads, TruncationWarning
 from jinabert_onnx.progress import Progress
+from support.paths import TRAINED
 
 TEXTS = ["a", "How is the weather today?", "Der Zug nach Berlin hat Verspätung. " * 20, "", "  \n", "列车 \x00 🚆"]
 UNICODE = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)
@@ -129,8 +130,8 @@ def test_a_text_of_exactly_max_length_is_not_cut(model: Embedder) -> None:
         model.encode(text, max_length=model.count_tokens(text)[0])
 
 
-def test_max_seq_length_is_the_default_of_max_length_and_can_be_set(trained: Path) -> None:
-    model = Embedder.load(trained)
+def test_max_seq_length_is_the_default_of_max_length_and_can_be_set() -> None:
+    model = Embedder.load(TRAINED)
     assert model.max_seq_length == 8192
     model.max_seq_length = 4
     with pytest.warns(TruncationWarning):
@@ -226,8 +227,8 @@ def test_progress_says_rate_and_time_left() -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_threads_and_denormals_are_set_in_onnxruntime(trained: Path, threads: int) -> None:
-    model = Embedder.load(trained, threads=threads)
+def test_threads_and_denormals_are_set_in_onnxruntime(threads: int) -> None:
+    model = Embedder.load(TRAINED, threads=threads)
     assert model.threads == threads
     options = model._model.session._session.get_session_options()
     assert options.intra_op_num_threads == threads
@@ -245,9 +246,9 @@ def test_threads_and_denormals_are_set_in_onnxruntime(trained: Path, threads: in
         (1.5, InputTypeError, "threads is float"),
     ],
 )
-def test_impossible_threads_are_refused(trained: Path, threads: object, error: type, words: str, shared: bool) -> None:
+def test_impossible_threads_are_refused(threads: object, error: type, words: str, shared: bool) -> None:
     with pytest.raises(error, match=words):
-        SharedThreads(threads) if shared else Embedder.load(trained, threads=threads)
+        SharedThreads(threads) if shared else Embedder.load(TRAINED, threads=threads)
 
 
 def test_half_precision_vectors_can_be_compared(model: Embedder) -> None:
@@ -255,8 +256,8 @@ def test_half_precision_vectors_can_be_compared(model: Embedder) -> None:
     np.testing.assert_allclose(model.similarity(rows, rows), 1, atol=1e-6)
 
 
-def test_the_model_tells_its_size_precision_and_provider(trained: Path) -> None:
-    model = Embedder.load(trained, precision="int8", provider="cpu")
+def test_the_model_tells_its_size_precision_and_provider() -> None:
+    model = Embedder.load(TRAINED, precision="int8", provider="cpu")
     assert model.get_sentence_embedding_dimension() == 256
     assert (model.precision, model.provider) == ("int8", "cpu")
     assert model.bundle.manifest.model.max_tokens == 8192

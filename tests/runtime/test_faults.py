@@ -16,6 +16,7 @@ import pytest
 from jinabert_onnx import Embedder, JinaBertError
 from jinabert_onnx.bundle.archive import pack
 from support.paths import BUNDLES
+from support.python import Ended, run_python
 
 resource = pytest.importorskip("resource", reason="only Unix limits the size of files")
 
@@ -52,7 +53,7 @@ def command(request: pytest.FixtureRequest, sources: Path) -> Command:
     return commands[request.param]
 
 
-def run(code: str, arguments: list[object], room: int | None = None) -> subprocess.CompletedProcess[bytes]:
+def run(code: str, arguments: list[object], room: int | None = None) -> Ended:
     """Run a command line; no file that it writes can become larger than `room` bytes."""
 
     def limit() -> None:
@@ -60,8 +61,7 @@ def run(code: str, arguments: list[object], room: int | None = None) -> subproce
         if room is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
 
-    line = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(line, capture_output=True, check=False, preexec_fn=limit)
+    return run_python("-c", code, *arguments, preexec_fn=limit)
 
 
 def content_of(path: Path) -> dict[str, bytes]:
@@ -73,7 +73,7 @@ def content_of(path: Path) -> dict[str, bytes]:
 def test_a_file_that_may_not_grow_is_one_line_and_leaves_nothing(command: Command, tmp_path: Path) -> None:
     result = run(_MAIN, command(tmp_path / "output"), ROOM)
     assert result.returncode == 1
-    assert result.stderr.decode() == f"jinabert-onnx: error: {tmp_path / 'output'}: File too large\n"
+    assert result.stderr == f"jinabert-onnx: error: {tmp_path / 'output'}: File too large\n"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -94,13 +94,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_is_one_line_and_leaves_nothing(command: Command, small_disk: Path) -> None:
     result = run(_MAIN, command(small_disk / "output"))
     assert result.returncode == 1
-    assert result.stderr.decode() == f"jinabert-onnx: error: {small_disk / 'output'}: No space left on device\n"
+    assert result.stderr == f"jinabert-onnx: error: {small_disk / 'output'}: No space left on device\n"
     assert list(small_disk.iterdir()) == []
 
 
-def test_a_death_while_writing_leaves_nothing_at_the_name_and_nothing_in_the_way(
-    command: Command, tmp_path: Path
-) -> None:
+def test_a_death_while_writing_leaves_nothing_in_the_way(command: Command, tmp_path: Path) -> None:
     result = run(_DIES, command(tmp_path / "output"), ROOM)
     assert result.returncode == -signal.SIGXFSZ
     left = [path.name for path in tmp_path.iterdir()]
@@ -159,8 +157,7 @@ def load(bundle: Path) -> str:
 def test_a_file_that_goes_while_loading_is_named(tmp_path: Path) -> None:
     own = {"JINABERT_ONNX_CACHE": str(tmp_path / "cache"), "PYTHONPATH": os.pathsep.join(sys.path)}
     (tmp_path / "bundles").mkdir()
-    command = [sys.executable, __file__, tmp_path / "bundles"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | own)
+    result = run_python(__file__, tmp_path / "bundles", env=os.environ | own)
     assert (result.returncode, result.stderr) == (0, "")
     outcomes = [line.split(" ", 3) for line in result.stdout.splitlines()]
     assert {(victim, change) for victim, change, _, _ in outcomes} == set(product(VICTIMS, CHANGES))

@@ -16,6 +16,7 @@ from jinabert_onnx.bundle.integrity import check_files
 from jinabert_onnx.bundle.manifest import open_bundle
 from support.bundles import flip_a_byte
 from support.paths import BUNDLES
+from support.python import run_python
 
 WEIGHTS = "onnx/model_int8.onnx"
 
@@ -219,12 +220,5 @@ for call in (lambda: resolve("owner/bundle", None, ["*"]), lambda: fetch_again("
 def test_what_a_signals_handler_raises_during_a_download_is_no_error_of_it(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and never answers
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        result = subprocess.run(
-            [sys.executable, "-c", INTERRUPTED],
-            env=environment(tmp_path, endpoint),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        result = run_python("-c", INTERRUPTED, env=environment(tmp_path, endpoint))
     assert result.stdout.split() == ["TimeIsUpError"] * 2, result.stderr

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -21,6 +20,8 @@ from jinabert_onnx.engine import session_options
 from jinabert_onnx.engine.background import BackgroundCall
 from jinabert_onnx.engine.session import Session, SessionLoading, open_session
 from jinabert_onnx.engine.session_options import create_session
+from support.paths import TRAINED
+from support.python import Ended, run_python
 
 TEXTS = [
     "a",
@@ -33,8 +34,8 @@ TEXTS = [
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_eight_threads_of_200_calls_give_what_one_gives(trained: Path, precision: str) -> None:
-    model = Embedder.load(trained, precision=precision)
+def test_eight_threads_of_200_calls_give_what_one_gives(precision: str) -> None:
+    model = Embedder.load(TRAINED, precision=precision)
     calls = [[TEXTS[i % 6]] if i % 3 else [TEXTS[i % 6], TEXTS[(i * 5 + 1) % 6]] for i in range(200)]
     expected = [model.encode(texts) for texts in calls]
     with ThreadPoolExecutor(8) as pool:
@@ -44,8 +45,8 @@ def test_eight_threads_of_200_calls_give_what_one_gives(trained: Path, precision
             np.testing.assert_allclose(vectors, right, rtol=0, atol=1e-5)
 
 
-def test_a_closed_model_refuses_and_says_so(trained: Path) -> None:
-    with Embedder.load(trained) as model:
+def test_a_closed_model_refuses_and_says_so() -> None:
+    with Embedder.load(TRAINED) as model:
         assert model.encode("a").shape == (256,)
     for call in (model.encode, model.encode_with_report, model.encode_stream, model.encode_chunks):
         with pytest.raises(StateError, match="closed; load it again"):
@@ -54,8 +55,8 @@ def test_a_closed_model_refuses_and_says_so(trained: Path) -> None:
     assert model.get_sentence_embedding_dimension() == 256
 
 
-def test_closing_lets_calls_end_that_run(trained: Path) -> None:
-    model = Embedder.load(trained)
+def test_closing_lets_calls_end_that_run() -> None:
+    model = Embedder.load(TRAINED)
     expected = model.encode(TEXTS[5] * 20)
     results: list[np.ndarray] = []
     begun = threading.Event()
@@ -77,11 +78,11 @@ def test_closing_lets_calls_end_that_run(trained: Path) -> None:
         np.testing.assert_array_equal(vector, expected)
 
 
-def test_shared_threads_give_the_same_vectors(trained: Path, variant_bundle: Path) -> None:
+def test_shared_threads_give_the_same_vectors(variant_bundle: Path) -> None:
     pool = SharedThreads(2)
-    models = [Embedder.load(path, threads=pool) for path in (trained, variant_bundle)]
+    models = [Embedder.load(path, threads=pool) for path in (TRAINED, variant_bundle)]
     texts = [text for text in TEXTS if text]
-    expected = [Embedder.load(path, threads=2).encode(texts) for path in (trained, variant_bundle)]
+    expected = [Embedder.load(path, threads=2).encode(texts) for path in (TRAINED, variant_bundle)]
     assert [model.threads for model in models] == [2, 2]
     assert models[0].threads_reason == "shared, as asked"
     with ThreadPoolExecutor(8) as executor:
@@ -90,10 +91,9 @@ def test_shared_threads_give_the_same_vectors(trained: Path, variant_bundle: Pat
         np.testing.assert_allclose(vectors, expected[index % 2], rtol=0, atol=1e-5)
 
 
-def run_script(script: str, *arguments: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", script, *map(str, arguments)]
+def run_script(script: str, *arguments: object) -> Ended:
     environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    return run_python("-W", "ignore::DeprecationWarning", "-c", script, *arguments, env=environment, timeout=120)
 
 
 FORK = """
@@ -128,8 +128,8 @@ print(os.waitstatus_to_exitcode(status), model.encode("a").shape)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("what", ["exit", "load"])
-def test_after_a_fork_the_child_is_told_to_load_its_own_and_ends(trained: Path, threads: int, what: str) -> None:
-    result = run_script(FORK, trained, threads, what)
+def test_after_a_fork_the_child_is_told_to_load_its_own_and_ends(threads: int, what: str) -> None:
+    result = run_script(FORK, TRAINED, threads, what)
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
     assert lines[0].startswith("this model was loaded before the process forked")
@@ -157,8 +157,8 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), model.encode("a").shap
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_fork_while_shared_threads_compute_does_not_hold_them_in_the_child(trained: Path) -> None:
-    result = run_script(FORK_SHARED, trained)
+def test_a_fork_while_shared_threads_compute_does_not_hold_them_in_the_child() -> None:
+    result = run_script(FORK_SHARED, TRAINED)
     assert result.stdout.splitlines() == ["(256,)", "7 (256,)"], result.stderr
 
 
@@ -173,14 +173,14 @@ def delay_sessions(monkeypatch: pytest.MonkeyPatch, wait: Callable[[], object]) 
     monkeypatch.setattr(session_options, "_create", create)
 
 
-def test_the_caller_goes_on_while_a_session_is_made(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_caller_goes_on_while_a_session_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     begun, threads = threading.Event(), []
     delay_sessions(
         monkeypatch,
         lambda: threads.append(threading.get_ident()) or begun.wait(60) or pytest.fail("the caller waited"),
     )
 
-    with SessionLoading(trained / "onnx" / "model.onnx", "fp32", "cpu", 1) as loading:
+    with SessionLoading(TRAINED / "onnx" / "model.onnx", "fp32", "cpu", 1) as loading:
         begun.set()
         session = Session(loading)
     assert len(threads) == 1
@@ -190,7 +190,7 @@ def test_the_caller_goes_on_while_a_session_is_made(trained: Path, monkeypatch: 
 
 @pytest.mark.parametrize("error", [IndexError, KeyboardInterrupt])
 def test_an_error_while_a_session_is_made_is_raised_once_that_has_ended(
-    trained: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+    monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
 ) -> None:
     delay_sessions(monkeypatch, lambda: time.sleep(0.3))
     threads = threading.active_count()
@@ -198,14 +198,14 @@ def test_an_error_while_a_session_is_made_is_raised_once_that_has_ended(
     ended = threading.Event()
     make = session_options._create
     monkeypatch.setattr(session_options, "_create", lambda *arguments: (make(*arguments), ended.set())[0])
-    with pytest.raises(error), SessionLoading(trained / "onnx" / "model.onnx", "fp32", "cpu", 1):
+    with pytest.raises(error), SessionLoading(TRAINED / "onnx" / "model.onnx", "fp32", "cpu", 1):
         raise error
     assert ended.is_set()
     assert threading.active_count() == threads
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends the process instead of interrupting it")
-def test_two_interrupts_wait_until_a_session_is_made(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_interrupts_wait_until_a_session_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     made = threading.Event()
 
     def interrupt_twice() -> None:
@@ -216,12 +216,12 @@ def test_two_interrupts_wait_until_a_session_is_made(trained: Path, monkeypatch:
 
     delay_sessions(monkeypatch, interrupt_twice)
     with pytest.raises(KeyboardInterrupt):
-        open_session(trained / "onnx" / "model.onnx", "fp32", "cpu", 1)
+        open_session(TRAINED / "onnx" / "model.onnx", "fp32", "cpu", 1)
     assert made.is_set()
 
 
-def test_idle_threads_soon_sleep(trained: Path) -> None:
-    path = trained / "onnx" / "model.onnx"
+def test_idle_threads_soon_sleep() -> None:
+    path = TRAINED / "onnx" / "model.onnx"
     with BackgroundCall(lambda: create_session(onnxruntime, path, "fp32", 2, ["cpu"])) as loading:
         session = loading.result().session
 
@@ -250,9 +250,7 @@ print(os.environ["ORT_DISABLE_TELEMETRY"], *sorted(set(called)))
 
 
 @pytest.mark.parametrize("set_to", ["", "1", "yes", "0", "false", "off"])
-def test_a_model_is_a_quiet_guest_in_its_process_and_leaves_telemetry_to_who_decides(
-    trained: Path, set_to: str
-) -> None:
-    result = run_script(CALLS, trained, *([f"ORT_DISABLE_TELEMETRY={set_to}"] if set_to else []))
+def test_a_model_is_a_quiet_guest_in_its_process_and_leaves_telemetry_to_who_decides(set_to: str) -> None:
+    result = run_script(CALLS, TRAINED, *([f"ORT_DISABLE_TELEMETRY={set_to}"] if set_to else []))
     calls = [] if set_to in ("0", "false", "off") else ["disable_telemetry_events"]
     assert result.stdout.split() == ["True", set_to or "1", *calls], result.stderr

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from jinabert_onnx.bundle.manifest import FileRecord, Manifest, open_bundle
 from jinabert_onnx.engine.memory_model import MemoryModel, in_megabytes, memory_model, parse_memory, require_room
 from jinabert_onnx.errors import InputError, InputTypeError, MemoryLimitError
+from support.paths import TRAINED
 
 linux_only = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")
 both_precisions = pytest.mark.parametrize("precision", ["fp32", "int8"])
@@ -115,8 +116,8 @@ def numbers(process: subprocess.Popen[str]) -> list[int]:
 @linux_only
 @both_precisions
 @pytest.mark.parametrize("timeout", [600, 0.8], ids=["done", "ended"])
-def test_memory_goes_back_after_several_threads_at_once(trained: Path, precision: str, timeout: float) -> None:
-    before, peak, after = numbers(start(SEVERAL_THREADS, trained, precision, timeout))
+def test_memory_goes_back_after_several_threads_at_once(precision: str, timeout: float) -> None:
+    before, peak, after = numbers(start(SEVERAL_THREADS, TRAINED, precision, timeout))
     assert peak > 1.3 * before
     assert after < 1.3 * before
 
@@ -124,34 +125,32 @@ def test_memory_goes_back_after_several_threads_at_once(trained: Path, precision
 @linux_only
 @both_precisions
 @pytest.mark.parametrize(("rows", "length"), [(1, 16), (1, 512), (1, 8192), (8, 128), (4, 512), (8, 1024)])
-def test_the_model_is_within_a_fifth_of_what_a_process_takes_and_then_gives_back(
-    trained: Path, precision: str, rows: int, length: int
-) -> None:
-    before, peak, after = numbers(start(ONE_BATCH, trained, FILES[precision], precision, rows, length))
-    modelled = memory_model(open_bundle(trained).manifest, precision).peak([length] * rows)
+def test_the_model_is_within_a_fifth_of_what_a_process_takes(precision: str, rows: int, length: int) -> None:
+    before, peak, after = numbers(start(ONE_BATCH, TRAINED, FILES[precision], precision, rows, length))
+    modelled = memory_model(open_bundle(TRAINED).manifest, precision).peak([length] * rows)
     assert 0.8 * peak < modelled < 1.2 * peak
     assert length < 8192 or after < 1.3 * before < peak
 
 
 @linux_only
-def test_memory_does_not_grow_over_a_thousand_calls(trained: Path) -> None:
-    processes = [start(MANY_CALLS, trained, precision) for precision in FILES]
+def test_memory_does_not_grow_over_a_thousand_calls() -> None:
+    processes = [start(MANY_CALLS, TRAINED, precision) for precision in FILES]
     for early, late in map(numbers, processes):
         assert late < 1.05 * early
 
 
 @linux_only
 @both_precisions
-def test_a_limit_is_held_to_by_mixed_texts_from_several_threads(trained: Path, precision: str) -> None:
-    manifest = open_bundle(trained).manifest  # with native kernels or without, whichever are installed
+def test_a_limit_is_held_to_by_mixed_texts_from_several_threads(precision: str) -> None:
+    manifest = open_bundle(TRAINED).manifest  # with native kernels or without, whichever are installed
     limit = max(memory_model(manifest, precision, native).peak([3000]) for native in (False, True))
-    (peak,) = numbers(start(LIMITED, trained, precision, limit))
+    (peak,) = numbers(start(LIMITED, TRAINED, precision, limit))
     assert peak < 1.1 * limit
 
 
 @pytest.fixture(scope="module")
-def manifest(trained: Path) -> Manifest:
-    return open_bundle(trained).manifest
+def manifest() -> Manifest:
+    return open_bundle(TRAINED).manifest
 
 
 @pytest.fixture(scope="module")

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-import subprocess
-import sys
-from pathlib import Path
 
 import jinabert_onnx
 import pytest
 from jinabert_onnx import errors
+from support.paths import TRAINED
+from support.python import run_command, run_python
 
 HEAVY = ("torch", "transformers", "onnx", "onnxscript", "safetensors", "optimum")
-
-
-def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
 
 
 def test_these_tests_run_without_torch_onnx_or_transformers() -> None:
@@ -24,18 +19,20 @@ def test_these_tests_run_without_torch_onnx_or_transformers() -> None:
 
 
 def test_importing_loads_none_of_the_heavy_packages() -> None:
-    result = run("import jinabert_onnx, sys; print(*sorted(name.partition('.')[0] for name in sys.modules))")
+    result = run_python(
+        "-c", "import jinabert_onnx, sys; print(*sorted(name.partition('.')[0] for name in sys.modules))"
+    )
     loaded = set(result.stdout.split())
     assert "jinabert_onnx" in loaded
     assert loaded.isdisjoint({*HEAVY, "huggingface_hub", "jinabert_onnx_export", "onnxruntime"})
 
 
-def test_running_a_local_bundle_loads_none_of_the_heavy_packages(trained: Path) -> None:
+def test_running_a_local_bundle_loads_none_of_the_heavy_packages() -> None:
     code = (
         "import sys; from jinabert_onnx import Embedder; Embedder.load(sys.argv[1]).encode('a');"
         "print(*sorted(name.partition('.')[0] for name in sys.modules))"
     )
-    loaded = set(run(code, str(trained)).stdout.split())
+    loaded = set(run_python("-c", code, TRAINED).stdout.split())
     assert "onnxruntime" in loaded
     assert loaded.isdisjoint({*HEAVY, "huggingface_hub", "jinabert_onnx_export"})
 
@@ -57,12 +54,12 @@ def test_every_error_is_ours_and_a_built_in_kind(name: str) -> None:
     assert name == "JinaBertError" or built_in[0] is not Exception
 
 
-def test_without_onnxruntime_the_first_use_says_what_to_install(trained: Path) -> None:
+def test_without_onnxruntime_the_first_use_says_what_to_install() -> None:
     code = (
         "import sys; sys.modules['onnxruntime'] = None\n"
         "from jinabert_onnx.cli import main; sys.exit(main(['embed', sys.argv[1], 'text']))"
     )
-    result = run(code, str(trained))
+    result = run_python("-c", code, str(TRAINED))
     assert result.returncode == 1
     assert result.stderr.count("\n") == 1
     assert "pip install 'jinabert-onnx[cpu]'" in result.stderr
@@ -71,11 +68,8 @@ def test_without_onnxruntime_the_first_use_says_what_to_install(trained: Path) -
 @pytest.mark.parametrize(
     "arguments", [["export", "x", "y"], ["demo", "x"], ["verify", "BUNDLE", "--against", "checkpoint"]]
 )
-def test_without_torch_the_exporters_commands_say_what_to_install(arguments: list[str], trained: Path) -> None:
-    arguments = [str(trained) if argument == "BUNDLE" else argument for argument in arguments]
-    result = subprocess.run(
-        [sys.executable, "-m", "jinabert_onnx", *arguments], capture_output=True, text=True, check=False
-    )
+def test_without_torch_the_exporters_commands_say_what_to_install(arguments: list[str]) -> None:
+    result = run_command(*(TRAINED if argument == "BUNDLE" else argument for argument in arguments))
     assert result.returncode == 1
     assert result.stderr.count("\n") == 1
     assert "pip install 'jinabert-onnx[cpu,export]'" in result.stderr

@@ -2,64 +2,63 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import onnxruntime
 import pytest
 from jinabert_onnx import Embedder, InputError, ProviderError
 from jinabert_onnx.engine.cpu import available_threads
 from jinabert_onnx.engine.providers import choose, reason_of
+from support.paths import TRAINED
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
-def test_the_provider_that_runs_is_told(trained: Path) -> None:
-    asked = Embedder.load(trained, provider="cpu")
+def test_the_provider_that_runs_is_told() -> None:
+    asked = Embedder.load(TRAINED, provider="cpu")
     assert (asked.provider, asked.provider_reason) == ("cpu", "as asked")
-    assert Embedder.load(trained, provider="auto", precision="int8").provider_reason == "int8 has no CUDA kernels"
+    assert Embedder.load(TRAINED, provider="auto", precision="int8").provider_reason == "int8 has no CUDA kernels"
     has_cuda = CUDA in onnxruntime.get_available_providers()
-    assert has_cuda or Embedder.load(trained, provider="auto").provider == "cpu"
+    assert has_cuda or Embedder.load(TRAINED, provider="auto").provider == "cpu"
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_cuda_that_cannot_be_had_is_an_error_that_says_why(trained: Path, precision: str) -> None:
+def test_cuda_that_cannot_be_had_is_an_error_that_says_why(precision: str) -> None:
     assert CUDA not in onnxruntime.get_available_providers(), "this environment is for CPUs"
     with pytest.raises(ProviderError, match=r"no CUDA provider \(it has .*CPUExecutionProvider.*jinabert-onnx\[gpu\]"):
-        Embedder.load(trained, precision=precision, provider="cuda")
+        Embedder.load(TRAINED, precision=precision, provider="cuda")
 
 
-def test_int8_on_cuda_is_an_error_that_names_fp16(trained: Path) -> None:
+def test_int8_on_cuda_is_an_error_that_names_fp16() -> None:
     with pytest.raises(RuntimeError, match="use precision fp16 on cuda"):
-        Embedder.load(trained, precision="int8", provider="cuda")
+        Embedder.load(TRAINED, precision="int8", provider="cuda")
 
 
-def test_an_unknown_provider_is_refused(trained: Path) -> None:
+def test_an_unknown_provider_is_refused() -> None:
     with pytest.raises(InputError, match="provider 'tpu' is unknown; use one of auto, cpu, cuda"):
-        Embedder.load(trained, provider="tpu")
+        Embedder.load(TRAINED, provider="tpu")
 
 
-def test_threads_default_to_what_this_process_may_use_and_say_why(trained: Path, monkeypatch) -> None:
-    model = Embedder.load(trained)
+def test_threads_default_to_what_this_process_may_use_and_say_why(monkeypatch) -> None:
+    model = Embedder.load(TRAINED)
     assert (model.threads, model.threads_reason) == (available_threads().threads, available_threads().reason)
     monkeypatch.setenv("JINABERT_ONNX_THREADS", "3")
-    model = Embedder.load(trained)
+    model = Embedder.load(TRAINED)
     assert model.threads == 3
     assert "JINABERT_ONNX_THREADS" in model.threads_reason
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_where_the_nodes_of_the_graph_are_is_told(trained: Path, precision: str) -> None:
-    nodes = Embedder.load(trained, precision=precision, provider="cpu").nodes
+def test_where_the_nodes_of_the_graph_are_is_told(precision: str) -> None:
+    nodes = Embedder.load(TRAINED, precision=precision, provider="cpu").nodes
     assert nodes is None or (list(nodes) == ["cpu"] and nodes["cpu"] > 30)
     tells = hasattr(onnxruntime.InferenceSession, "get_provider_graph_assignment_info")
     assert (nodes is not None) == tells
 
 
-def test_precision_auto_takes_one_that_the_bundle_holds_and_says_why(trained: Path) -> None:
-    model = Embedder.load(trained, precision="auto", provider="cpu")
+def test_precision_auto_takes_one_that_the_bundle_holds_and_says_why() -> None:
+    model = Embedder.load(TRAINED, precision="auto", provider="cpu")
     assert model.precision in ("fp32", "int8")
     assert "int8" in model.precision_reason
-    assert Embedder.load(trained, precision="int8").precision_reason == "as asked"
+    assert Embedder.load(TRAINED, precision="int8").precision_reason == "as asked"
 
 
 @pytest.mark.parametrize(
@@ -80,9 +79,9 @@ def test_candidates_are_tried_in_order_and_why_it_is_this_one_is_told(
     assert reason in reason_of(requested, precision, available, actual)
 
 
-def test_precision_auto_logs_its_choice(trained: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_precision_auto_logs_its_choice(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger="jinabert_onnx")
-    model = Embedder.load(trained, precision="auto")
+    model = Embedder.load(TRAINED, precision="auto")
     assert (
         f"{model.precision} ({model.precision_reason}) on cpu ({model.provider_reason}), {model.threads} threads"
         in caplog.text

@@ -21,6 +21,7 @@ from jinabert_onnx import (
     TruncationWarning,
     compatible,
 )
+from support.paths import TRAINED
 
 LONG = "Der Zug nach Berlin hat Verspätung. The meeting has been moved to Friday. " * 12
 SHORT = "hello world"
@@ -165,8 +166,8 @@ def test_chunks_know_their_context(model: Embedder) -> None:
     assert len(other) == 256
 
 
-def test_a_text_beyond_the_limit_is_read_in_windows(trained: Path) -> None:
-    model = Embedder.load(trained)
+def test_a_text_beyond_the_limit_is_read_in_windows() -> None:
+    model = Embedder.load(TRAINED)
     text = LONG * 8
     spans = [(start, start + 60) for start in range(0, len(text) - 60, 500)]
     whole = model.encode_chunks(text, spans)
@@ -198,8 +199,8 @@ def test_output_types_keep_what_is_similar(
     assert packed or steps.max() <= 1  # the range is the bundle's; float rounding may move a value by a step
 
 
-def test_results_carry_the_fingerprint_of_their_space(trained: Path, variant_bundle: Path) -> None:
-    fp32, int8 = (Embedder.load(trained, precision=precision) for precision in ("fp32", "int8"))
+def test_results_carry_the_fingerprint_of_their_space(variant_bundle: Path) -> None:
+    fp32, int8 = (Embedder.load(TRAINED, precision=precision) for precision in ("fp32", "int8"))
     other = Embedder.load(variant_bundle)
     assert compatible(fp32, int8)
     assert compatible(str(fp32.fingerprint), int8.encode_chunks(TEXT))
@@ -212,11 +213,11 @@ def test_results_carry_the_fingerprint_of_their_space(trained: Path, variant_bun
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_max_memory_refuses_what_cannot_fit_and_runs_what_can(trained: Path, precision: str) -> None:
+def test_max_memory_refuses_what_cannot_fit_and_runs_what_can(precision: str) -> None:
     with pytest.raises(MemoryError, match="before any work, more than max_memory allows"):
-        Embedder.load(trained, precision=precision, max_memory="20MB")
-    unlimited = Embedder.load(trained, precision=precision)
-    limited = Embedder.load(trained, precision=precision, max_memory="180MB")
+        Embedder.load(TRAINED, precision=precision, max_memory="20MB")
+    unlimited = Embedder.load(TRAINED, precision=precision)
+    limited = Embedder.load(TRAINED, precision=precision, max_memory="180MB")
     text = "Der Zug nach Berlin hat Verspätung. " * 700
     with pytest.raises(
         MemoryLimitError, match=r"text 1 has \d+ tokens and takes \d+MB, more than max_memory allows"

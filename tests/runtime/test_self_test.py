@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from jinabert_onnx import BundleError, Embedder, SelfTestError
 from support.bundles import edit_json, record_again
-from support.paths import DATA
+from support.paths import DATA, TRAINED
 
 
 @pytest.fixture
-def trained_copy(trained: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(trained, tmp_path / "bundle"))
+def trained_copy(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(TRAINED, tmp_path / "bundle"))
 
 
 def rewrite(bundle: Path, name: str, change: Callable[[dict], None]) -> None:

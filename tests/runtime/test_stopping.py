@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +20,8 @@ from jinabert_onnx import (
 from jinabert_onnx.bundle.manifest import open_bundle
 from jinabert_onnx.engine.cancellation import Limits
 from jinabert_onnx.engine.memory_model import memory_model
+from support.live_server import wait_for
+from support.paths import TRAINED
 
 LONG = "Der Zug nach Berlin hat Verspätung. " * 600  # thousands of tokens: seconds of work
 SHORT = "How is the weather today?"
@@ -92,9 +92,9 @@ def test_streams_and_chunks_end_too(model: Embedder) -> None:
         model.encode_chunks(LONG, timeout=0.1)
 
 
-def test_waiting_for_shared_threads_ends_too(trained: Path) -> None:
+def test_waiting_for_shared_threads_ends_too() -> None:
     pool = SharedThreads(1)
-    first, second = (Embedder.load(trained, threads=pool) for _ in range(2))
+    first, second = (Embedder.load(TRAINED, threads=pool) for _ in range(2))
     busy = threading.Thread(target=first.encode, args=([LONG],))
     turn = pool.turn(Limits())
     with ThreadPoolExecutor(1) as computing:
@@ -125,9 +125,7 @@ def test_no_threads_are_left_behind_by_deadlines(model: Embedder) -> None:
     before = threading.active_count()
     for _ in range(20):
         model.encode(SHORT, timeout=600)
-    deadline = time.monotonic() + 10
-    while threading.active_count() > before and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(lambda: threading.active_count() <= before)
     assert threading.active_count() == before
 
 
@@ -137,9 +135,9 @@ def test_any_positive_number_is_a_timeout(model: Embedder, timeout: float, capfd
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_large_batch_is_not_kept_waiting_by_small_ones(trained: Path) -> None:
-    limit = memory_model(open_bundle(trained).manifest, "fp32").settled().peak([4000]) + 1_000_000
-    model = Embedder.load(trained, max_memory=limit, threads=1)
+def test_a_large_batch_is_not_kept_waiting_by_small_ones() -> None:
+    limit = memory_model(open_bundle(TRAINED).manifest, "fp32").settled().peak([4000]) + 1_000_000
+    model = Embedder.load(TRAINED, max_memory=limit, threads=1)
     done = threading.Event()
 
     def small() -> None:

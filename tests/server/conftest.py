@@ -8,28 +8,29 @@ from pathlib import Path
 import pytest
 from jinabert_onnx import Embedder
 from support.live_server import LiveServer, launch, serving
+from support.paths import TRAINED
 
 Start = Callable[..., LiveServer]
 
 
 @pytest.fixture(scope="session")
-def model(trained: Path) -> Embedder:
-    return Embedder.load(trained, precision="int8")
+def model() -> Embedder:
+    return Embedder.load(TRAINED, precision="int8")
 
 
 @pytest.fixture(scope="session")
-def server(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     """One for all tests that do not need another."""
-    with serving(trained, tmp_path_factory.mktemp("server") / "log", "--precision", "int8") as live:
+    with serving(TRAINED, tmp_path_factory.mktemp("server") / "log", "--precision", "int8") as live:
         yield live
 
 
 @pytest.fixture
-def start(trained: Path, tmp_path: Path) -> Iterator[Start]:
+def start(tmp_path: Path) -> Iterator[Start]:
     """Starts servers with other options; ends those that a test has not ended."""
     started: list[LiveServer] = []
 
-    def one(*options: str, bundle: Path = trained, environment: dict[str, str] | None = None) -> LiveServer:
+    def one(*options: str, bundle: Path = TRAINED, environment: dict[str, str] | None = None) -> LiveServer:
         log = tmp_path / f"log{len(started)}"
         started.append(launch(log, str(bundle), "--precision", "int8", *options, environment=environment))
         return started[-1]

@@ -8,12 +8,13 @@ from pathlib import Path
 import httpx
 from conftest import Start
 from support.live_server import wait_for
+from support.paths import TRAINED
 
 GRAPH = "onnx/model_int8.onnx"
 
 
-def test_a_bundle_overwritten_in_place_ends_all_answers(trained: Path, tmp_path: Path, start: Start) -> None:
-    bundle = Path(shutil.copytree(trained, tmp_path / "bundle"))
+def test_a_bundle_overwritten_in_place_ends_all_answers(tmp_path: Path, start: Start) -> None:
+    bundle = Path(shutil.copytree(TRAINED, tmp_path / "bundle"))
     server = start(bundle=bundle)
     assert server.embed(model="bundle", input="a").status_code == 200
 
@@ -31,8 +32,8 @@ def test_a_bundle_overwritten_in_place_ends_all_answers(trained: Path, tmp_path:
     assert server.stop() == 0
 
 
-def test_a_request_notices_it_without_any_probe(trained: Path, tmp_path: Path, start: Start) -> None:
-    bundle = Path(shutil.copytree(trained, tmp_path / "bundle"))
+def test_a_request_notices_it_without_any_probe(tmp_path: Path, start: Start) -> None:
+    bundle = Path(shutil.copytree(TRAINED, tmp_path / "bundle"))
     server = start(bundle=bundle)
     (bundle / GRAPH).touch()
     wait_for(lambda: server.embed(model="bundle", input=["a", "b"]).status_code == 503)

@@ -5,22 +5,19 @@ from __future__ import annotations
 import os
 import re
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx
 import pytest
 from conftest import Start
 from support.live_server import launch
+from support.paths import TRAINED
+from support.python import run_command
 
 
 def refusal(*options: str, environment: dict[str, str] | None = None, code: int = 1) -> str:
     """The one line of a command that must fail."""
-    command = [sys.executable, "-m", "jinabert_onnx", "serve", *options]
-    found = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, env=os.environ | (environment or {}), check=False
-    )
+    found = run_command("serve", *options, env=os.environ | (environment or {}), timeout=120)
     assert found.returncode == code, found.stderr
     assert "Traceback" not in found.stderr
     return found.stderr.splitlines()[-1]
@@ -38,9 +35,9 @@ BAD_OPTIONS = {
 
 
 @pytest.mark.parametrize("name", BAD_OPTIONS)
-def test_bad_options_are_one_line(trained: Path, name: str) -> None:
+def test_bad_options_are_one_line(name: str) -> None:
     options, message = BAD_OPTIONS[name]
-    assert message in refusal(str(trained), "--precision", "int8", "--port", "0", *options)
+    assert message in refusal(str(TRAINED), "--precision", "int8", "--port", "0", *options)
 
 
 # What no request could get past, or no clock could keep: the option, its value, and what would do.
@@ -70,15 +67,15 @@ ABSURD_OPTIONS = {
 
 
 @pytest.mark.parametrize("name", ABSURD_OPTIONS)
-def test_absurd_options_are_wrong_usage_that_says_what_would_do(trained: Path, name: str) -> None:
+def test_absurd_options_are_wrong_usage_that_says_what_would_do(name: str) -> None:
     options, message = ABSURD_OPTIONS[name]
     assert f"jinabert-onnx serve: error: {message}" in refusal(
-        str(trained), "--precision", "int8", "--port", "0", *options, code=2
+        str(TRAINED), "--precision", "int8", "--port", "0", *options, code=2
     )
 
 
-def test_a_memory_limit_below_the_idle_server_names_one_that_is_enough(trained: Path, start: Start) -> None:
-    message = refusal(str(trained), "--precision", "int8", "--port", "0", "--max-memory", "150MB")
+def test_a_memory_limit_below_the_idle_server_names_one_that_is_enough(start: Start) -> None:
+    message = refusal(str(TRAINED), "--precision", "int8", "--port", "0", "--max-memory", "150MB")
 
     found = re.search(r"--max-memory is 150MB, and .*; give at least (\d+MB)", message)
     assert found, message
@@ -93,28 +90,28 @@ def test_the_smallest_limits_serve(start: Start) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "\n \n", "short\n", "has spaces within it\n", "schlüssel-mit-umlaut-ü\n"])
-def test_keys_that_are_no_keys_are_refused(trained: Path, tmp_path: Path, content: str) -> None:
+def test_keys_that_are_no_keys_are_refused(tmp_path: Path, content: str) -> None:
     keys = tmp_path / "keys"
     keys.write_text(content, encoding="utf-8")
-    message = refusal(str(trained), "--api-key-file", str(keys))
+    message = refusal(str(TRAINED), "--api-key-file", str(keys))
     assert "API key" in message or "key 1 must be" in message
     assert content.strip() == "" or content.strip() not in message
 
 
-def test_a_variable_for_keys_without_a_key_is_refused(trained: Path) -> None:
-    message = refusal(str(trained), "--port", "0", environment={"JINABERT_ONNX_API_KEYS": " , "})
+def test_a_variable_for_keys_without_a_key_is_refused() -> None:
+    message = refusal(str(TRAINED), "--port", "0", environment={"JINABERT_ONNX_API_KEYS": " , "})
     assert "JINABERT_ONNX_API_KEYS: holds no API key" in message
 
 
-def test_a_port_that_is_taken_is_named(trained: Path) -> None:
+def test_a_port_that_is_taken_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        assert f"127.0.0.1 port {port}" in refusal(str(trained), "--precision", "int8", "--port", port)
+        assert f"127.0.0.1 port {port}" in refusal(str(TRAINED), "--precision", "int8", "--port", port)
 
 
-def test_without_its_packages_it_says_what_to_install(trained: Path, tmp_path: Path) -> None:
+def test_without_its_packages_it_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "fastapi.py").write_text("raise ImportError('No module named fastapi')")
-    message = refusal(str(trained), environment={"PYTHONPATH": str(tmp_path)})
+    message = refusal(str(TRAINED), environment={"PYTHONPATH": str(tmp_path)})
     assert "pip install 'jinabert-onnx[cpu,server]'" in message
 
 
@@ -130,9 +127,9 @@ def test_listening_for_everybody_without_keys_is_warned_of(start: Start) -> None
     assert server.embed(input="a").status_code == 200
 
 
-def test_model_and_precision_may_come_from_the_environment(trained: Path, tmp_path: Path) -> None:
+def test_model_and_precision_may_come_from_the_environment(tmp_path: Path) -> None:
     server = launch(
-        tmp_path / "log", environment={"JINABERT_ONNX_MODEL": str(trained), "JINABERT_ONNX_PRECISION": "int8"}
+        tmp_path / "log", environment={"JINABERT_ONNX_MODEL": str(TRAINED), "JINABERT_ONNX_PRECISION": "int8"}
     )
     assert httpx.get(f"{server.url}/health").json()["precision"] == "int8"
     assert server.stop() == 0

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import httpx
 import numpy as np
@@ -23,6 +22,7 @@ from hypothesis import strategies as st
 from jinabert_onnx import Embedder
 from jinabert_onnx.http.reading import count_tokens
 from support.live_server import LiveServer, wait_for
+from support.paths import TRAINED
 
 MEGABYTE = 1_000_000
 REQUEST = b'POST /v1/embeddings HTTP/1.1\r\nHost: a\r\n%sContent-Length: 14\r\n\r\n{"input": "a"}'
@@ -213,8 +213,8 @@ def test_connections_that_wait_to_be_taken_are_not_lost_at_the_end(start: Start)
 
 
 @pytest.mark.parametrize("seconds", [0.7, 0.9, 1.1])
-def test_an_end_while_it_loads_is_no_crash(trained: Path, seconds: float) -> None:
-    command = [sys.executable, "-m", "jinabert_onnx", "serve", str(trained), "--precision", "int8", "--port", "0"]
+def test_an_end_while_it_loads_is_no_crash(seconds: float) -> None:
+    command = [sys.executable, "-m", "jinabert_onnx", "serve", str(TRAINED), "--precision", "int8", "--port", "0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
         time.sleep(seconds)
         process.send_signal(signal.SIGTERM)

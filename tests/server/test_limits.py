@@ -21,13 +21,6 @@ KEY, OTHER = "a-key-of-some-length", "another-key-of-length"
 LONG = "the house at the river " * 1200  # thousands of tokens: seconds of work
 
 
-def send_raw(server: LiveServer, content: bytes, wait: float = 30.0) -> bytes:
-    """Send bytes on a connection of its own, and read until the server closes it or has sent an answer."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=wait) as connection:
-        connection.sendall(content)
-        return connection.recv(65_536)
-
-
 def post(body: bytes, length: int | None = None) -> bytes:
     length = len(body) if length is None else length
     return b"POST /v1/embeddings HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % length + body
@@ -152,7 +145,9 @@ def test_a_compressed_body_is_a_415_that_says_to_send_it_plain(server: LiveServe
 
 def test_requests_that_are_no_http_are_refused(server: LiveServer) -> None:
     for content in (b"\x00\x01\x02\r\n\r\n", b"GET\r\n\r\n", b"A" * 100_000 + b"\r\n\r\n"):
-        assert send_raw(server, content).startswith(b"HTTP/1.1 400")
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+            connection.sendall(content)
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 400")
     assert server.embed(input="a").status_code == 200
 
 
@@ -252,7 +247,7 @@ def test_the_work_of_a_client_that_has_gone_is_dropped(start: Start) -> None:
     wait_for(lambda: server.metric('jinabert_onnx_requests_total{route="/v1/embeddings",status="499"}') == 1)
 
 
-def test_a_memory_limit_refuses_what_cannot_fit(start: Start, trained: Path) -> None:
+def test_a_memory_limit_refuses_what_cannot_fit(start: Start) -> None:
     server = start("--max-memory", "230MB")
 
     many = ["the house at the river " * 80] * 500

@@ -6,7 +6,6 @@ import base64
 import json
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import httpx
 import numpy as np
@@ -14,6 +13,7 @@ import pytest
 from conftest import Start
 from jinabert_onnx import Embedder
 from support.live_server import LiveServer
+from support.paths import TRAINED
 
 TEXTS = ["How is the weather today?", "Wie ist das Wetter heute? " * 30, "", "列车 🚆", "\x00", "a\x00" * 100]
 
@@ -89,9 +89,9 @@ def test_late_chunking_reads_all_texts_as_one(server: LiveServer, model: Embedde
     assert np.abs(found - model.encode(texts, normalize_embeddings=True)).max() > 0.01
 
 
-def test_late_chunking_goes_beyond_the_limit_in_windows(start: Start, trained: Path) -> None:
+def test_late_chunking_goes_beyond_the_limit_in_windows(start: Start) -> None:
     server = start("--max-length", "100")
-    model = Embedder.load(trained, precision="int8")
+    model = Embedder.load(TRAINED, precision="int8")
     model.max_seq_length = 100
     texts = [f"Satz {number} über das Wetter und den Zug." for number in range(40)]
     joined = "\n".join(texts)

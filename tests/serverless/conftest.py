@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from jinabert_onnx import Embedder
+from support.paths import TRAINED
+from support.python import Ended, run_command
 
 EVENTS = Path(__file__).with_name("events")
 TEXTS = ["How is the weather today?", "Wie ist das Wetter heute?"]  # of the events
@@ -38,14 +38,9 @@ def read_event(name: str, **changes: object) -> dict:
     return json.loads((EVENTS / f"{name}.json").read_text("utf-8")) | changes
 
 
-def run_cli(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "jinabert_onnx", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
 @pytest.fixture(scope="session")
-def model(trained: Path) -> Embedder:
-    return Embedder.load(trained, precision="int8")
+def model() -> Embedder:
+    return Embedder.load(TRAINED, precision="int8")
 
 
 @pytest.fixture(scope="session")
@@ -60,9 +55,9 @@ def vectors_of(content: dict) -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
-def raw_handler(trained: Path) -> Callable[[object, Context], dict]:
+def raw_handler() -> Callable[[object, Context], dict]:
     """The handler as Lambda calls it, with the trained model in int8."""
-    os.environ |= {"JINABERT_ONNX_MODEL": str(trained), "JINABERT_ONNX_PRECISION": "int8"}
+    os.environ |= {"JINABERT_ONNX_MODEL": str(TRAINED), "JINABERT_ONNX_PRECISION": "int8"}
     return importlib.import_module("jinabert_onnx.serverless.aws_lambda").handler
 
 
@@ -77,16 +72,16 @@ class Package:
     """A zip file, what the command said, and its content."""
 
     path: Path
-    said: subprocess.CompletedProcess[str]
+    said: Ended
     unpacked: Path
 
 
 @pytest.fixture(scope="session")
-def package(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Package:
+def package(tmp_path_factory: pytest.TempPathFactory) -> Package:
     """What `lambda-zip` makes of the trained bundle; not to be altered."""
     directory = tmp_path_factory.mktemp("package")
     path = directory / "function.zip"
-    said = run_cli("lambda-zip", trained, path)
+    said = run_command("lambda-zip", TRAINED, path)
     assert said.returncode == 0, said.stderr
     with zipfile.ZipFile(path) as archive:
         archive.extractall(directory / "task")

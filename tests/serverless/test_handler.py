@@ -7,8 +7,6 @@ import gzip
 import json
 import logging
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +14,8 @@ import numpy as np
 import pytest
 from conftest import HTTP, TEXTS, Context, Handler, read_event, vectors_of
 from jinabert_onnx import Embedder
+from support.paths import TRAINED
+from support.python import Ended, run_python
 
 
 def body_of(answer: dict, status: int = 200) -> dict:
@@ -151,9 +151,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("request_", "status", "code"), WRONG)
-def test_a_wrong_request_is_refused_alike_over_http_and_directly(
-    handler: Handler, request_: object, status: int, code: str
-) -> None:
+def test_a_wrong_request_is_refused_alike_both_ways(handler: Handler, request_: object, status: int, code: str) -> None:
     over_http = problem_of(body_of(post(handler, request_), status))
     assert over_http["code"] == code
     assert problem_of(handler(request_)) == over_http
@@ -240,19 +238,12 @@ print(json.dumps([answer({"input": "geheim " * 8000, "truncate": True}), answer(
 """
 
 
-def start(code: str, events: list[dict], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", START + code],
-        input="\n".join(map(json.dumps, events)),
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def start(code: str, events: list[dict], environment: dict[str, str]) -> Ended:
+    return run_python("-c", START + code, stdin="\n".join(map(json.dumps, events)), env=environment)
 
 
-def test_a_failure_inside_is_a_500_and_the_log_says_what_failed_but_no_text(trained: Path) -> None:
-    environment = {"JINABERT_ONNX_MODEL": str(trained), "JINABERT_ONNX_PRECISION": "int8"}
+def test_a_failure_inside_is_a_500_and_the_log_says_what_failed_but_no_text() -> None:
+    environment = {"JINABERT_ONNX_MODEL": str(TRAINED), "JINABERT_ONNX_PRECISION": "int8"}
     process = start(RUN_OUT_OF_MEMORY, [], environment)
     failed, after = json.loads(process.stdout)
     assert problem_of(failed)["code"] == "internal_error"
@@ -264,17 +255,17 @@ def test_a_failure_inside_is_a_500_and_the_log_says_what_failed_but_no_text(trai
 HEALTH = read_event("rest_api", path="/health", httpMethod="GET")
 
 
-def test_threads_and_memory_are_those_of_the_function(trained: Path) -> None:
-    environment = {"JINABERT_ONNX_MODEL": str(trained), "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256"}
+def test_threads_and_memory_are_those_of_the_function() -> None:
+    environment = {"JINABERT_ONNX_MODEL": str(TRAINED), "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256"}
     process = start(ANSWER_LINES, [HEALTH, {"input": "word " * 8000, "truncate": True}], environment)
     health, embedded = json.loads(process.stdout)
     assert body_of(health)["threads"] == 1
     assert problem_of(embedded)["code"] == "memory_limit"
 
 
-def test_the_environment_sets_precision_and_threads(trained: Path) -> None:
+def test_the_environment_sets_precision_and_threads() -> None:
     environment = {
-        "JINABERT_ONNX_MODEL": str(trained),
+        "JINABERT_ONNX_MODEL": str(TRAINED),
         "JINABERT_ONNX_PRECISION": "fp32",
         "JINABERT_ONNX_THREADS": "3",
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024",
@@ -292,8 +283,8 @@ def test_the_environment_sets_precision_and_threads(trained: Path) -> None:
         ({"LAMBDA_TASK_ROOT": "EMPTY"}, "bundle: no such directory"),
     ],
 )
-def test_a_start_that_fails_says_why(trained: Path, tmp_path: Path, environment: dict[str, str], words: str) -> None:
-    places = {"BUNDLE": str(trained), "EMPTY": str(tmp_path)}
+def test_a_start_that_fails_says_why(tmp_path: Path, environment: dict[str, str], words: str) -> None:
+    places = {"BUNDLE": str(TRAINED), "EMPTY": str(tmp_path)}
     process = start(ANSWER_LINES, [], {name: places.get(value, value) for name, value in environment.items()})
     assert process.returncode == 1
     assert words in process.stderr.splitlines()[-1]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import platform
 import shutil
-import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
@@ -14,16 +13,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import TEXTS, Package, run_cli
+from conftest import TEXTS, Package
 from jinabert_onnx import Embedder, InputError
 from jinabert_onnx.bundle.integrity import check_files
 from jinabert_onnx.bundle.manifest import open_bundle
 from jinabert_onnx.serverless.lambda_zip import LARGEST, architecture, write_zip
 from support.bundles import edit_json, record_again
-from support.paths import BUNDLES, ROOT
+from support.paths import BUNDLES, ROOT, TRAINED
+from support.python import Ended, run_command, run_python
 
 
-def refused(result: subprocess.CompletedProcess[str], words: str, directory: Path) -> None:
+def refused(result: Ended, words: str, directory: Path) -> None:
     """In one line, with nothing written."""
     assert result.returncode == 1
     assert result.stdout == ""
@@ -64,8 +64,8 @@ def test_there_is_room_for_a_model_of_base_size(package: Package) -> None:
     assert sum(path.stat().st_size for path in code) < LARGEST - 163_300_000
 
 
-def test_the_bundle_in_it_is_a_bundle_of_one_precision(package: Package, trained: Path, model: Embedder) -> None:
-    whole, packed = open_bundle(trained), open_bundle(package.unpacked / "bundle")
+def test_the_bundle_in_it_is_a_bundle_of_one_precision(package: Package, model: Embedder) -> None:
+    whole, packed = open_bundle(TRAINED), open_bundle(package.unpacked / "bundle")
     assert list(packed.manifest.precisions) == ["int8"]
     assert packed.manifest.files.keys() == whole.manifest.files.keys() - {"onnx/model.onnx", "onnx/model_fp16.onnx"}
     assert packed.manifest.verification.keys() == {"published_checkpoint", "int8"}
@@ -77,8 +77,8 @@ def test_the_bundle_in_it_is_a_bundle_of_one_precision(package: Package, trained
         np.testing.assert_array_equal(loaded.encode(TEXTS), model.encode(TEXTS))
 
 
-def test_the_same_installation_and_bundle_give_the_same_bytes(package: Package, trained: Path, tmp_path: Path) -> None:
-    write_zip(open_bundle(trained), "int8", tmp_path / "again.zip")
+def test_the_same_installation_and_bundle_give_the_same_bytes(package: Package, tmp_path: Path) -> None:
+    write_zip(open_bundle(TRAINED), "int8", tmp_path / "again.zip")
     assert (tmp_path / "again.zip").read_bytes() == package.path.read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == ["again.zip"]
 
@@ -111,7 +111,7 @@ def test_what_is_larger_than_lambda_takes_is_refused(tmp_path: Path, edited: Cal
             stream.truncate(250_000_000)
 
     bundle = edited("onnx/model_int8.onnx_data", enlarge, "int8")
-    result = run_cli("lambda-zip", bundle, tmp_path / "function.zip")
+    result = run_command("lambda-zip", bundle, tmp_path / "function.zip")
     refused(result, f"Lambda allows {LARGEST}", tmp_path)
     assert "deploy/Dockerfile.lambda" in result.stderr
 
@@ -122,29 +122,29 @@ def test_what_does_not_run_is_not_written(tmp_path: Path, edited: Callable) -> N
         vectors["int8"] = [[-value for value in row] for row in vectors["int8"]]
 
     bundle = edited("probes.json", lambda path: edit_json(path, negate))
-    result = run_cli("lambda-zip", bundle, tmp_path / "function.zip")
+    result = run_command("lambda-zip", bundle, tmp_path / "function.zip")
     refused(result, "does not run (jinabert_onnx.errors.SelfTestError: ", tmp_path)
 
 
 def test_what_cannot_be_packed_is_refused(tmp_path: Path, package: Package) -> None:
     output = tmp_path / "function.zip"
-    refused(run_cli("lambda-zip", tmp_path / "nothing", output), "no such directory", tmp_path)
+    refused(run_command("lambda-zip", tmp_path / "nothing", output), "no such directory", tmp_path)
     bundle = package.unpacked / "bundle"
-    refused(run_cli("lambda-zip", bundle, output, "--precision", "fp32"), "no fp32 in this bundle", tmp_path)
+    refused(run_command("lambda-zip", bundle, output, "--precision", "fp32"), "no fp32 in this bundle", tmp_path)
     damaged = Path(shutil.copytree(bundle, tmp_path / "damaged"))
     (damaged / "config.json").write_text("{}")
-    refused(run_cli("lambda-zip", damaged, output), "config.json: 2 bytes where", tmp_path)
-    refused(run_cli("lambda-zip", bundle, tmp_path / "no" / "function.zip"), "no/function.zip: No such", tmp_path)
+    refused(run_command("lambda-zip", damaged, output), "config.json: 2 bytes where", tmp_path)
+    refused(run_command("lambda-zip", bundle, tmp_path / "no" / "function.zip"), "no/function.zip: No such", tmp_path)
 
 
-def test_nothing_is_overwritten(trained: Path, tmp_path: Path) -> None:
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("mine")
-    result = run_cli("lambda-zip", trained, tmp_path / "taken")
+    result = run_command("lambda-zip", TRAINED, tmp_path / "taken")
     refused(result, "taken: exists already", tmp_path)
     assert (tmp_path / "taken").read_text() == "mine"
 
 
-def test_without_the_extra_it_is_said_what_to_install(trained: Path, tmp_path: Path) -> None:
+def test_without_the_extra_it_is_said_what_to_install(tmp_path: Path) -> None:
     """Only what the base dependencies bring is in reach."""
     packages = tmp_path / "packages"
     packages.mkdir()
@@ -155,14 +155,11 @@ def test_without_the_extra_it_is_said_what_to_install(trained: Path, tmp_path: P
     for name in ("jinabert_onnx", "jinabert_onnx_export", "jinabert_onnx_eval"):
         if not (packages / name).exists():  # of an editable installation
             (packages / name).symlink_to(Path(str(importlib.util.find_spec(name).origin)).parent)
-    base = [sys.executable, "-S", "-s"]
     for arguments in (
-        ["-m", "jinabert_onnx", "lambda-zip", str(trained), str(tmp_path / "function.zip")],
+        ["-m", "jinabert_onnx", "lambda-zip", str(TRAINED), str(tmp_path / "function.zip")],
         ["-c", "import jinabert_onnx.serverless.aws_lambda"],
     ):
-        result = subprocess.run(
-            base + arguments, env={"PYTHONPATH": str(packages)}, capture_output=True, text=True, check=False
-        )
+        result = run_python("-S", "-s", *arguments, env={"PYTHONPATH": str(packages)})
         assert result.returncode == 1
         assert "pip install 'jinabert-onnx[cpu,serverless]'" in result.stderr.splitlines()[-1]
     assert not (tmp_path / "function.zip").exists()

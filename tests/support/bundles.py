@@ -15,14 +15,19 @@ def edit_json(path: Path, change: Callable[[dict], object]) -> None:
     path.write_text(json.dumps(content), encoding="utf-8")
 
 
+def update_json(path: Path, **values: object) -> None:
+    """Set keys of the object in a JSON file."""
+    edit_json(path, lambda content: content.update(values))
+
+
 def record_again(bundle: Path, *names: str) -> None:
     """Let the manifest list these files as they are now."""
-    records = {name: _record((bundle / name).read_bytes()) for name in names}
+    contents = {name: (bundle / name).read_bytes() for name in names}
+    records = {
+        name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for name, content in contents.items()
+    }
     edit_json(bundle / "manifest.json", lambda manifest: manifest["files"].update(records))
-
-
-def _record(content: bytes) -> dict[str, object]:
-    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def flip_a_byte(path: Path) -> None:

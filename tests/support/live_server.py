@@ -122,9 +122,9 @@ def serving(bundle: Path, log_file: Path, *options: str) -> Iterator[LiveServer]
         server.process.wait()
 
 
-def wait_for(holds: Callable[[], object]) -> None:
-    """Return once `holds` does; fail if it does not within PATIENCE."""
-    end = time.monotonic() + PATIENCE
+def wait_for(holds: Callable[[], object], patience: float = PATIENCE) -> None:
+    """Return once `holds` does; fail if it does not in time."""
+    end = time.monotonic() + patience
     while not holds():
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.02)

@@ -4,39 +4,31 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import asdict
 
 from jinabert_onnx import Embedder
 from jinabert_onnx.bench.columns import aligned
-from jinabert_onnx.cli.command import add_runtime_options
 
 from jinabert_onnx_eval.metrics.languages import LEAST_PAIRS, LanguagesReport, Mixed, Preference, measure_languages
 from jinabert_onnx_eval.scores import TOP, Found
 from jinabert_onnx_eval.texts.read import read_texts
 
-from .options import add_texts_and_output, run_report, say
+from .options import add_report_arguments, run_report, say
 from .tables import decimal, percent, points
 
+add_arguments = add_report_arguments
 HELP = "compare German and English: retrieval in both directions, bias towards a language, mixed texts"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of the report."""
-    add_texts_and_output(parser)
-    add_runtime_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure on the pairs of the texts; print, and write what was asked for."""
     texts = read_texts(arguments.texts)
-    texts.require("pairs", LEAST_PAIRS, "this report")
+    texts.require("pairs", LEAST_PAIRS)
 
-    def measure(model: Embedder) -> tuple[Iterator[str], object]:
+    def measure(model: Embedder) -> LanguagesReport:
         say(f"{model.precision} on {model.provider}: {len(texts.pairs)} pairs")
-        report = measure_languages(lambda batch: model.encode(batch, truncation="head"), texts.pairs)
-        return lines_of(report), asdict(report)
+        return measure_languages(lambda batch: model.encode(batch, truncation="head"), texts.pairs)
 
-    return run_report(arguments, "languages", texts, measure)
+    return run_report(arguments, "languages", texts, measure, lines_of)
 
 
 def lines_of(report: LanguagesReport) -> Iterator[str]:

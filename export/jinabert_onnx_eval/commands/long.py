@@ -4,38 +4,25 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import asdict
 
-from jinabert_onnx import Embedder
 from jinabert_onnx.bench.columns import aligned
-from jinabert_onnx.cli.command import add_runtime_options
 
 from jinabert_onnx_eval.metrics.truncation import CUT, TruncationReport, measure_truncation
 from jinabert_onnx_eval.scores import Found
 from jinabert_onnx_eval.texts.cloze import make_corpus
 from jinabert_onnx_eval.texts.read import read_texts
 
-from .options import add_texts_and_output, run_report, say
+from .options import add_report_arguments, run_report, say
 from .tables import decimal, percent, points
 
+add_arguments = add_report_arguments
 HELP = f"measure long texts: what cutting at {CUT} tokens loses"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of the report."""
-    add_texts_and_output(parser)
-    add_runtime_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure on the long texts; print, and write what was asked for."""
     corpus = make_corpus(texts := read_texts(arguments.texts))
-
-    def measure(model: Embedder) -> tuple[Iterator[str], object]:
-        report = measure_truncation(model, corpus, say)
-        return lines_of(report), asdict(report)
-
-    return run_report(arguments, "long", texts, measure)
+    return run_report(arguments, "long", texts, lambda model: measure_truncation(model, corpus, say), lines_of)
 
 
 def lines_of(report: TruncationReport) -> Iterator[str]:

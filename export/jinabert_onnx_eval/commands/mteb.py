@@ -18,7 +18,7 @@ from jinabert_onnx import Embedder
 from jinabert_onnx.bench.columns import aligned
 from jinabert_onnx.cli.command import add_model_argument, add_runtime_options, load_embedder
 from jinabert_onnx.encoding.options import BATCH_SIZE
-from jinabert_onnx.errors import JinaBertError, MissingDependencyError
+from jinabert_onnx.errors import JinaBertError, needed
 from jinabert_onnx.text.inputs import require_range
 
 from jinabert_onnx_eval.mteb.card import MODEL, SPLIT, SUBSET, Published, read_card
@@ -86,7 +86,8 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.max_length is not None:
             model.max_seq_length = arguments.max_length
         failed, results = _measure(arguments, runner, model, tasks)
-        show(lines_of(results, card, made_of_card_model(model)))
+        known = model.bundle.manifest.verification.get("published_checkpoint")  # by its vectors, not its name
+        show(lines_of(results, card, known == MODEL))
     if failed:
         raise UnfinishedTasksError(
             f"{len(failed)} of {len(tasks)} tasks failed ({', '.join(failed)}); run the same command again to resume"
@@ -105,12 +106,8 @@ def _prepare_environment(offline: bool) -> None:
 
 
 def _import_runner() -> ModuleType:
-    try:
+    with needed("this needs mteb", "eval"):
         from jinabert_onnx_eval.mteb import run as runner
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"this needs mteb ({error}); install it: pip install 'jinabert-onnx[eval]'"
-        ) from error
     return runner
 
 
@@ -134,11 +131,6 @@ def _measure(
     if encoder.cut:
         say(f"{encoder.cut} of {encoder.read} texts were longer than {model.max_seq_length} tokens, and were cut")
     return failed, runner.read_results(encoder, arguments.output)
-
-
-def made_of_card_model(model: Embedder) -> bool:
-    """Return whether the bundle is known to be of the card's model: by its vectors, not its name."""
-    return bool(model.bundle.manifest.verification.get("published_checkpoint") == MODEL)
 
 
 def lines_of(results: Iterable[Any], card: Sequence[Published], of_card_model: bool) -> Iterator[str]:

@@ -13,15 +13,19 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from jinabert_onnx import Embedder
-from jinabert_onnx.cli.command import add_model_argument, load_embedder
+from jinabert_onnx.cli.command import add_model_argument, add_runtime_options, load_embedder
 from jinabert_onnx.errors import InputError, printable
 from jinabert_onnx.files.atomic import atomic_file
 
 from jinabert_onnx_eval.texts.read import EvalTexts
 
-Measure = Callable[[Embedder], tuple[Iterable[str], object]]  # to lines for a terminal, and figures for JSON
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Report = TypeVar("Report", bound="DataclassInstance")
 
 
 def add_texts_and_output(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +42,12 @@ def add_texts_and_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", metavar="FILE", type=Path, help="also write all figures, the machine and the versions to FILE"
     )
+
+
+def add_report_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of a report that has no others: those above, and how the model runs."""
+    add_texts_and_output(parser)
+    add_runtime_options(parser)
 
 
 def require_writable(path: Path | None) -> None:
@@ -67,14 +77,20 @@ def show(lines: Iterable[str]) -> None:
     print("\n".join(printable(line) for line in lines), flush=True)
 
 
-def run_report(arguments: argparse.Namespace, name: str, texts: EvalTexts, measure: Measure) -> int:
+def run_report(
+    arguments: argparse.Namespace,
+    name: str,
+    texts: EvalTexts,
+    measure: Callable[[Embedder], Report],
+    lines_of: Callable[[Report], Iterable[str]],
+) -> int:
     """Load the model, measure, print the report and write its figures to --json; return the exit code."""
     require_writable(arguments.json)
     with load_embedder(arguments) as model:
-        lines, results = measure(model)
+        report = measure(model)
         fingerprint = str(model.fingerprint)
-    show(lines)
-    write_report(arguments.json, name, fingerprint, {"texts": texts.describe(), "results": results})
+    show(lines_of(report))
+    write_report(arguments.json, name, fingerprint, {"texts": texts.describe(), "results": asdict(report)})
     return 0
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
 from importlib import import_module
 
 from jinabert_onnx import Embedder
@@ -61,18 +60,11 @@ def run(arguments: argparse.Namespace) -> int:
     corpus = make_corpus(texts := read_texts(arguments.texts))
     rerank = None if arguments.rerank is None else load_reranker(arguments.rerank)
 
-    def measure(model: Embedder) -> tuple[Iterator[str], object]:
-        report = measure_retrieval(
-            model,
-            corpus,
-            chunk_tokens=arguments.chunk_tokens,
-            rerank=rerank,
-            candidates=arguments.candidates,
-            say=say,
-        )
-        return lines_of(report), asdict(report)
+    def measure(model: Embedder) -> RetrievalReport:
+        sizes = {"chunk_tokens": arguments.chunk_tokens, "candidates": arguments.candidates}
+        return measure_retrieval(model, corpus, rerank=rerank, say=say, **sizes)
 
-    return run_report(arguments, "retrieval", texts, measure)
+    return run_report(arguments, "retrieval", texts, measure, lines_of)
 
 
 def load_reranker(name: str) -> Rerank:

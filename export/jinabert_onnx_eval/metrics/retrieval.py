@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from jinabert_onnx_eval.scores import (
     Difference,
     Floats,
-    Ranks,
     Vectors,
     first_place_difference,
     hit_rate,
@@ -112,7 +111,10 @@ def measure_retrieval(
         len(chunks),
         float(np.mean(model.count_tokens(chunks))),
         len(corpus.queries),
-        {name: _hits_of(found) for name, found in ranks.items()},
+        {
+            name: ChunkHits({top: hit_rate(found, top) for top in HITS}, float((1 / found).mean()))
+            for name, found in ranks.items()
+        },
         candidates,
         within,
         first_place_difference(ranks["late"], ranks["plain"]),
@@ -210,7 +212,3 @@ def _scores(rerank: Rerank, query: str, chunks: Sequence[str]) -> Floats:
     if scores.shape != (len(chunks),) or not np.isfinite(scores).all():
         raise InputError(f"the reranker must return {len(chunks)} finite numbers for {len(chunks)} texts, one each")
     return scores
-
-
-def _hits_of(ranks: Ranks) -> ChunkHits:
-    return ChunkHits({top: hit_rate(ranks, top) for top in HITS}, float((1 / ranks).mean()))

@@ -45,7 +45,7 @@ def make_corpus(texts: EvalTexts) -> Corpus:
     Raises:
         InputError: too few long texts, or no sentence in them that could be taken out.
     """
-    texts.require("long", LEAST_DOCUMENTS, "this report")
+    texts.require("long", LEAST_DOCUMENTS)
     if texts.questions:
         queries = []
         for question in texts.questions:

@@ -44,7 +44,7 @@ class EvalTexts:
     long: tuple[str, ...] = ()
     questions: tuple[Question, ...] = ()
 
-    def require(self, part: str, least: int, purpose: str) -> None:
+    def require(self, part: str, least: int) -> None:
         """Return if there are `least` texts under the key `part`.
 
         Raises:
@@ -52,7 +52,9 @@ class EvalTexts:
         """
         held = len(getattr(self, part))
         if held < least:
-            raise InputError(f"{self.name}: {held} texts under {part!r}, and {purpose} needs {least} or more; add some")
+            raise InputError(
+                f"{self.name}: {held} texts under {part!r}, and this report needs {least} or more; add some"
+            )
 
     def describe(self) -> dict[str, object]:
         """For a report: which file, and how much it holds."""

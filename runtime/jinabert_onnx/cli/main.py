@@ -16,20 +16,19 @@ import threading
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
 
 from jinabert_onnx.errors import JinaBertError
 from jinabert_onnx.version import __version__
 
-from . import bench, embed, info, lambda_zip, pack, serve, unpack, verify
+from . import archive, bench, embed, info, lambda_zip, serve, verify
 from .command import Command, exporter_entry_points, load_exporter
 
 _OWN = {
     "embed": embed.COMMAND,
     "info": info.COMMAND,
     "verify": verify.COMMAND,
-    "pack": pack.COMMAND,
-    "unpack": unpack.COMMAND,
+    "pack": archive.PACK,
+    "unpack": archive.UNPACK,
     "lambda-zip": lambda_zip.COMMAND,
     "serve": serve.COMMAND,
     "bench": bench.COMMAND,
@@ -140,12 +139,5 @@ def _interrupt(number: int, frame: object) -> None:
     raise _Ended(number)
 
 
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
+def _show_warning(message: Warning | str, *details: object, **more: object) -> None:
     print(f"jinabert-onnx: warning: {message}", file=sys.stderr)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from jinabert_onnx.embedder import Embedder
 from jinabert_onnx.encoding.load_options import LoadOptions
 from jinabert_onnx.engine.memory_model import parse_memory
-from jinabert_onnx.errors import InputError, MissingDependencyError
+from jinabert_onnx.errors import InputError, needed
 
 from .command import Command, add_model_argument, add_runtime_options, load_embedder
 
@@ -110,12 +110,8 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    try:
+    with needed("the server needs more packages", "cpu,server", "install them"):
         from jinabert_onnx.server.serving import serve
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"the server needs more packages ({error}); install them: pip install 'jinabert-onnx[cpu,server]'"
-        ) from error
     if arguments.model is None:
         raise InputError(f"no model; give the directory or the hub id of a bundle, or set {_MODEL_VARIABLE}")
     options, port = _options(arguments), _port(arguments)

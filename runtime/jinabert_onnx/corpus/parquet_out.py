@@ -89,15 +89,11 @@ def _writer(stream: Any, schema: pa.Schema) -> pq.ParquetWriter:
     return pq.ParquetWriter(
         stream,
         schema,
-        compression="none" if not others else _compression(schema, others),
+        # The bits of vectors are noise.
+        compression={EMBEDDING: "none", **dict.fromkeys(others, "zstd")} if others else "none",
         use_dictionary=False,  # neither vectors nor row numbers repeat
         write_statistics=[ROW],
     )
-
-
-def _compression(schema: pa.Schema, others: list[str]) -> dict[str, str]:
-    """Zstandard for all but vectors, whose bits are noise."""
-    return {EMBEDDING: "none", **dict.fromkeys(others, "zstd")}
 
 
 def _column(name: str, kind: pa.DataType, values: list[Any]) -> pa.Array:

@@ -16,11 +16,6 @@ from .plan import Plan, Shard, differences, from_json, to_json
 _PLAN, _LOCK = "plan.json", "lock"
 
 
-def parts_of(output: Path) -> Path:
-    """The directory that belongs to an output."""
-    return output.with_name(f"{output.name}.parts")
-
-
 @contextmanager
 def taken(output: Path) -> Iterator[Path]:
     """The directory of an output, made if need be, for this process alone; gone afterwards if there is no plan in it.
@@ -32,7 +27,7 @@ def taken(output: Path) -> Iterator[Path]:
         InputError: there is something else at that place.
         OSError: it cannot be made.
     """
-    directory = parts_of(output)
+    directory = output.with_name(f"{output.name}.parts")
     if directory.is_dir() and not (directory / _PLAN).exists() and _foreign(directory):
         raise InputError(f"{directory}: holds other files; remove it, or give another --output")
     directory.mkdir(exist_ok=True)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jinabert_onnx.bundle.fingerprint import Fingerprint
-from jinabert_onnx.errors import ClusterError, InputError, MissingDependencyError, first_line
+from jinabert_onnx.errors import ClusterError, InputError, first_line, needed
 from jinabert_onnx.progress import Progress
 from jinabert_onnx.version import __version__
 
@@ -184,14 +184,9 @@ def import_ray() -> ModuleType:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its core writes to stderr what no reader can act on
-    try:
+    with needed("--engine ray needs Ray", "cpu,ray", "install it on every node"):
         import ray
         import ray.data
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"--engine ray needs Ray ({first_line(error)}); install it on every node: "
-            "pip install 'jinabert-onnx[cpu,ray]'"
-        ) from error
     found: ModuleType = ray
     return found
 

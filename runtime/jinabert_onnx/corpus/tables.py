@@ -11,18 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from jinabert_onnx.errors import InputError, MissingDependencyError, first_line
+from jinabert_onnx.errors import InputError, first_line, needed
 
 from .rows import Row, bad, decoded
 
-try:
+with needed("Parquet and Arrow files need pyarrow", "corpus"):
     import pyarrow as pa
     import pyarrow.ipc
     import pyarrow.parquet as pq
-except ImportError as error:
-    raise MissingDependencyError(
-        f"Parquet and Arrow files need pyarrow ({error}); install it: pip install 'jinabert-onnx[corpus]'"
-    ) from error
 
 _BATCH_ROWS = 1024
 _BUFFER = 1 << 20  # bytes of a Parquet column that are read at a time

@@ -10,7 +10,6 @@ import _thread
 import contextlib
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from types import TracebackType
 from typing import Generic, TypeVar
 
 from jinabert_onnx.foreign_errors import is_from
@@ -45,9 +44,7 @@ class BackgroundCall(Generic[Result]):
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *details: object) -> None:
         if kind is not None or not self._ended:
             self._abandon()
 

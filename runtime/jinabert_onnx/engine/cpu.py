@@ -137,7 +137,8 @@ def _quotas(root: Path) -> Iterator[float]:
     for controller, mounted, place in _cgroup_mounts(_read(root / "proc/self/mountinfo")):
         top = root / place.lstrip("/")
         for folder in _ancestors(paths.get(controller, "/"), mounted):
-            quota = _quota_v1(top / folder) if controller else _quota_v2(top / folder)
+            names = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if controller else ("cpu.max",)
+            quota = _cpus(" ".join(_read(top / folder / name) for name in names))
             if quota:
                 yield quota
 
@@ -175,14 +176,6 @@ def _ancestors(path: str, mounted: str) -> list[PurePosixPath]:
     # only the mount itself, where all parents end, has any.
     inside = whole.relative_to(top) if whole.is_relative_to(top) else PurePosixPath(path.lstrip("/"))
     return [inside, *inside.parents]
-
-
-def _quota_v2(folder: Path) -> float | None:
-    return _cpus(_read(folder / "cpu.max"))
-
-
-def _quota_v1(folder: Path) -> float | None:
-    return _cpus(f"{_read(folder / 'cpu.cfs_quota_us')} {_read(folder / 'cpu.cfs_period_us')}")
 
 
 def _cpus(quota_and_period: str) -> float | None:

@@ -1,7 +1,7 @@
 """A model of the memory of a process that runs a bundle on the CPU, from shapes, sizes and lengths.
 
 It covers the resident memory of the whole process at its peak: interpreter, numpy, tokenizer, onnxruntime, weights,
-and what one batch needs while it runs. `benchmarks/experiments/memory_model.py` compares it with processes. Left out
+and what one batch needs while it runs. `jinabert-onnx bench` compares it with processes. Left out
 are the caller's texts, their token ids, the resulting vectors (4 bytes per channel), a GPU's memory, and other batches
 that run at the same time. Knows nothing of sessions.
 """

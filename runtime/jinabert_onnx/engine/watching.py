@@ -61,14 +61,12 @@ class WatchedFiles:
         """
         if self._changed is None and time.monotonic() >= self._next_check:
             self._next_check = time.monotonic() + _CHECK_INTERVAL
-            self._changed = next((path for path in self._states if self._has_changed(path)), None)
+            states = self._states.items()
+            self._changed = next((path for path, state in states if _state_of(self._descriptors[path]) != state), None)
             if self._changed is not None and next(self._times_noticed) == 0:
                 logger.error("%s", self._error(self._changed))
         if self._changed is not None:
             raise self._error(self._changed)
-
-    def _has_changed(self, path: Path) -> bool:
-        return _state_of(self._descriptors[path]) != self._states[path]
 
     @staticmethod
     def _error(path: Path) -> BundleChangedError:

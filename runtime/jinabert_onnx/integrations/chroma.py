@@ -5,72 +5,33 @@ Translates names and types; knows nothing of how Chroma searches.
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, fields
-from typing import Any, Unpack
+from typing import Any
 
 import numpy as np
 
 from jinabert_onnx.bundle.fingerprint import Fingerprint, compatible
-from jinabert_onnx.embedder import Embedder
-from jinabert_onnx.encoding.options import BATCH_SIZE, expand_options
-from jinabert_onnx.errors import InputError, InputTypeError, MissingDependencyError
+from jinabert_onnx.errors import InputError, InputTypeError, needed
 
-from .encoder import Asking, Encoder, Loading, Source, open_encoder
-from .options import ModelOptions
+from .encoder import Asking, Encoder, Loading, Source
+from .one_model import OneModel
 
-try:
+with needed("Chroma's class needs chromadb", "cpu,chroma"):
     from chromadb.api import ClientAPI
     from chromadb.api.models.Collection import Collection
     from chromadb.api.types import Documents, EmbeddingFunction, Embeddings, Space
     from chromadb.utils.embedding_functions import register_embedding_function
-except ImportError as error:
-    raise MissingDependencyError(
-        f"Chroma's class needs chromadb ({error}); install it: pip install 'jinabert-onnx[cpu,chroma]'"
-    ) from error
 
 _LOADING = tuple(field.name for field in fields(Loading))
 _ASKING = tuple(field.name for field in fields(Asking))
 
 
-class JinaBertEmbeddingFunction(EmbeddingFunction[Documents]):
+class JinaBertEmbeddingFunction(OneModel, EmbeddingFunction[Documents]):
     """A JinaBERT model for Chroma's collections.
 
     A collection stores the model's place, its settings and its fingerprint. Where this module is imported, Chroma
     recreates the function from them: the model is loaded when first needed, and refused if its space has changed.
     """
-
-    @expand_options(ModelOptions)
-    def __init__(
-        self,
-        model: str | os.PathLike[str] | Embedder,
-        *,
-        batch_size: int = BATCH_SIZE,
-        **options: Unpack[ModelOptions],
-    ) -> None:
-        """Load the model, or take one that is loaded.
-
-        Args:
-            model: directory or hub id of a bundle, or an Embedder to share; then nothing about loading may be given.
-            batch_size: maximum number of texts per batch.
-            options: those of `ModelOptions`.
-
-        Raises:
-            InputError: an argument is out of range, or the model is of another space than `fingerprint`.
-            InputTypeError: `model` is of another type.
-            What `Embedder.load` raises.
-        """
-        self._encoder = open_encoder(model, options, batch_size)
-
-    @property
-    def embedder(self) -> Embedder:
-        """Return the model that runs."""
-        return self._encoder.embedder
-
-    @property
-    def fingerprint(self) -> Fingerprint:
-        """Return the vector space, as collections store it."""
-        return self.embedder.fingerprint
 
     def collection(self, client: ClientAPI, name: str) -> Collection:
         """Return the client's collection of that name with this function, or create it.

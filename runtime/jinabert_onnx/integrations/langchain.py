@@ -2,63 +2,21 @@
 
 from __future__ import annotations
 
-import os
-from typing import Unpack
+from jinabert_onnx.errors import needed
 
-from jinabert_onnx.bundle.fingerprint import Fingerprint
-from jinabert_onnx.embedder import Embedder
-from jinabert_onnx.encoding.options import BATCH_SIZE, expand_options
-from jinabert_onnx.errors import MissingDependencyError
+from .encoder import as_lists, in_thread
+from .one_model import OneModel
 
-from .encoder import as_lists, in_thread, open_encoder
-from .options import ModelOptions
-
-try:
+with needed("LangChain's class needs langchain-core", "cpu,langchain"):
     from langchain_core.embeddings import Embeddings
-except ImportError as error:
-    raise MissingDependencyError(
-        f"LangChain's class needs langchain-core ({error}); install it: pip install 'jinabert-onnx[cpu,langchain]'"
-    ) from error
 
 
-class JinaBertEmbeddings(Embeddings):
+class JinaBertEmbeddings(OneModel, Embeddings):
     """A JinaBERT model for LangChain's vector stores and retrievers.
 
     Any number of threads and tasks may use it at once. It can be pickled: the model is loaded again where it is
     unpickled.
     """
-
-    @expand_options(ModelOptions)
-    def __init__(
-        self,
-        model: str | os.PathLike[str] | Embedder,
-        *,
-        batch_size: int = BATCH_SIZE,
-        **options: Unpack[ModelOptions],
-    ) -> None:
-        """Load the model, or take one that is loaded.
-
-        Args:
-            model: directory or hub id of a bundle, or an Embedder to share; then nothing about loading may be given.
-            batch_size: maximum number of texts per batch.
-            options: those of `ModelOptions`.
-
-        Raises:
-            InputError: an argument is out of range, or the model is of another space than `fingerprint`.
-            InputTypeError: `model` is of another type.
-            What `Embedder.load` raises.
-        """
-        self._encoder = open_encoder(model, options, batch_size)
-
-    @property
-    def embedder(self) -> Embedder:
-        """Return the model that runs."""
-        return self._encoder.embedder
-
-    @property
-    def fingerprint(self) -> Fingerprint:
-        """Return the vector space, to be kept with an index."""
-        return self.embedder.fingerprint
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Compute vectors of texts to be found, in order, with the bundle's prompt for documents, if it has one.

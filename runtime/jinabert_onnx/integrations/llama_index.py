@@ -15,13 +15,13 @@ from jinabert_onnx.embedder import Embedder
 from jinabert_onnx.encoding.options import BATCH_SIZE, defaults_of, expand_options
 from jinabert_onnx.encoding.spans import Span, resolve_spans
 from jinabert_onnx.engine.cancellation import Cancellation
-from jinabert_onnx.errors import MissingDependencyError
+from jinabert_onnx.errors import needed
 
 from .encoder import Encoder, as_lists, in_thread, open_encoder
 from .options import ModelOptions
 from .sentence_chunks import sentence_chunks
 
-try:
+with needed("LlamaIndex's classes need llama-index-core", "cpu,llama-index"):
     from llama_index.core.base.embeddings.base import BaseEmbedding
     from llama_index.core.bridge.pydantic import Field, PrivateAttr, field_serializer
     from llama_index.core.callbacks import CallbackManager
@@ -29,11 +29,6 @@ try:
     from llama_index.core.node_parser.node_utils import build_nodes_from_splits
     from llama_index.core.schema import BaseNode, Document, MetadataMode, TextNode
     from llama_index.core.utils import get_tqdm_iterable
-except ImportError as error:
-    raise MissingDependencyError(
-        f"LlamaIndex's classes need llama-index-core ({error}); "
-        "install it: pip install 'jinabert-onnx[cpu,llama-index]'"
-    ) from error
 
 _DEFAULTS = defaults_of(ModelOptions)
 

@@ -62,7 +62,8 @@ def _log_start(embedder: Embedder, source: str, address: tuple[str, int], has_ke
         embedder.provider,
         embedder.threads,
     )
-    if not has_keys and not _is_loopback(host):
+    is_loopback = host == "::1" or host.startswith("127.")
+    if not has_keys and not is_loopback:
         LOGGER.warning("anyone who can reach this address can use it: no API keys are set")
 
 
@@ -86,7 +87,3 @@ def _listen(host: str, port: int) -> socket.socket:
     # Connections inherit it; asyncio sets it by itself for sockets that name their protocol only, and these do not.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
-
-
-def _is_loopback(address: str) -> bool:
-    return address == "::1" or address.startswith("127.")

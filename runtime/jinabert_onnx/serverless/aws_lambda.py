@@ -13,15 +13,11 @@ from typing import Protocol
 
 from jinabert_onnx.embedder import Embedder
 from jinabert_onnx.engine.cpu import THREADS_VARIABLE, available_threads
-from jinabert_onnx.errors import MissingDependencyError
+from jinabert_onnx.errors import needed
 
-try:
+with needed("a function needs more than is installed", "cpu,serverless"):
     from .events import read_call, write_answer
     from .function import Function
-except ImportError as error:
-    raise MissingDependencyError(
-        f"a function needs more than is installed ({error}); install it: pip install 'jinabert-onnx[cpu,serverless]'"
-    ) from error
 
 MODEL_VARIABLE = "JINABERT_ONNX_MODEL"
 PRECISION_VARIABLE = "JINABERT_ONNX_PRECISION"

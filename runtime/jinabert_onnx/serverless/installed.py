@@ -100,7 +100,8 @@ def _requirements(name: str) -> set[str]:
     requirements = set()
     for line in _distribution(name).requires or []:
         requirement, _, marker = line.partition(";")
-        required = _normalised(re.split(r"[^\w.-]", requirement.strip(), maxsplit=1)[0])
+        named = re.split(r"[^\w.-]", requirement.strip(), maxsplit=1)[0]
+        required = re.sub(r"[-_.]+", "-", named).lower()
         of_extras = set(re.findall(r"extra\s*==\s*['\"]([\w.-]+)['\"]", marker))
         if of_extras and not of_extras & extras:
             continue
@@ -149,7 +150,3 @@ def _is_installed(name: str) -> bool:
     except PackageNotFoundError:
         return False
     return True
-
-
-def _normalised(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()

@@ -98,7 +98,8 @@ def write_zip(bundle: Bundle, precision: str, output: Path) -> Package:
         code = _size(stage)
         _require_room(code, size)
         _stage_bundle(bundle, manifest, stage / _BUNDLE)
-        _require_running(stage)
+        # With the package and Python's own library in reach, and nothing else.
+        _run_python(_RUN, stage, "what was put together does not run")
         _write(stage, zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED))
     return Package(code, size, output.stat().st_size)
 
@@ -160,11 +161,6 @@ def _stage_bundle(bundle: Bundle, manifest: Manifest, stage: Path) -> None:
     if (stage / MANIFEST).exists():
         raise BundleError(f"{bundle.path / MANIFEST}: lists itself; export the bundle again")
     (stage / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
-
-
-def _require_running(stage: Path) -> None:
-    """Load the model and embed a text, with the package and Python's own library in reach and nothing else."""
-    _run_python(_RUN, stage, "what was put together does not run")
 
 
 def _run_python(code: str, stage: Path, failure: str) -> None:

@@ -1,1 +1,0 @@
-"""What a bundle is compared with."""

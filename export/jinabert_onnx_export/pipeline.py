@@ -29,6 +29,7 @@ from .int8.activations import record_activations
 from .int8.calibration import read_calibration_texts
 from .passes.optimize import optimize
 from .step_log import Log, StepLog
+from .verify.float64 import in_words
 from .verify.probe_texts import PROBE_TEXTS, SELF_TEST_TEXTS
 from .verify.reference import Case, calibration_ids, embed, make_cases
 from .verify.vector_space import vector_limits, weights_sha256
@@ -94,7 +95,7 @@ def export(
                 verification={"published_checkpoint": published},
             )
             package.write_manifest(manifest, directory)
-        return _verify(manifest, directory, cases, probes, step)
+        return _verify(manifest, directory, cases, probes, checkpoint, step)
 
 
 def _ordered(precisions: Sequence[str]) -> tuple[str, ...]:
@@ -175,15 +176,17 @@ def _manifest(
     )
 
 
-def _verify(manifest: Manifest, directory: Path, cases: Sequence[Case], probes: Probes, step: StepLog) -> Manifest:
+def _verify(
+    manifest: Manifest, directory: Path, cases: Sequence[Case], probes: Probes, checkpoint: Checkpoint, step: StepLog
+) -> Manifest:
     """Verify every precision; record in the bundle what was measured, and the vectors of the self-test at load."""
     measured, self_test = {}, {}
     for precision in manifest.precisions:
         with step(f"verifying {precision}") as log:
-            agreement = verify_precision(directory, precision, cases, probes)
+            agreement = verify_precision(directory, precision, cases, probes, checkpoint)
             log(
                 f"largest difference {agreement.tokens.max_difference:.2g}, "
-                f"smallest cosine {agreement.vectors.min_cosine:.6f}"
+                f"smallest cosine {agreement.vectors.min_cosine:.6f}{in_words(agreement.exactness)}"
             )
             measured[precision] = agreement.to_dict()
             self_test[precision] = agreement.self_test

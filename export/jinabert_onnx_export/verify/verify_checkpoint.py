@@ -16,6 +16,7 @@ from jinabert_onnx.cli.verify import precisions_to_verify
 from jinabert_onnx_export.step_log import Log, StepLog
 from jinabert_onnx_export.verify.origin import open_origin
 
+from .float64 import in_words
 from .probe_texts import PROBE_TEXTS
 from .reference import embed, make_cases
 from .verify import verify_precision
@@ -37,9 +38,11 @@ def verify_against(arguments: argparse.Namespace, log: Log) -> int:
         del encoder
     for precision in precisions_to_verify(bundle, arguments.precision, arguments.provider):
         with step(f"verifying {precision}"):
-            agreement = verify_precision(bundle.path, precision, cases, expected, arguments.provider, arguments.threads)
+            agreement = verify_precision(
+                bundle.path, precision, cases, expected, checkpoint, arguments.provider, arguments.threads
+            )
         print(
             f"{precision:<12} agrees with torch: largest difference {agreement.tokens.max_difference:.1e}, "
-            f"smallest cosine {agreement.vectors.min_cosine:.6f}"
+            f"smallest cosine {agreement.vectors.min_cosine:.6f}{in_words(agreement.exactness)}"
         )
     return 0

@@ -60,7 +60,15 @@ def _lines(bundle: Bundle) -> Iterator[str]:
     yield f"{'precision':<10} {'size':>10}  {'against torch: largest difference':<34} smallest cosine"
     for precision in manifest.precisions:
         yield _precision_row(bundle, precision)
+    yield from _errors(manifest)
     yield from _quality(manifest)
+
+
+def _errors(manifest: Manifest) -> Iterator[str]:
+    """How far fp32 and torch's float32 are off from float64, where the exporter needed to know."""
+    ours, torchs = (_measured(manifest.verification.get("fp32"), name) for name in ("max_error", "max_error_torch"))
+    if ours is not None and torchs is not None:
+        yield f"fp32 against float64: largest error {ours:.1e}, of torch's own float32 {torchs:.1e}"
 
 
 def _quality(manifest: Manifest) -> Iterator[str]:

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jinabert_onnx_export.encoder.config import read_json, read_object
 from jinabert_onnx_export.errors import CheckpointError, UnsupportedCheckpointError
+
+_NO_LIMIT = 10**9  # tokens; transformers writes 1e30 or 2**31 where a tokenizer has no limit
 
 _POOLING_FLAGS = {
     "pooling_mode_mean_tokens": "mean",
@@ -46,7 +49,7 @@ def read_sentence_settings(directory: Path) -> SentenceSettings:
     return SentenceSettings(
         pooling=_read_pooling(directory / pooling_path / "config.json"),
         normalize=normalize,
-        max_length=_read_max_length(directory / "sentence_bert_config.json"),
+        max_length=_read_max_length(directory),
         prompts=prompts,
         default_prompt=default_prompt,
     )
@@ -105,13 +108,45 @@ def _read_prompts(path: Path) -> tuple[dict[str, str], str | None]:
     return prompts, default
 
 
-def _read_max_length(path: Path) -> int | None:
+def _read_max_length(directory: Path) -> int | None:
+    path = directory / "sentence_bert_config.json"
     content = read_object(path) if path.is_file() else {}
     if content.get("do_lower_case"):
         raise UnsupportedCheckpointError(
             f"{path}: do_lower_case is set; lower-casing belongs into tokenizer.json, elsewhere it is not supported"
         )
+    _refuse_other_reading(content, path)
     length = content.get("max_seq_length")
+    if length is None and "transformer_task" in content:
+        return _read_tokenizer_limit(directory / "tokenizer_config.json")
     if length is not None and (not isinstance(length, int) or isinstance(length, bool) or length < 1):
         raise CheckpointError(f"{path}: max_seq_length is {length!r}, not a positive integer")
     return length
+
+
+def _refuse_other_reading(content: Mapping[str, Any], path: Path) -> None:
+    """Refuse what the newer layout of sentence-transformers can say of how texts are read."""
+    task = content.get("transformer_task", "feature-extraction")
+    if task != "feature-extraction":
+        raise UnsupportedCheckpointError(
+            f"{path}: transformer_task {task!r} is not supported, only 'feature-extraction'"
+        )
+    options = content.get("processing_kwargs") or {}
+    if any(options.values()) if isinstance(options, dict) else options:
+        raise UnsupportedCheckpointError(
+            f"{path}: processing_kwargs changes how texts are tokenized, and is not supported"
+        )
+
+
+def _read_tokenizer_limit(path: Path) -> int | None:
+    """Return the maximum length that the newer layout keeps with the tokenizer; None where an absurd one means none.
+
+    In other folders the number has no meaning for embeddings: base-es has 512, and takes 8192 tokens.
+    """
+    content = read_object(path) if path.is_file() else {}
+    length = content.get("model_max_length")
+    if isinstance(length, float) and length >= _NO_LIMIT:  # as JSON has 1e30
+        return None
+    if length is not None and (not isinstance(length, int) or isinstance(length, bool) or length < 1):
+        raise CheckpointError(f"{path}: model_max_length is {length!r}, not a positive integer")
+    return None if length is None or length >= _NO_LIMIT else length

@@ -142,10 +142,7 @@ def test_a_broken_graph_of_large_scores_is_found(
 
 
 @pytest.mark.parametrize("damage", BREAKS[:-1], ids=IDS[:-1])
-@pytest.mark.parametrize("source", [SMALLEST, GOLDENS / "plain-12h"], ids=lambda path: path.name)
-def test_a_broken_graph_is_never_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: Path, damage: Break
-) -> None:
+def test_a_broken_graph_is_never_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: Break) -> None:
     original = pipeline.optimize
 
     def optimize_badly(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -154,8 +151,8 @@ def test_a_broken_graph_is_never_written(
         return optimized
 
     monkeypatch.setattr(pipeline, "optimize", optimize_badly)
-    with pytest.raises(VerificationError, match=r"fp32 at lengths \[.*\]: off from float64 by .*; required is at most"):
-        export(source, tmp_path / "out")
+    with pytest.raises(VerificationError, match=r"^fp32 .*: off from float64 by .*; required is at most 1e-05"):
+        export(SMALLEST, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -68,4 +68,4 @@ def refuse_other_head(tensors: Iterable[str], path: Path) -> None:
 
 
 def _refusal(path: Path, what: str) -> UnsupportedCheckpointError:
-    return UnsupportedCheckpointError(f"{path}: {what}")
+    return UnsupportedCheckpointError(f"{path}: cannot be exported, it is {what}")

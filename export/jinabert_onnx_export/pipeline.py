@@ -14,7 +14,7 @@ import onnx
 import onnxscript
 import torch
 from jinabert_onnx import __version__
-from jinabert_onnx.bundle.manifest import PRECISIONS, Manifest, ModelRecord, PoolingRecord
+from jinabert_onnx.bundle.manifest import PRECISIONS, DenseRecord, Manifest, ModelRecord, PoolingRecord
 from jinabert_onnx.bundle.probes import Probes, SelfTest
 from jinabert_onnx.engine.providers import import_onnxruntime
 from jinabert_onnx.errors import InputError
@@ -82,7 +82,7 @@ def export(
             published = _check_known(checkpoint, encoder)
             probes = Probes(PROBE_TEXTS, embed(checkpoint, encoder, PROBE_TEXTS))
             cases = make_cases(checkpoint, encoder, thorough, log)
-            weights = weights_sha256(encoder)
+            weights = weights_sha256(encoder, checkpoint.dense)
             # Of the shipped texts, whatever int8 is calibrated with: vectors of one fingerprint must have one scale.
             limits = vector_limits(embed(checkpoint, encoder, read_calibration_texts()))
         files = _write_graphs(checkpoint, encoder, precisions, calibration_texts, directory / "onnx", step)
@@ -172,6 +172,10 @@ def _manifest(
         prompts=settings.prompts or {},
         default_prompt=settings.default_prompt,
         source=checkpoint.source,
+        dense=tuple(
+            DenseRecord(package.dense_file(index), module.weight.shape[1], module.weight.shape[0], module.activation)
+            for index, module in enumerate(checkpoint.dense)
+        ),
         created_with={"jinabert-onnx": __version__} | {tool.__name__: str(tool.__version__) for tool in _TOOLS},
     )
 

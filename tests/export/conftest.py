@@ -23,7 +23,7 @@ from jinabert_onnx_export.encoder.trace import OPSET, trace
 from jinabert_onnx_export.operators.domain import DOMAIN, DOMAIN_VERSION
 from numpy.typing import NDArray
 from onnx import helper
-from support.paths import GOLDENS
+from support.paths import ENCODER_GOLDENS, GOLDENS
 
 Ended = subprocess.CompletedProcess[str]
 Run = Callable[..., Ended]
@@ -143,7 +143,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         signal.signal(number, handler)
 
 
-@pytest.fixture(params=sorted(path.name for path in GOLDENS.iterdir()))
+@pytest.fixture(params=[path.name for path in ENCODER_GOLDENS])
 def golden(request: pytest.FixtureRequest) -> Golden:
     """Every golden in turn."""
     return _read(GOLDENS / request.param)

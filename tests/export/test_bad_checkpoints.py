@@ -509,10 +509,6 @@ SENTENCE_REFUSED_AS_BROKEN: Cases = {
     "pooling-a-list": (write(POOLING, "[]"), f"{POOLING}; not a JSON object"),
     "length-zero": (transformer(max_seq_length=0), f"{TRANSFORMER}; max_seq_length is 0"),
     "length-a-text": (transformer(max_seq_length="512"), f"{TRANSFORMER}; max_seq_length is '512'"),
-    "length-without-room": (
-        transformer(max_seq_length=2),
-        f"a maximum length of 2 tokens; 2 special ones; {TRANSFORMER}",
-    ),
     **{
         f"newer-length-{name}": (
             all_of(newer_transformer(), tokenizer_limit(length)),
@@ -520,10 +516,6 @@ SENTENCE_REFUSED_AS_BROKEN: Cases = {
         )
         for name, length in {"zero": 0, "a-text": "512", "a-bool": True, "nan": math.nan, "broken": 17.5}.items()
     },
-    "newer-length-without-room": (
-        all_of(newer_transformer(), tokenizer_limit(2)),
-        f"a maximum length of 2 tokens; {TOKENIZER}",
-    ),
     "prompts-a-list": (prompts(prompts=["t7"]), f"{PROMPTS}; prompts"),
     "prompt-not-a-text": (prompts(prompts={"query": 7}), f"{PROMPTS}; prompts"),
     "default-prompt-unknown": (
@@ -533,8 +525,8 @@ SENTENCE_REFUSED_AS_BROKEN: Cases = {
     "default-prompt-a-list": (prompts(prompts=QUERY, default_prompt_name=["query"]), f"{PROMPTS}; default_prompt_name"),
 }
 SENTENCE_REFUSED_AS_UNSUPPORTED: Cases = {
-    "dense": (modules("Transformer", "Pooling", "Dense"), "modules.json; Dense"),
-    "dense-normalize": (modules("Transformer", "Pooling", "Dense", "Normalize"), "Dense"),
+    "dense-first": (modules("Transformer", "Dense", "Pooling"), "modules.json; Dense"),
+    "dense-after-normalize": (modules("Transformer", "Pooling", "Normalize", "Dense"), "Normalize, Dense"),
     "layer-norm": (modules("Transformer", "Pooling", "LayerNorm"), "modules.json; LayerNorm"),
     "normalize-first": (modules("Transformer", "Normalize", "Pooling"), "Transformer, Normalize"),
     "no-pooling": (modules("Transformer"), "modules.json; Transformer"),

@@ -22,6 +22,7 @@ from jinabert_onnx_export.encoder.config import JinaBertConfig, read_config, rea
 from jinabert_onnx_export.encoder.model import JinaBertEncoder, Variant
 from jinabert_onnx_export.errors import CheckpointError, UnsupportedCheckpointError, name_some
 
+from .dense import DenseModule, read_dense_modules
 from .other_models import refuse_other_head, refuse_other_model
 from .sentence_transformer import SentenceSettings, read_sentence_settings
 from .weights import StoredTensor, open_weights
@@ -48,6 +49,7 @@ class Checkpoint:
     variant: Variant
     settings: SentenceSettings
     tensors: Mapping[str, StoredTensor]
+    dense: tuple[DenseModule, ...] = ()
 
     @property
     def max_length(self) -> int:
@@ -90,7 +92,8 @@ def open_checkpoint(source: str | os.PathLike[str], revision: str | None = None)
     variant = _variant_of(tensors, path)
     _require_exact(tensors, config, variant, path)
     name = str(source) if is_hub_id(source) else path.resolve().name
-    return Checkpoint(name, path, config, variant, settings, tensors)
+    dense = read_dense_modules(path, settings.dense, config.hidden_size)
+    return Checkpoint(name, path, config, variant, settings, tensors, dense)
 
 
 def _fetch(source: str | os.PathLike[str], revision: str | None) -> Path:

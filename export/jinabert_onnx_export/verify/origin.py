@@ -24,7 +24,7 @@ def open_origin(bundle: Bundle, source: str) -> tuple[Checkpoint, JinaBertEncode
     checkpoint = open_checkpoint(source)
     _require_same_sizes(bundle.manifest.model, checkpoint)
     encoder = checkpoint.load_encoder()
-    ours, theirs = bundle.manifest.weights_sha256, weights_sha256(encoder)
+    ours, theirs = bundle.manifest.weights_sha256, weights_sha256(encoder, checkpoint.dense)
     if ours != theirs:
         raise VerificationError(
             f"{source}: its weights (SHA-256 {theirs[:_SHOWN]}…) are not those that {bundle.path} was made from "

@@ -17,6 +17,7 @@ from jinabert_onnx.text.inputs import choose_prompt
 from jinabert_onnx.text.tokenizer import Tokenizer
 from numpy.typing import NDArray
 
+from jinabert_onnx_export.checkpoint.dense import apply_dense_modules
 from jinabert_onnx_export.checkpoint.read import Checkpoint
 from jinabert_onnx_export.encoder.model import JinaBertEncoder
 from jinabert_onnx_export.step_log import Log
@@ -86,11 +87,12 @@ def calibration_ids(checkpoint: Checkpoint, texts: Sequence[str]) -> list[NDArra
 
 
 def embed(checkpoint: Checkpoint, encoder: JinaBertEncoder, texts: Sequence[str]) -> NDArray[np.float32]:
-    """Compute the vectors that `encode(texts)` stands for: (texts, hidden), each text in a batch of its own."""
+    """Compute the vectors that `encode(texts)` stands for: (texts, channels), each text in a batch of its own."""
     settings = checkpoint.settings
     rows = []
     for ids in tokenize(checkpoint, texts):
         input_ids, attention_mask = pad([ids])
         pooled = pooling.pool(run_torch(encoder, input_ids, attention_mask), attention_mask, settings.pooling)
+        pooled = apply_dense_modules(checkpoint.dense, pooled)
         rows.append(pooling.normalize(pooled) if settings.normalize else pooled)
     return np.concatenate(rows)

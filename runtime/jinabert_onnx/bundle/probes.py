@@ -144,9 +144,9 @@ def read_probes(bundle: Bundle) -> Probes:
         if not is_from_reading(error):
             raise
         raise BundleError(f"{path}: missing or damaged ({error}); export or download the bundle again") from error
-    hidden = bundle.manifest.model.hidden_size
-    shapes_fit = [vectors.shape == (len(texts), hidden)]
-    shapes_fit += [rows.shape == (len(self_test.texts), hidden) for rows in self_test.vectors.values()]
+    width = bundle.manifest.dimensions
+    shapes_fit = [vectors.shape == (len(texts), width)]
+    shapes_fit += [rows.shape == (len(self_test.texts), width) for rows in self_test.vectors.values()]
     if not texts or not all(shapes_fit):
         raise BundleError(f"{path}: texts and vectors do not fit together; export or download the bundle again")
     return Probes(texts, vectors, self_test)

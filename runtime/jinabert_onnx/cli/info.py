@@ -50,7 +50,7 @@ def _lines(bundle: Bundle) -> Iterator[str]:
         f"model        {model.variant} JinaBERT, {model.num_hidden_layers} layers, {model.num_attention_heads} heads, "
         f"{model.vocab_size} tokens in the vocabulary"
     )
-    yield f"vectors      {model.hidden_size} channels, {_pooling(bundle)}"
+    yield f"vectors      {manifest.dimensions} channels, {_pooling(bundle)}"
     yield f"text         up to {model.max_tokens} tokens, cut to {manifest.default_max_length} by default"
     yield f"prompts      {', '.join(manifest.prompts) or 'none'}"
     yield f"made with    {', '.join(f'{name} {version}' for name, version in manifest.created_with.items())}"
@@ -109,7 +109,10 @@ def _nodes(model: Embedder) -> str:
 
 def _pooling(bundle: Bundle) -> str:
     pooling = bundle.manifest.pooling
-    return f"{pooling.mode} pooling, {'of length 1' if pooling.normalize else 'not normalised'}"
+    dense = "".join(
+        f", Dense to {record.out_features} channels ({record.activation})" for record in bundle.manifest.dense
+    )
+    return f"{pooling.mode} pooling{dense}, {'of length 1' if pooling.normalize else 'not normalised'}"
 
 
 def _precision_row(bundle: Bundle, precision: str) -> str:

@@ -18,6 +18,7 @@ from jinabert_onnx.bundle.manifest import MANIFEST, PROBES, TOKENIZER, FileRecor
 from jinabert_onnx.bundle.probes import Probes
 from jinabert_onnx.files.permissions import give_usual_permissions
 from jinabert_onnx.files.staging import REPLACED, staging
+from safetensors.numpy import save_file
 
 from .checkpoint.read import Checkpoint
 from .encoder.config import read_object
@@ -106,7 +107,13 @@ def _external_weights_entry(graphs: Path) -> dict[str, object]:
 
 def _write_sentence_transformers(checkpoint: Checkpoint, directory: Path) -> None:
     settings = checkpoint.settings
-    _write_json(directory / "modules.json", _modules(settings.normalize))
+    _write_json(directory / "modules.json", _modules(len(checkpoint.dense), settings.normalize))
+    for index, module in enumerate(checkpoint.dense):
+        file = directory / dense_file(index)
+        file.parent.mkdir()
+        _write_json(file.with_name("config.json"), module.config)
+        tensors = {name: tensor.contiguous().numpy() for name, tensor in module.tensors.items()}
+        save_file(tensors, file, metadata={"format": "pt"})
     pooling = {
         "word_embedding_dimension": checkpoint.config.hidden_size,
         "pooling_mode_cls_token": settings.pooling == "cls",
@@ -126,9 +133,14 @@ def _write_sentence_transformers(checkpoint: Checkpoint, directory: Path) -> Non
         )
 
 
-def _modules(normalize: bool) -> list[dict[str, object]]:
+def dense_file(index: int) -> str:
+    """Return the name of the weights' file of the Dense module `index`, of which the first is 0."""
+    return f"{2 + index}_Dense/model.safetensors"
+
+
+def _modules(dense: int, normalize: bool) -> list[dict[str, object]]:
     """Return the content of `modules.json`."""
-    kinds = ["Transformer", "Pooling"] + ["Normalize"] * normalize
+    kinds = ["Transformer", "Pooling"] + ["Dense"] * dense + ["Normalize"] * normalize
     return [
         {
             "idx": index,

@@ -14,7 +14,7 @@ import onnx
 import onnxscript
 import torch
 from jinabert_onnx import __version__
-from jinabert_onnx.bundle.manifest import PRECISIONS, Manifest, ModelRecord, PoolingRecord
+from jinabert_onnx.bundle.manifest import PRECISIONS, DenseRecord, Manifest, ModelRecord, PoolingRecord
 from jinabert_onnx.bundle.probes import Probes, SelfTest
 from jinabert_onnx.engine.providers import import_onnxruntime
 from jinabert_onnx.errors import InputError
@@ -29,6 +29,7 @@ from .int8.activations import record_activations
 from .int8.calibration import read_calibration_texts
 from .passes.optimize import optimize
 from .step_log import Log, StepLog
+from .verify.float64 import in_words
 from .verify.probe_texts import PROBE_TEXTS, SELF_TEST_TEXTS
 from .verify.reference import Case, calibration_ids, embed, make_cases
 from .verify.vector_space import vector_limits, weights_sha256
@@ -81,7 +82,7 @@ def export(
             published = _check_known(checkpoint, encoder)
             probes = Probes(PROBE_TEXTS, embed(checkpoint, encoder, PROBE_TEXTS))
             cases = make_cases(checkpoint, encoder, thorough, log)
-            weights = weights_sha256(encoder)
+            weights = weights_sha256(encoder, checkpoint.dense)
             # Of the shipped texts, whatever int8 is calibrated with: vectors of one fingerprint must have one scale.
             limits = vector_limits(embed(checkpoint, encoder, read_calibration_texts()))
         files = _write_graphs(checkpoint, encoder, precisions, calibration_texts, directory / "onnx", step)
@@ -94,7 +95,7 @@ def export(
                 verification={"published_checkpoint": published},
             )
             package.write_manifest(manifest, directory)
-        return _verify(manifest, directory, cases, probes, step)
+        return _verify(manifest, directory, cases, probes, checkpoint, step)
 
 
 def _ordered(precisions: Sequence[str]) -> tuple[str, ...]:
@@ -171,19 +172,25 @@ def _manifest(
         prompts=settings.prompts or {},
         default_prompt=settings.default_prompt,
         source=checkpoint.source,
+        dense=tuple(
+            DenseRecord(package.dense_file(index), module.weight.shape[1], module.weight.shape[0], module.activation)
+            for index, module in enumerate(checkpoint.dense)
+        ),
         created_with={"jinabert-onnx": __version__} | {tool.__name__: str(tool.__version__) for tool in _TOOLS},
     )
 
 
-def _verify(manifest: Manifest, directory: Path, cases: Sequence[Case], probes: Probes, step: StepLog) -> Manifest:
+def _verify(
+    manifest: Manifest, directory: Path, cases: Sequence[Case], probes: Probes, checkpoint: Checkpoint, step: StepLog
+) -> Manifest:
     """Verify every precision; record in the bundle what was measured, and the vectors of the self-test at load."""
     measured, self_test = {}, {}
     for precision in manifest.precisions:
         with step(f"verifying {precision}") as log:
-            agreement = verify_precision(directory, precision, cases, probes)
+            agreement = verify_precision(directory, precision, cases, probes, checkpoint)
             log(
                 f"largest difference {agreement.tokens.max_difference:.2g}, "
-                f"smallest cosine {agreement.vectors.min_cosine:.6f}"
+                f"smallest cosine {agreement.vectors.min_cosine:.6f}{in_words(agreement.exactness)}"
             )
             measured[precision] = agreement.to_dict()
             self_test[precision] = agreement.self_test

@@ -188,7 +188,7 @@ class Embedder:
 
     def get_sentence_embedding_dimension(self) -> int:
         """Return the number of channels of a vector."""
-        return self._model.bundle.manifest.model.hidden_size
+        return self._model.bundle.manifest.dimensions
 
     def count_tokens(self, sentences: str | Iterable[str]) -> list[int]:
         """Count the tokens of each text before any cut, special tokens included.
@@ -248,13 +248,14 @@ class Embedder:
             CancelledError, DeadlineError: the call was ended; the Embedder can be used again.
             StateError: the Embedder is closed, was loaded before the process forked, or its bundle was overwritten.
         """
-        settings, limits = self._resolve("encode", {**options, "batch_size": batch_size})
-        if output_value == "token_embeddings":
+        of_tokens = output_value == "token_embeddings"
+        settings, limits = self._resolve("encode", {**options, "batch_size": batch_size}, of_tokens=of_tokens)
+        if of_tokens:
             require_rows_of_tokens(settings)
         elif output_value != "sentence_embedding":
             raise InputError(f"output_value {output_value!r} is neither 'sentence_embedding' nor 'token_embeddings'")
         texts = tokenize(self._model.tokenizer, as_texts(sentences), settings)
-        compute = steps.token_rows if output_value == "token_embeddings" else steps.vectors_of
+        compute = steps.token_rows if of_tokens else steps.vectors_of
         with Progress(len(texts.reports), "texts", options.get("show_progress_bar")) as progress:
             result = compute(self._model, texts, settings, limits, progress.advance)
         return result[0] if isinstance(sentences, str) else result
@@ -366,13 +367,13 @@ class Embedder:
         return vector_types.similarity(first, second, output_dtype)
 
     def _resolve(
-        self, method: str, options: EncodeOptions, declaration: type = EncodeOptions
+        self, method: str, options: EncodeOptions, declaration: type = EncodeOptions, of_tokens: bool = False
     ) -> tuple[Settings, Limits]:
         """Check what a call of `method` asks for, before anything is tokenized, and start its clock."""
         require_known(method, options, declaration)
         self._model.session.require_usable()
         limits = Limits(options.get("timeout"), options.get("cancellation"))
-        settings = resolve_settings(self._model, options, self._max_seq_length)
+        settings = resolve_settings(self._model, options, self._max_seq_length, of_tokens)
         limits.check()
         return settings, limits
 

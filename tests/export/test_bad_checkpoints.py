@@ -349,6 +349,37 @@ REFUSED_AS_UNSUPPORTED: Cases = {
     "names-of-bert": (weights(as_bert), "not a JinaBERT; neither; gated_layers; up_gated_layer"),
     "reranker": (adding(classifier__weight=(1, 64)), "classifier.*; reranker"),
     "reranker-with-prefix": (adding(bert__classifier__bias=(1,)), "classifier.*; reranker"),
+    # other models of the family
+    **{
+        f"architecture-{name}": (config(architectures=[name]), f"{words}; {name}")
+        for name, words in {
+            "JinaBertForTokenClassification": "a token classifier; labels every token",
+            "JinaBertForQuestionAnswering": "a question answering model; marks an answer",
+            "JinaBertForMultipleChoice": "a multiple choice model",
+            "HF_ColBERT": "a ColBERT model; a vector for every token",
+            "JinaCLIPModel": "a jina-clip model; other names",
+        }.items()
+    },
+    "token-classifier": (
+        all_of(
+            without("pooler.dense.weight", "pooler.dense.bias"),
+            adding(classifier__weight=(9, 64), classifier__bias=(9,)),
+        ),
+        "a token classifier; classifier.* and no pooler.*",
+    ),
+    "question-answering": (
+        adding(bert__qa_outputs__weight=(2, 64), bert__qa_outputs__bias=(2,)),
+        "a question answering model; qa_outputs.*",
+    ),
+    "colbert": (adding(linear__weight=(32, 64)), "a ColBERT model; linear.weight"),
+    "jina-clip": (
+        config(model_type="jina_clip", position_embedding_type=None),
+        "a jina-clip model; jina-embeddings-v2",
+    ),
+    "jina-clip-text-tower": (
+        adding(text_model__transformer__emb_ln__weight=(64,)),
+        "a jina-clip model; text_model.*",
+    ),
 }
 
 
@@ -458,7 +489,17 @@ def transformer(**content: Any) -> Alter:
     return write("sentence_bert_config.json", json.dumps({"max_seq_length": None, "do_lower_case": False} | content))
 
 
+def newer_transformer(**content: Any) -> Alter:
+    """`sentence_bert_config.json` as sentence-transformers 5.5 writes it: without a length."""
+    return write("sentence_bert_config.json", json.dumps({"transformer_task": "feature-extraction"} | content))
+
+
+def tokenizer_limit(length: Any) -> Alter:
+    return update(TOKENIZER, model_max_length=length)
+
+
 POOLING = "1_Pooling/config.json"
+TOKENIZER = "tokenizer_config.json"
 PROMPTS = "config_sentence_transformers.json"
 TRANSFORMER = "sentence_bert_config.json"
 QUERY = {"query": "t7 "}
@@ -469,6 +510,13 @@ SENTENCE_REFUSED_AS_BROKEN: Cases = {
     "pooling-a-list": (write(POOLING, "[]"), f"{POOLING}; not a JSON object"),
     "length-zero": (transformer(max_seq_length=0), f"{TRANSFORMER}; max_seq_length is 0"),
     "length-a-text": (transformer(max_seq_length="512"), f"{TRANSFORMER}; max_seq_length is '512'"),
+    **{
+        f"newer-length-{name}": (
+            all_of(newer_transformer(), tokenizer_limit(length)),
+            f"{TOKENIZER}; model_max_length is {length!r}",
+        )
+        for name, length in {"zero": 0, "a-text": "512", "a-bool": True, "nan": math.nan, "broken": 17.5}.items()
+    },
     "prompts-a-list": (prompts(prompts=["t7"]), f"{PROMPTS}; prompts"),
     "prompt-not-a-text": (prompts(prompts={"query": 7}), f"{PROMPTS}; prompts"),
     "default-prompt-unknown": (
@@ -478,8 +526,8 @@ SENTENCE_REFUSED_AS_BROKEN: Cases = {
     "default-prompt-a-list": (prompts(prompts=QUERY, default_prompt_name=["query"]), f"{PROMPTS}; default_prompt_name"),
 }
 SENTENCE_REFUSED_AS_UNSUPPORTED: Cases = {
-    "dense": (modules("Transformer", "Pooling", "Dense"), "modules.json; Dense"),
-    "dense-normalize": (modules("Transformer", "Pooling", "Dense", "Normalize"), "Dense"),
+    "dense-first": (modules("Transformer", "Dense", "Pooling"), "modules.json; Dense"),
+    "dense-after-normalize": (modules("Transformer", "Pooling", "Normalize", "Dense"), "Normalize, Dense"),
     "layer-norm": (modules("Transformer", "Pooling", "LayerNorm"), "modules.json; LayerNorm"),
     "normalize-first": (modules("Transformer", "Normalize", "Pooling"), "Transformer, Normalize"),
     "no-pooling": (modules("Transformer"), "modules.json; Transformer"),
@@ -504,6 +552,11 @@ SENTENCE_REFUSED_AS_UNSUPPORTED: Cases = {
         f"{POOLING}; include_prompt",
     ),
     "lower-case": (transformer(do_lower_case=True), f"{TRANSFORMER}; do_lower_case"),
+    "task": (newer_transformer(transformer_task="fill-mask"), f"{TRANSFORMER}; transformer_task; fill-mask"),
+    "processing": (
+        newer_transformer(processing_kwargs={"text": {"max_length": 9}}),
+        f"{TRANSFORMER}; processing_kwargs",
+    ),
 }
 
 
@@ -541,6 +594,19 @@ HONOURED: dict[str, tuple[Alter, dict[str, object]]] = {
         {"pooling": "max"},
     ),
     "length": (transformer(max_seq_length=512), {"max_length": 512}),
+    "newer-length": (all_of(newer_transformer(), tokenizer_limit(256)), {"max_length": 256}),
+    "newer-length-with-an-own-one": (
+        all_of(newer_transformer(max_seq_length=99), tokenizer_limit(256)),
+        {"max_length": 99},
+    ),
+    **{
+        f"newer-length-absurd-{length:.0e}": (all_of(newer_transformer(), tokenizer_limit(length)), {})
+        for length in (1e30, int(1e30), 2**31, math.inf)
+    },
+    "newer-length-missing": (all_of(newer_transformer(processing_kwargs={}), tokenizer_limit(None)), {}),
+    "newer-length-without-the-file": (all_of(newer_transformer(), remove(TOKENIZER)), {}),
+    "tokenizers-length-in-other-folders": (tokenizer_limit(512), {}),
+    "tokenizers-length-in-older-folders": (all_of(transformer(), tokenizer_limit(512)), {}),
     "prompts": (prompts(prompts=QUERY), {"prompts": QUERY}),
     "default-prompt": (
         prompts(prompts=QUERY, default_prompt_name="query"),

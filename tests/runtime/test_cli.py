@@ -264,6 +264,39 @@ def test_verify_finds_vectors_that_are_not_torchs(bundle_copy: Path) -> None:
     assert b"gives other vectors than torch gave at export (largest difference 1.0e-03" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("measured", "bound"),
+    [
+        ({"max_difference_tokens": 2e-6}, "3e-05"),
+        ({"max_difference_tokens": 2e-6, "max_error_torch": 4e-6, "max_error": 4e-6}, "3e-05"),
+        ({}, "3e-05"),
+        ([1], "3e-05"),
+        ({"max_difference_tokens": 9e-5}, None),  # of a bundle made before torch's error was measured
+        ({"max_difference_tokens": 9e-5, "max_error_torch": 2e-5}, "6e-05"),
+        ({"max_difference_tokens": 2e-4, "max_error_torch": 1e-4}, None),
+    ],
+)
+def test_verify_allows_three_times_the_error_of_torch(bundle_copy: Path, measured: object, bound: str | None) -> None:
+    def shift(probes: dict) -> None:
+        probes["vectors"][2][5] += 1e-4
+
+    edit_json(bundle_copy / "probes.json", shift)
+    record_again(bundle_copy, "probes.json")
+    edit_json(bundle_copy / "manifest.json", lambda manifest: manifest["verification"].update(fp32=measured))
+    result = run("verify", bundle_copy, "--precision", "fp32")
+    if bound is None:
+        assert result.returncode == 0
+    else:
+        assert f"required is difference at most {bound})".encode() in result.stderr
+
+
+def test_info_shows_both_errors_where_float64_was_needed(edit_manifest: Callable) -> None:
+    errors = {"max_error": 2.1e-4, "max_error_torch": 1.9e-4}
+    bundle = edit_manifest(lambda manifest: manifest["verification"]["fp32"].update(errors))
+    line = "fp32 against float64: largest error 2.1e-04, of torch's own float32 1.9e-04"
+    assert line in run("info", bundle).stdout.decode()
+
+
 @pytest.mark.parametrize("name", ["tokenizer_config.json", "1_Pooling/config.json", "onnx/model_int8.onnx"])
 def test_verify_finds_any_altered_file(bundle_copy: Path, name: str) -> None:
     with (bundle_copy / name).open("ab") as stream:

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .paths import BUNDLES, CHECKPOINT, GOLDENS
+from .paths import BUNDLES, CHECKPOINT, ENCODER_GOLDENS, GOLDENS
 
-NAMES = sorted(path.name for path in GOLDENS.iterdir())
+NAMES = [path.name for path in ENCODER_GOLDENS]
 
 
 @dataclass(frozen=True)

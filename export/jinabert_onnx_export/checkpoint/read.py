@@ -18,10 +18,12 @@ from jinabert_onnx.errors import BundleError
 from jinabert_onnx.text.inputs import require_unicode_name
 from jinabert_onnx.text.tokenizer import Tokenizer
 
-from jinabert_onnx_export.encoder.config import JinaBertConfig, read_config
+from jinabert_onnx_export.encoder.config import JinaBertConfig, read_config, read_object
 from jinabert_onnx_export.encoder.model import JinaBertEncoder, Variant
 from jinabert_onnx_export.errors import CheckpointError, UnsupportedCheckpointError, name_some
 
+from .dense import DenseModule, read_dense_modules
+from .other_models import refuse_other_head, refuse_other_model
 from .sentence_transformer import SentenceSettings, read_sentence_settings
 from .weights import StoredTensor, open_weights
 
@@ -47,6 +49,7 @@ class Checkpoint:
     variant: Variant
     settings: SentenceSettings
     tensors: Mapping[str, StoredTensor]
+    dense: tuple[DenseModule, ...] = ()
 
     @property
     def max_length(self) -> int:
@@ -79,16 +82,18 @@ def open_checkpoint(source: str | os.PathLike[str], revision: str | None = None)
     """
     path = _fetch(source, revision)
     require_unicode_name(path.resolve(), "safetensors")  # its name stands in the bundle too
+    refuse_other_model(read_object(path / "config.json"), path)
     config = read_config(path / "config.json")
     settings = read_sentence_settings(path)
     _check_tokenizer(path, config, settings)
     tensors = _without_prefix(open_weights(path))
-    _refuse_classifier(tensors, path)
+    refuse_other_head(tensors, path)
     tensors = {name: stored for name, stored in tensors.items() if not name.startswith(_IGNORED_HEADS)}
     variant = _variant_of(tensors, path)
     _require_exact(tensors, config, variant, path)
     name = str(source) if is_hub_id(source) else path.resolve().name
-    return Checkpoint(name, path, config, variant, settings, tensors)
+    dense = read_dense_modules(path, settings.dense, config.hidden_size)
+    return Checkpoint(name, path, config, variant, settings, tensors, dense)
 
 
 def _fetch(source: str | os.PathLike[str], revision: str | None) -> Path:
@@ -116,8 +121,8 @@ def _check_tokenizer(path: Path, config: JinaBertConfig, settings: SentenceSetti
         )
     if settings.max_length is not None and settings.max_length <= tokenizer.special_tokens:
         raise CheckpointError(
-            f"{path}: max_seq_length {settings.max_length} leaves no room beside the tokenizer's "
-            f"{tokenizer.special_tokens} special tokens"
+            f"{path}: a maximum length of {settings.max_length} tokens leaves no room beside the tokenizer's "
+            f"{tokenizer.special_tokens} special ones; it stands in sentence_bert_config.json or tokenizer_config.json"
         )
 
 
@@ -130,13 +135,6 @@ def _without_prefix(tensors: dict[str, StoredTensor]) -> dict[str, StoredTensor]
         twice = sorted(name for name in tensors if f"bert.{name}" in tensors)
         raise CheckpointError(f"the checkpoint has tensors both with and without 'bert.': {name_some(twice)}")
     return stripped
-
-
-def _refuse_classifier(tensors: Iterable[str], path: Path) -> None:
-    if any(name.startswith("classifier.") for name in tensors):
-        raise UnsupportedCheckpointError(
-            f"{path}: it holds classifier.*, so it is a reranker or classifier and not an embedding model"
-        )
 
 
 def _variant_of(tensors: Iterable[str], path: Path) -> Variant:

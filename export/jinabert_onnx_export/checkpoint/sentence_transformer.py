@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from jinabert_onnx_export.encoder.config import read_json, read_object
 from jinabert_onnx_export.errors import CheckpointError, UnsupportedCheckpointError
+
+_NO_LIMIT = 10**9  # tokens; transformers writes 1e30 or 2**31 where a tokenizer has no limit
 
 _POOLING_FLAGS = {
     "pooling_mode_mean_tokens": "mean",
@@ -24,7 +27,7 @@ _POOLING_FLAGS = {
 class SentenceSettings:
     """How texts become vectors around the encoder; the defaults are the model's own `encode`.
 
-    `max_length` is None where the folder sets none of its own.
+    `max_length` is None where the folder sets none of its own; `dense` names the folders of Dense modules, in order.
     """
 
     pooling: str = "mean"
@@ -32,6 +35,7 @@ class SentenceSettings:
     max_length: int | None = None
     prompts: Mapping[str, str] | None = None
     default_prompt: str | None = None
+    dense: tuple[str, ...] = ()
 
 
 def read_sentence_settings(directory: Path) -> SentenceSettings:
@@ -41,29 +45,32 @@ def read_sentence_settings(directory: Path) -> SentenceSettings:
         CheckpointError: a file is damaged.
         UnsupportedCheckpointError: a part that would change the vectors and cannot be carried over.
     """
-    pooling_path, normalize = _read_modules(directory / "modules.json")
+    pooling_path, dense, normalize = _read_modules(directory / "modules.json")
     prompts, default_prompt = _read_prompts(directory / "config_sentence_transformers.json")
     return SentenceSettings(
         pooling=_read_pooling(directory / pooling_path / "config.json"),
         normalize=normalize,
-        max_length=_read_max_length(directory / "sentence_bert_config.json"),
+        max_length=_read_max_length(directory),
         prompts=prompts,
         default_prompt=default_prompt,
+        dense=dense,
     )
 
 
-def _read_modules(path: Path) -> tuple[str, bool]:
-    """Return the folder of the pooling module, and whether a Normalize follows it."""
+def _read_modules(path: Path) -> tuple[str, tuple[str, ...], bool]:
+    """Return the folder of the pooling module, those of Dense modules after it, and whether Normalize is the last."""
     if not path.is_file():
-        return "1_Pooling", False
+        return "1_Pooling", (), False
     modules = read_json(path)
     if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
         raise CheckpointError(f"{path}: not a list of modules")
     kinds = [str(module.get("type", "")).rpartition(".")[2] for module in modules]
-    if kinds[:2] != ["Transformer", "Pooling"] or kinds[2:] not in ([], ["Normalize"]):
+    normalize = kinds[-1:] == ["Normalize"]
+    dense = [module for module, kind in zip(modules, kinds, strict=True) if kind == "Dense"]
+    if kinds != ["Transformer", "Pooling", *["Dense"] * len(dense), *["Normalize"] * normalize]:
         raise UnsupportedCheckpointError(
-            f"{path}: modules {', '.join(kinds)} cannot be carried over, only Transformer, Pooling and at most "
-            "Normalize; leaving one out would give other vectors"
+            f"{path}: modules {', '.join(kinds)} cannot be carried over, only Transformer, Pooling, any Dense and at "
+            "most one Normalize, in this order; leaving one out would give other vectors"
         )
     if modules[0].get("path"):
         raise UnsupportedCheckpointError(
@@ -72,7 +79,10 @@ def _read_modules(path: Path) -> tuple[str, bool]:
     pooling = str(modules[1].get("path", ""))
     if not (path.parent / pooling / "config.json").is_file():
         raise CheckpointError(f"{path}: names {pooling}/config.json, which is missing")
-    return pooling, kinds[2:] == ["Normalize"]
+    folders = tuple(str(module.get("path", "")) for module in dense)
+    if any(PurePosixPath(folder).name != folder or "\\" in folder for folder in folders):
+        raise CheckpointError(f"{path}: a Dense module lies in {', '.join(map(repr, folders))}, outside of the folder")
+    return pooling, folders, normalize
 
 
 def _read_pooling(path: Path) -> str:
@@ -105,13 +115,45 @@ def _read_prompts(path: Path) -> tuple[dict[str, str], str | None]:
     return prompts, default
 
 
-def _read_max_length(path: Path) -> int | None:
+def _read_max_length(directory: Path) -> int | None:
+    path = directory / "sentence_bert_config.json"
     content = read_object(path) if path.is_file() else {}
     if content.get("do_lower_case"):
         raise UnsupportedCheckpointError(
             f"{path}: do_lower_case is set; lower-casing is only supported in tokenizer.json"
         )
+    _refuse_other_reading(content, path)
     length = content.get("max_seq_length")
+    if length is None and "transformer_task" in content:
+        return _read_tokenizer_limit(directory / "tokenizer_config.json")
     if length is not None and (not isinstance(length, int) or isinstance(length, bool) or length < 1):
         raise CheckpointError(f"{path}: max_seq_length is {length!r}, not a positive integer")
     return length
+
+
+def _refuse_other_reading(content: Mapping[str, Any], path: Path) -> None:
+    """Refuse what the newer layout of sentence-transformers can say of how texts are read."""
+    task = content.get("transformer_task", "feature-extraction")
+    if task != "feature-extraction":
+        raise UnsupportedCheckpointError(
+            f"{path}: transformer_task {task!r} is not supported, only 'feature-extraction'"
+        )
+    options = content.get("processing_kwargs") or {}
+    if any(options.values()) if isinstance(options, dict) else options:
+        raise UnsupportedCheckpointError(
+            f"{path}: processing_kwargs changes how texts are tokenized, and is not supported"
+        )
+
+
+def _read_tokenizer_limit(path: Path) -> int | None:
+    """Return the maximum length that the newer layout keeps with the tokenizer; None where an absurd one means none.
+
+    In other folders the number has no meaning for embeddings: base-es has 512, and takes 8192 tokens.
+    """
+    content = read_object(path) if path.is_file() else {}
+    length = content.get("model_max_length")
+    if isinstance(length, float) and length >= _NO_LIMIT:  # as JSON has 1e30
+        return None
+    if length is not None and (not isinstance(length, int) or isinstance(length, bool) or length < 1):
+        raise CheckpointError(f"{path}: model_max_length is {length!r}, not a positive integer")
+    return None if length is None or length >= _NO_LIMIT else length

@@ -2,10 +2,10 @@
 
 score(i, j) = q_i . k_j / sqrt(head size) - slope_head * |i - j|, softmax over the visible j.
 
-The queries are taken in blocks, so that memory grows with the length and not with its square, and the
-arithmetic between the two matrix products is float32. The biases come from positions: no table of them is
-stored. While tracing for ONNX, one node of the operator in `operators.padded_attention` stands for all of it, in either
-of torch's exporters.
+The queries are taken in blocks, so that memory grows with the length and not with its square. The arithmetic between
+the two matrix products is float32, or float64 in an encoder that is float64 throughout. The biases come from positions:
+no table of them is stored. While tracing for ONNX, one node of the operator in `operators.padded_attention` stands for
+all of it, in either of torch's exporters.
 Knows nothing of layers or of the model around it.
 """
 
@@ -75,16 +75,21 @@ def received_attention(query: Tensor, key: Tensor, key_mask: Tensor, slopes: lis
 
 
 def _weights(query: Tensor, key: Tensor, key_mask: Tensor, slopes: list[float]) -> Iterator[Tensor]:
-    """Yield the attention weights of one block of queries after the other, float32 (batch, heads, block, sequence)."""
+    """Yield the attention weights of one block of queries after the other, (batch, heads, block, sequence).
+
+    They are float32, or float64 where `query` is.
+    """
     batch, sequence, hidden = query.shape
     heads = len(slopes)
     queries = query.view(batch, sequence, heads, -1).transpose(1, 2)  # (batch, heads, sequence, head size)
     keys = key.view(batch, sequence, heads, -1).permute(0, 2, 3, 1)  # (batch, heads, head size, sequence)
     queries = queries / math.sqrt(hidden // heads)
-    negative_slopes = -torch.tensor(slopes, dtype=torch.float32)[:, None, None]  # (heads, 1, 1)
+    exact = torch.promote_types(query.dtype, torch.float32)
+    # Slopes are float32 numbers in every precision, as weights are.
+    negative_slopes = -torch.tensor(slopes, dtype=torch.float32).to(exact)[:, None, None]  # (heads, 1, 1)
     columns = torch.arange(sequence)
     for rows in torch.split(columns, QUERY_BLOCK):
-        scores = torch.matmul(queries[:, :, rows], keys).float()  # (batch, heads, block, sequence)
+        scores = torch.matmul(queries[:, :, rows], keys).to(exact)  # (batch, heads, block, sequence)
         distances = (rows[:, None] - columns).abs()  # (block, sequence)
         scores = scores + negative_slopes * distances
         yield scores.masked_fill(~key_mask[:, None, None, :], _LOWEST).softmax(-1)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from .alibi import alibi_attention, alibi_slopes
@@ -169,15 +170,16 @@ class JinaBertEncoder(nn.Module):
         self.encoder = Layers(config, variant)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """`last_hidden_state`, float32 (batch, sequence, hidden), of two int64 (batch, sequence).
+        """`last_hidden_state` (batch, sequence, hidden), of two int64 (batch, sequence).
 
+        It is float32, or float64 of an encoder in float64.
         Rows where the mask is 0 hold finite values without meaning.
         """
         key_mask = attention_mask > 0  # (batch, sequence)
         hidden_states = self.embeddings(input_ids)
         for layer in self.encoder.layer:
             hidden_states = layer(hidden_states, key_mask)
-        return hidden_states.float()  # type: ignore[no-any-return]
+        return hidden_states.to(torch.promote_types(hidden_states.dtype, torch.float32))  # type: ignore[no-any-return]
 
 
 def _activation(config: JinaBertConfig) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Compute reference outputs with torch, in float32: what every exported precision is measured against.
+"""Compute reference outputs with torch, in the type of the encoder's weights, which is float32 or float64.
 
 Knows nothing of ONNX.
 """
@@ -17,6 +17,7 @@ from jinabert_onnx.text.inputs import choose_prompt
 from jinabert_onnx.text.tokenizer import Tokenizer
 from numpy.typing import NDArray
 
+from jinabert_onnx_export.checkpoint.dense import apply_dense_modules
 from jinabert_onnx_export.checkpoint.read import Checkpoint
 from jinabert_onnx_export.encoder.model import JinaBertEncoder
 from jinabert_onnx_export.step_log import Log
@@ -41,7 +42,10 @@ class Case:
 def run_torch(
     encoder: JinaBertEncoder, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """Return the encoder's `last_hidden_state`, float32 (batch, sequence, hidden), of two int64 (batch, sequence)."""
+    """Return the encoder's `last_hidden_state`, (batch, sequence, hidden), of two int64 (batch, sequence).
+
+    It is float64 of an encoder in float64.
+    """
     with torch.inference_mode():
         output: NDArray[np.float32] = encoder(torch.from_numpy(input_ids), torch.from_numpy(attention_mask)).numpy()
     return output
@@ -83,11 +87,12 @@ def calibration_ids(checkpoint: Checkpoint, texts: Sequence[str]) -> list[NDArra
 
 
 def embed(checkpoint: Checkpoint, encoder: JinaBertEncoder, texts: Sequence[str]) -> NDArray[np.float32]:
-    """Compute the vectors that `encode(texts)` stands for: float32 (texts, hidden), each text in a batch of its own."""
+    """Compute the vectors that `encode(texts)` stands for: (texts, channels), each text in a batch of its own."""
     settings = checkpoint.settings
     rows = []
     for ids in tokenize(checkpoint, texts):
         input_ids, attention_mask = pad([ids])
         pooled = pooling.pool(run_torch(encoder, input_ids, attention_mask), attention_mask, settings.pooling)
+        pooled = apply_dense_modules(checkpoint.dense, pooled)
         rows.append(pooling.normalize(pooled) if settings.normalize else pooled)
     return np.concatenate(rows)

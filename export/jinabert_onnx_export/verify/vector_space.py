@@ -6,11 +6,13 @@ Knows nothing of texts, of precisions, or of how the runtime rounds.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 from jinabert_onnx.encoding import pooling
 from numpy.typing import NDArray
 
+from jinabert_onnx_export.checkpoint.dense import DenseModule
 from jinabert_onnx_export.encoder.model import JinaBertEncoder
 
 # Unseen texts go a little further, and a value cut costs its vector more than coarser steps do; but raw vectors differ
@@ -18,13 +20,18 @@ from jinabert_onnx_export.encoder.model import JinaBertEncoder
 _HEADROOM = 1.1
 
 
-def weights_sha256(encoder: JinaBertEncoder) -> str:
+def weights_sha256(encoder: JinaBertEncoder, dense: Sequence[DenseModule] = ()) -> str:
     """Return the SHA-256 (hex) of every weight in float32, with its name and shape, in the order of the names.
+
+    Those of Dense modules come after the encoder's.
 
     The type and the files in which a checkpoint stores the weights do not change it.
     """
     digest = hashlib.sha256()
-    for name, tensor in sorted(encoder.state_dict().items()):
+    after = [
+        (f"dense.{index}.{name}", value) for index, each in enumerate(dense) for name, value in each.tensors.items()
+    ]
+    for name, tensor in (*sorted(encoder.state_dict().items()), *sorted(after)):
         digest.update(f"{name} {list(tensor.shape)}\n".encode())
         digest.update(tensor.float().contiguous().numpy().astype("<f4", copy=False).data)
     return digest.hexdigest()

@@ -18,6 +18,7 @@ from jinabert_onnx_export.encoder.model import JinaBertEncoder
 from jinabert_onnx_export.errors import VerificationError
 from jinabert_onnx_export.step_log import Log, StepLog
 
+from .float64 import in_words
 from .probe_texts import PROBE_TEXTS
 from .reference import embed, make_cases
 from .vector_space import weights_sha256
@@ -43,10 +44,12 @@ def verify_against(arguments: argparse.Namespace, log: Log) -> int:
         del encoder
     for precision in precisions_to_verify(bundle, arguments.precision, arguments.provider):
         with step(f"verifying {precision}"):
-            agreement = verify_precision(bundle.path, precision, cases, expected, arguments.provider, arguments.threads)
+            agreement = verify_precision(
+                bundle.path, precision, cases, expected, checkpoint, arguments.provider, arguments.threads
+            )
         print(
             f"{precision:<12} agrees with torch: largest difference {agreement.tokens.max_difference:.1e}, "
-            f"smallest cosine {agreement.vectors.min_cosine:.6f}"
+            f"smallest cosine {agreement.vectors.min_cosine:.6f}{in_words(agreement.exactness)}"
         )
     return 0
 
@@ -61,7 +64,7 @@ def _open_origin(bundle: Bundle, source: str) -> tuple[Checkpoint, JinaBertEncod
     checkpoint = open_checkpoint(source)
     _require_same_sizes(bundle.manifest.model, checkpoint)
     encoder = checkpoint.load_encoder()
-    ours, theirs = bundle.manifest.weights_sha256, weights_sha256(encoder)
+    ours, theirs = bundle.manifest.weights_sha256, weights_sha256(encoder, checkpoint.dense)
     if ours != theirs:
         raise VerificationError(
             f"{source}: its weights (SHA-256 {theirs[:_SHOWN]}…) are not those that {bundle.path} was made from "

@@ -23,6 +23,7 @@ def main() -> None:
     from jinabert_onnx.embedder import Embedder
     from jinabert_onnx.encoding import loading
     from jinabert_onnx.encoding.consistency import require_fitting
+    from jinabert_onnx.encoding.dense import read_dense
     from jinabert_onnx.encoding.loaded_model import LoadedModel
     from jinabert_onnx.engine.kernels import require_kernels_option
     from jinabert_onnx.engine.memory_limit import resident_memory
@@ -46,7 +47,7 @@ def main() -> None:
         session = Session(session_loading)
     require_fitting(bundle, tokenizer, session)
     clock["session"] = time.monotonic()
-    model = Embedder(LoadedModel(bundle, precision, tokenizer, session, None), "as asked")
+    model = Embedder(LoadedModel(bundle, precision, tokenizer, session, None, read_dense(bundle)), "as asked")
     loading.self_test(model.loaded, lambda texts: model.encode(texts, truncation="head", prompt=""))
     clock["self-test"] = time.monotonic()
     loaded, limit = resident_memory(), bundle.manifest.model.max_tokens

@@ -66,7 +66,7 @@ def fingerprint_of(manifest: Manifest, precision: str, max_length: int) -> Finge
     """
     if TOKENIZER not in manifest.files:
         raise BundleError(f"the manifest has no entry for {TOKENIZER}; export the bundle again")
-    parts = {
+    parts: dict[str, object] = {
         "weights": manifest.weights_sha256,
         "heads": manifest.model.num_attention_heads,  # the only size that no weight's shape shows
         "tokenizer": manifest.files[TOKENIZER].sha256,
@@ -74,6 +74,8 @@ def fingerprint_of(manifest: Manifest, precision: str, max_length: int) -> Finge
         "normalize": manifest.pooling.normalize,
         "max_length": max_length,
     }
+    if manifest.dense:  # whose weights are among those hashed
+        parts["dense"] = [record.activation for record in manifest.dense]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode("utf-8")).hexdigest()
     return Fingerprint(digest[:16], precision)
 

@@ -70,9 +70,10 @@ def require_files(
     require_integrity(integrity)
     require_unicode_name(bundle.path, "onnxruntime")
     files = bundle.files_of(precision)
-    if is_hub_id(source) and not all((bundle.path / name).is_file() for name in files):
-        resolve(source, bundle.path.name, files, local_files_only=local_files_only)
-    for name in (TOKENIZER, PROBES, *files):
+    weights = (*files, *(record.file for record in bundle.manifest.dense))
+    if is_hub_id(source) and not all((bundle.path / name).is_file() for name in weights):
+        resolve(source, bundle.path.name, weights, local_files_only=local_files_only)
+    for name in (TOKENIZER, PROBES, *weights):
         _make_whole(source, bundle, name, integrity, local_files_only)
     if integrity != "off":
         check_onnx_file(bundle.path / files[0], _weights_beside(bundle, files))

@@ -10,10 +10,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any
 
 from jinabert_onnx.errors import BundleError, BundleNotFoundError
 from jinabert_onnx.foreign_errors import is_from_reading
+
+from .manifest_fields import optional_string, strings, take
 
 SCHEMA = 2
 MANIFEST = "manifest.json"
@@ -21,13 +23,10 @@ TOKENIZER = "tokenizer.json"
 PROBES = "probes.json"
 PRECISIONS = ("fp32", "fp16", "int8")
 METADATA_FILES = ("*.json",)  # what to fetch from a hub to know a bundle
-ALL_FILES = (*METADATA_FILES, "onnx/*")
+ALL_FILES = (*METADATA_FILES, "onnx/*", "*_Dense/*")
 VECTOR_KINDS = ("raw", "normalized")
 POOLING_MODES = ("mean", "cls", "max")
-
-_LARGEST_NUMBER = 1 << 53
-
-_Kind = TypeVar("_Kind")
+DENSE_ACTIVATIONS = ("Tanh", "Identity", "GELU", "ReLU", "Sigmoid")
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,16 @@ class PoolingRecord:
 
 
 @dataclass(frozen=True)
+class DenseRecord:
+    """A linear layer after pooling: its weights' file, its sizes, and one of `DENSE_ACTIVATIONS`."""
+
+    file: str
+    in_features: int
+    out_features: int
+    activation: str
+
+
+@dataclass(frozen=True)
 class Manifest:
     """All of `manifest.json`.
 
@@ -76,6 +85,7 @@ class Manifest:
         source: the checkpoint's hub id or name, if known.
         created_with: versions of the tools that made the bundle.
         verification: by precision, what the exporter measured against torch.
+        dense: layers between pooling and the end, in their order; mostly none.
         quality: what `jinabert-onnx eval precisions --record` measured on a user's texts, or empty.
         schema: version of the format.
     """
@@ -94,11 +104,20 @@ class Manifest:
     created_with: Mapping[str, str] = field(default_factory=dict)
     verification: Mapping[str, Any] = field(default_factory=dict)
     quality: Mapping[str, Any] = field(default_factory=dict)
+    dense: tuple[DenseRecord, ...] = ()
     schema: int = SCHEMA
 
     def to_json(self) -> str:
         """Return the text of `manifest.json`."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        content = asdict(self)
+        if not self.dense:
+            del content["dense"]  # most bundles have none
+        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+    @property
+    def dimensions(self) -> int:
+        """Return the channels of a text's vector."""
+        return self.dense[-1].out_features if self.dense else self.model.hidden_size
 
 
 @dataclass(frozen=True)
@@ -163,23 +182,25 @@ def parse_manifest(content: Any, where: str) -> Manifest:
     Raises:
         BundleError: a field is missing, of the wrong type, or the schema is not `SCHEMA`.
     """
-    _require_schema(_take(content, "schema", int, where), where)
-    files = {name: _file_record(record, name, where) for name, record in _take(content, "files", dict, where).items()}
+    _require_schema(take(content, "schema", int, where), where)
+    files = {name: _file_record(record, name, where) for name, record in take(content, "files", dict, where).items()}
+    model = _model_record(take(content, "model", dict, where), where)
     manifest = Manifest(
-        model=_model_record(_take(content, "model", dict, where), where),
-        pooling=_pooling_record(_take(content, "pooling", dict, where), where),
-        opset=_take(content, "opset", int, where),
-        default_max_length=_take(content, "default_max_length", int, where),
-        precisions=_precisions(_take(content, "precisions", dict, where), files, where),
+        model=model,
+        pooling=_pooling_record(take(content, "pooling", dict, where), where),
+        opset=take(content, "opset", int, where),
+        default_max_length=take(content, "default_max_length", int, where),
+        precisions=_precisions(take(content, "precisions", dict, where), files, where),
         files=files,
-        weights_sha256=_take(content, "weights_sha256", str, where),
-        vector_limits=_vector_limits(_take(content, "vector_limits", dict, where), where),
-        prompts=_strings(_take(content, "prompts", dict, where), "prompts", where),
-        default_prompt=_optional_string(content, "default_prompt", where),
-        source=_optional_string(content, "source", where),
-        created_with=_strings(_take(content, "created_with", dict, where), "created_with", where),
-        verification=_take(content, "verification", dict, where),
-        quality=_take(content, "quality", dict, where) if "quality" in content else {},
+        weights_sha256=take(content, "weights_sha256", str, where),
+        vector_limits=_vector_limits(take(content, "vector_limits", dict, where), where),
+        prompts=strings(take(content, "prompts", dict, where), "prompts", where),
+        default_prompt=optional_string(content, "default_prompt", where),
+        source=optional_string(content, "source", where),
+        created_with=strings(take(content, "created_with", dict, where), "created_with", where),
+        verification=take(content, "verification", dict, where),
+        quality=take(content, "quality", dict, where) if "quality" in content else {},
+        dense=_dense_records(content, files, model.hidden_size, where),
     )
     _require_consistent(manifest, where)
     return manifest
@@ -206,50 +227,49 @@ def _require_consistent(manifest: Manifest, where: str) -> None:
         )
 
 
-def _take(content: Any, name: str, kind: type[_Kind], where: str) -> _Kind:
-    value = content.get(name) if isinstance(content, dict) else None
-    if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):
-        raise BundleError(f"{where}: field {name!r} is missing or not a {kind.__name__}; export the bundle again")
-    if isinstance(value, int) and abs(value) > _LARGEST_NUMBER:
-        raise BundleError(f"{where}: field {name!r} is an impossible number; export the bundle again")
-    return value
-
-
-def _optional_string(content: dict[str, Any], name: str, where: str) -> str | None:
-    return None if content.get(name) is None else _take(content, name, str, where)
-
-
-def _strings(content: dict[str, Any], name: str, where: str) -> dict[str, str]:
-    return {key: _take(content, key, str, f"{where}: {name}") for key in content}
-
-
 def _model_record(content: dict[str, Any], where: str) -> ModelRecord:
     inner = f"{where}: model"
     sizes = {
-        name: _take(content, name, int, inner)
+        name: take(content, name, int, inner)
         for name in ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size", "max_tokens")
     }
     if min(sizes.values()) < 1:
         raise BundleError(f"{inner}: a size below 1; export the bundle again")
-    return ModelRecord(variant=_take(content, "variant", str, inner), **sizes)
+    return ModelRecord(variant=take(content, "variant", str, inner), **sizes)
 
 
 def _pooling_record(content: dict[str, Any], where: str) -> PoolingRecord:
-    mode = _take(content, "mode", str, f"{where}: pooling")
+    mode = take(content, "mode", str, f"{where}: pooling")
     if mode not in POOLING_MODES:
         raise BundleError(f"{where}: pooling mode {mode!r} is unknown to this version; upgrade jinabert-onnx")
-    return PoolingRecord(mode, _take(content, "normalize", bool, f"{where}: pooling"))
+    return PoolingRecord(mode, take(content, "normalize", bool, f"{where}: pooling"))
+
+
+def _dense_records(
+    content: dict[str, Any], files: Mapping[str, FileRecord], width: int, where: str
+) -> tuple[DenseRecord, ...]:
+    inner, records = f"{where}: dense", []
+    for entry in take(content, "dense", list, where) if "dense" in content else []:
+        file, activation = (take(entry, name, str, inner) for name in ("file", "activation"))
+        first, last = (take(entry, name, int, inner) for name in ("in_features", "out_features"))
+        if activation not in DENSE_ACTIVATIONS:
+            raise BundleError(f"{inner}: activation {activation!r} is unknown to this version; upgrade jinabert-onnx")
+        if file not in files or first != width or last < 1:
+            raise BundleError(f"{inner}: layers do not fit together, or have no file; export the bundle again")
+        records.append(DenseRecord(file, first, last, activation))
+        width = last
+    return tuple(records)
 
 
 def _vector_limits(content: dict[str, Any], where: str) -> dict[str, float]:
-    limits = {name: _take(content, name, float, f"{where}: vector_limits") for name in VECTOR_KINDS}
+    limits = {name: take(content, name, float, f"{where}: vector_limits") for name in VECTOR_KINDS}
     if not all(1e-6 < limit < 1e6 for limit in limits.values()):
         raise BundleError(f"{where}: vector_limits are not limits of vectors; export the bundle again")
     return limits
 
 
 def _precisions(content: dict[str, Any], files: Mapping[str, FileRecord], where: str) -> dict[str, tuple[str, ...]]:
-    precisions = {name: tuple(_take(content, name, list, f"{where}: precisions")) for name in content}
+    precisions = {name: tuple(take(content, name, list, f"{where}: precisions")) for name in content}
     if not precisions or not set(precisions) <= set(PRECISIONS):
         raise BundleError(f"{where}: precisions {', '.join(precisions) or 'none'}, not some of {', '.join(PRECISIONS)}")
     for precision, names in precisions.items():
@@ -264,4 +284,4 @@ def _file_record(content: Any, name: str, where: str) -> FileRecord:
     if leaves or not name.isprintable() or len(name.encode()) > 255:
         raise BundleError(f"{where}: file name {name!r} leaves the bundle, or is none; do not use this bundle")
     inner = f"{where}: files[{name!r}]"
-    return FileRecord(_take(content, "bytes", int, inner), _take(content, "sha256", str, inner))
+    return FileRecord(take(content, "bytes", int, inner), take(content, "sha256", str, inner))

@@ -21,9 +21,14 @@ from jinabert_onnx.foreign_errors import is_from_reading
 
 from .manifest import PROBES, Bundle
 
-# fp32 is exact but for rounding; the other two are judged by direction, as embeddings are used.
-FP32_MAX_DIFFERENCE = 1e-4
+# fp32 is exact but for rounding: this much or, where scores are large, twice as much as torch's float32 is off by.
+FP32_MAX_ERROR = 1e-5
+FP32_TIMES_TORCH = 2
+# The other two are judged by direction, as embeddings are used.
 MIN_COSINE = {"fp32": 0.999999, "fp16": 0.9995, "int8": 0.95}
+
+
+Rows = NDArray[np.floating[Any]]  # (rows, hidden)
 
 
 @dataclass(frozen=True)
@@ -59,20 +64,46 @@ class Agreement:
     max_difference: float
     min_cosine: float
 
-    def within(self, precision: str) -> bool:
+    def within(self, precision: str, fp32_difference: float = FP32_MAX_ERROR) -> bool:
         """Return whether `precision` may differ this much; False for NaN, which compares with nothing."""
-        close = precision != "fp32" or self.max_difference <= FP32_MAX_DIFFERENCE
+        close = precision != "fp32" or self.max_difference <= fp32_difference
         return close and self.min_cosine >= MIN_COSINE[precision]
 
+    def as_exact_as(self, torch: Agreement) -> bool:
+        """Return whether this, of fp32 with float64, is rounding, or near that of torch's float32; False for NaN.
 
-def required(precision: str) -> str:
-    """Return the bound of a precision in words, for messages and tables."""
+        A vector that is off twice as far is turned by twice the angle, which takes its cosine 4 times as far from 1.
+        """
+        close = self.max_difference <= allowed_error(torch.max_difference)
+        turned = max(1 - MIN_COSINE["fp32"], FP32_TIMES_TORCH**2 * (1 - torch.min_cosine))
+        return close and 1 - self.min_cosine <= turned
+
+
+def allowed_error(torch_error: float) -> float:
+    """Return how far fp32 may be off from float64 where torch's float32 is off by `torch_error`."""
+    return max(FP32_MAX_ERROR, FP32_TIMES_TORCH * torch_error)
+
+
+def allowed_difference(measured: object) -> float:
+    """Return how far fp32 may be from torch's float32 vectors, which are off from float64 themselves.
+
+    `measured` is the manifest's record of fp32. Where torch's error was not measured, its difference from the graph,
+    which was small then, stands for it.
+    """
+    figures = measured if isinstance(measured, Mapping) else {}
+    found = (figures.get(name) for name in ("max_error_torch", "max_difference_tokens"))
+    torch_error = next((value for value in found if isinstance(value, float)), 0.0)
+    return (1 + FP32_TIMES_TORCH) * max(FP32_MAX_ERROR, torch_error)
+
+
+def required(precision: str, fp32_difference: float = FP32_MAX_ERROR) -> str:
+    """Return the bound of a precision in words, for messages."""
     if precision == "fp32":
-        return f"difference at most {FP32_MAX_DIFFERENCE:g}"
+        return f"difference at most {fp32_difference:g}"
     return f"cosine at least {MIN_COSINE[precision]:g}"
 
 
-def compare(actual: NDArray[np.float32], expected: NDArray[np.float32]) -> Agreement:
+def compare(actual: Rows, expected: Rows) -> Agreement:
     """Compare two float arrays (rows, hidden) row by row, in float64."""
     first, second = actual.astype(np.float64), expected.astype(np.float64)
     lengths = np.linalg.norm(first, axis=-1) * np.linalg.norm(second, axis=-1)
@@ -88,13 +119,13 @@ def worst(agreements: Sequence[Agreement]) -> Agreement:
     )
 
 
-def probe(encode: Callable[[Sequence[str]], NDArray[np.float32]], expected: Probes) -> Agreement:
-    """Compare what `encode` gives with the expected vectors, all texts at once and each alone."""
+def probe(encode: Callable[[Sequence[str]], Rows], texts: Sequence[str], vectors: Rows) -> Agreement:
+    """Compare what `encode` gives for texts with the expected vectors, all texts at once and each alone."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TruncationWarning)  # a model with a small limit cuts these texts too
-        together = encode(expected.texts)
-        alone = np.concatenate([encode([text]) for text in expected.texts])
-    return worst([compare(together, expected.vectors), compare(alone, expected.vectors)])
+        together = encode(texts)
+        alone = np.concatenate([encode([text]) for text in texts])
+    return worst([compare(together, vectors), compare(alone, vectors)])
 
 
 def read_probes(bundle: Bundle) -> Probes:
@@ -113,9 +144,9 @@ def read_probes(bundle: Bundle) -> Probes:
         if not is_from_reading(error):
             raise
         raise BundleError(f"{path}: missing or damaged ({error}); export or download the bundle again") from error
-    hidden = bundle.manifest.model.hidden_size
-    shapes_fit = [vectors.shape == (len(texts), hidden)]
-    shapes_fit += [rows.shape == (len(self_test.texts), hidden) for rows in self_test.vectors.values()]
+    width = bundle.manifest.dimensions
+    shapes_fit = [vectors.shape == (len(texts), width)]
+    shapes_fit += [rows.shape == (len(self_test.texts), width) for rows in self_test.vectors.values()]
     if not texts or not all(shapes_fit):
         raise BundleError(f"{path}: texts and vectors do not fit together; export or download the bundle again")
     return Probes(texts, vectors, self_test)

@@ -50,7 +50,7 @@ def _lines(bundle: Bundle) -> Iterator[str]:
         f"model        {model.variant} JinaBERT, {model.num_hidden_layers} layers, {model.num_attention_heads} heads, "
         f"{model.vocab_size} tokens in the vocabulary"
     )
-    yield f"vectors      {model.hidden_size} channels, {_pooling(bundle)}"
+    yield f"vectors      {manifest.dimensions} channels, {_pooling(bundle)}"
     yield f"text         up to {model.max_tokens} tokens, cut to {manifest.default_max_length} by default"
     yield f"prompts      {', '.join(manifest.prompts) or 'none'}"
     yield f"made with    {', '.join(f'{name} {version}' for name, version in manifest.created_with.items())}"
@@ -60,7 +60,15 @@ def _lines(bundle: Bundle) -> Iterator[str]:
     yield f"{'precision':<10} {'size':>10}  {'against torch: largest difference':<34} smallest cosine"
     for precision in manifest.precisions:
         yield _precision_row(bundle, precision)
+    yield from _errors(manifest)
     yield from _quality(manifest)
+
+
+def _errors(manifest: Manifest) -> Iterator[str]:
+    """How far fp32 and torch's float32 are off from float64, where the exporter needed to know."""
+    ours, torchs = (_measured(manifest.verification.get("fp32"), name) for name in ("max_error", "max_error_torch"))
+    if ours is not None and torchs is not None:
+        yield f"fp32 against float64: largest error {ours:.1e}, of torch's own float32 {torchs:.1e}"
 
 
 def _quality(manifest: Manifest) -> Iterator[str]:
@@ -101,7 +109,10 @@ def _nodes(model: Embedder) -> str:
 
 def _pooling(bundle: Bundle) -> str:
     pooling = bundle.manifest.pooling
-    return f"{pooling.mode} pooling, {'of length 1' if pooling.normalize else 'not normalised'}"
+    dense = "".join(
+        f", Dense to {record.out_features} channels ({record.activation})" for record in bundle.manifest.dense
+    )
+    return f"{pooling.mode} pooling{dense}, {'of length 1' if pooling.normalize else 'not normalised'}"
 
 
 def _precision_row(bundle: Bundle, precision: str) -> str:

@@ -75,7 +75,7 @@ def encode_chunks(
     chunked = split_into_windows(model, text, spans, overlap, settings)
     for (index,), (token_embeddings,), _ in run(model, chunked.input_ids, 1, limits):
         chunked.add(int(index), token_embeddings)
-    return finish(model.bundle, chunked.pooled(), settings), chunked.spans
+    return finish(model, chunked.pooled(), settings), chunked.spans
 
 
 def split_into_windows(

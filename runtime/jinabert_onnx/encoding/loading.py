@@ -26,6 +26,7 @@ from jinabert_onnx.errors import BundleError, RunError, SelfTestError
 from jinabert_onnx.text.tokenizer import Tokenizer
 
 from .consistency import require_fitting
+from .dense import read_dense
 from .load_options import LoadOptions
 from .loaded_model import LoadedModel
 from .pooling import lengths_of
@@ -126,7 +127,8 @@ def _open(source: Source, options: LoadOptions, limit: int | None) -> Opened:
         session = Session(loading)
     require_fitting(bundle, tokenizer, session)
     assumed = session.provider if choice.precision == "int8" else device  # int8 never runs on a GPU
-    return Opened(LoadedModel(bundle, choice.precision, tokenizer, session, None), choice.reason, assumed)
+    model = LoadedModel(bundle, choice.precision, tokenizer, session, None, read_dense(bundle))
+    return Opened(model, choice.reason, assumed)
 
 
 def request_kernels(bundle: Bundle, onnx_file: Path, asked: str) -> KernelRequest:

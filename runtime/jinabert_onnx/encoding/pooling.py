@@ -12,7 +12,7 @@ Vectors = NDArray[np.float32]
 
 
 def pool(token_embeddings: Vectors, attention_mask: NDArray[np.int64], mode: str) -> Vectors:
-    """Pool (batch, sequence, hidden) float32 over the tokens whose mask is 1: (batch, hidden) float32.
+    """Pool (batch, sequence, hidden) over the tokens whose mask is 1: (batch, hidden), of the same type.
 
     `mode` is "mean" (all tokens, special ones included, as the original `encode`), "cls" (the first
     token) or "max" (the largest value per channel).
@@ -23,8 +23,9 @@ def pool(token_embeddings: Vectors, attention_mask: NDArray[np.int64], mode: str
         visible = attention_mask[:, :, None] == 1  # (batch, sequence, 1)
         largest: Vectors = np.max(token_embeddings, axis=1, where=visible, initial=np.float32(-np.inf))
         return largest
-    weights = attention_mask / attention_mask.sum(axis=1, keepdims=True)  # (batch, sequence)
-    pooled: Vectors = np.matmul(weights[:, None, :].astype(np.float32), token_embeddings)  # (batch, 1, hidden)
+    shares = attention_mask / attention_mask.sum(axis=1, keepdims=True)  # (batch, sequence)
+    weights = shares[:, None, :].astype(token_embeddings.dtype)  # (batch, 1, sequence)
+    pooled: Vectors = np.matmul(weights, token_embeddings)  # (batch, 1, hidden)
     return pooled[:, 0]
 
 

@@ -45,8 +45,10 @@ class Settings:
         return stored_width(self.dimensions, self.output_dtype)
 
 
-def resolve_settings(model: LoadedModel, options: EncodeOptions, max_length: int) -> Settings:
+def resolve_settings(model: LoadedModel, options: EncodeOptions, max_length: int, of_tokens: bool = False) -> Settings:
     """Check options against `model`; `max_length` stands for one that is not given.
+
+    `of_tokens` is for rows of tokens, which no dense layer has made wider or narrower.
 
     Raises:
         InputTypeError: an option is of the wrong type.
@@ -55,8 +57,8 @@ def resolve_settings(model: LoadedModel, options: EncodeOptions, max_length: int
     given = with_defaults(options)
     require_no_effect(given, model.session.provider)
     manifest = model.bundle.manifest
-    hidden, asked = manifest.model.hidden_size, given["truncate_dim"]
-    dimensions = hidden if asked is None else require_range("truncate_dim", asked, 1, hidden)
+    width, asked = manifest.model.hidden_size if of_tokens else manifest.dimensions, given["truncate_dim"]
+    dimensions = width if asked is None else require_range("truncate_dim", asked, 1, width)
     require_convertible(given["output_dtype"], dimensions)
     truncation, length = given["truncation"], given["max_length"]
     if truncation not in TRUNCATIONS:

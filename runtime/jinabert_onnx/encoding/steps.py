@@ -12,12 +12,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jinabert_onnx.bundle.manifest import Bundle
 from jinabert_onnx.engine.batching import TOKEN_BUDGETS, pad, plan_batches
 from jinabert_onnx.engine.cancellation import Limits
 from jinabert_onnx.errors import RunError
 
 from . import pooling
+from .dense import apply_dense
 from .loaded_model import LoadedModel
 from .pooling import Vectors
 from .settings import Settings
@@ -96,7 +96,7 @@ def vectors_of(
     for batch in _run_texts(model, texts, settings, limits, advance):
         pooled = pooling.pool(batch.token_embeddings, batch.attention_mask, manifest.pooling.mode)  # (batch, hidden)
         windows[batch.indices] = pooled
-    return finish(model.bundle, _mean_of_windows(windows, texts), settings)
+    return finish(model, _mean_of_windows(windows, texts), settings)
 
 
 def token_rows(
@@ -116,22 +116,23 @@ def token_rows(
     return rows
 
 
-def finish(bundle: Bundle, pooled: Vectors, settings: Settings) -> AnyVectors:
-    """Shorten pooled vectors (n, hidden), scale them, and make them of the type that was asked for.
+def finish(model: LoadedModel, pooled: Vectors, settings: Settings) -> AnyVectors:
+    """Put pooled vectors (n, hidden) through the dense layers, shorten, scale and convert them to the type asked for.
 
     Raises:
         RunError: a vector is not finite.
         InputError: a value does not fit the type.
     """
     _require_finite(pooled)
-    manifest, hidden = bundle.manifest, pooled.shape[-1]
+    pooled = apply_dense(model.dense, pooled)  # (n, dimensions of the bundle)
+    manifest, width = model.bundle.manifest, pooled.shape[-1]
     if manifest.pooling.normalize:
         pooled = pooling.normalize(pooled)
     shortened = pooled[:, : settings.dimensions]
     if settings.normalize:
-        limit = limit_for(manifest.vector_limits, True, settings.dimensions, hidden)
+        limit = limit_for(manifest.vector_limits, True, settings.dimensions, width)
         return convert(pooling.normalize(shortened), settings.output_dtype, limit)
-    limit = limit_for(manifest.vector_limits, manifest.pooling.normalize, hidden, hidden)
+    limit = limit_for(manifest.vector_limits, manifest.pooling.normalize, width, width)
     return convert(np.ascontiguousarray(shortened), settings.output_dtype, limit)
 
 

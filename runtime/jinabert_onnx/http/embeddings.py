@@ -139,9 +139,9 @@ def _require_count(request: EmbeddingsRequest, policy: Policy) -> None:
 
 
 def _settings(model: LoadedModel, request: EmbeddingsRequest, policy: Policy) -> Settings:
-    hidden = model.bundle.manifest.model.hidden_size
-    if request.dimensions is not None and request.dimensions > hidden:
-        raise refuse(f"dimensions is {request.dimensions}, and vectors have {hidden}", "invalid_value", "dimensions")
+    width = model.bundle.manifest.dimensions
+    if request.dimensions is not None and request.dimensions > width:
+        raise refuse(f"dimensions is {request.dimensions}, and vectors have {width}", "invalid_value", "dimensions")
     options: EncodeOptions = {
         "truncate_dim": request.dimensions,
         "output_dtype": _DTYPES[request.encoding],
@@ -155,7 +155,7 @@ def _settings(model: LoadedModel, request: EmbeddingsRequest, policy: Policy) ->
         if error.argument != "truncate_dim":
             raise
         raise refuse(
-            f"{request.encoding} vectors hold 8 dimensions per byte, and {request.dimensions or hidden} is not a "
+            f"{request.encoding} vectors hold 8 dimensions per byte, and {request.dimensions or width} is not a "
             "multiple of 8; give dimensions that are",
             "invalid_value",
             "dimensions",
@@ -191,7 +191,7 @@ def _pooled(model: LoadedModel, input_ids: list[NDArray[np.int64]], settings: Se
         pooled[index] = pooling.pool(embeddings[None], mask, manifest.pooling.mode)[0]
 
     tokens = sum(map(len, input_ids))
-    return Work(input_ids, take, lambda: steps.finish(model.bundle, pooled, settings), tokens)
+    return Work(input_ids, take, lambda: steps.finish(model, pooled, settings), tokens)
 
 
 def _plan_chunks(model: LoadedModel, texts: list[str], settings: Settings, bounds: Bounds) -> Work:
@@ -217,4 +217,4 @@ def _plan_chunks(model: LoadedModel, texts: list[str], settings: Settings, bound
             chunked.add(index, embeddings)
 
     tokens = sum(map(len, chunked.input_ids))
-    return Work(chunked.input_ids, take, lambda: steps.finish(model.bundle, chunked.pooled(), settings), tokens)
+    return Work(chunked.input_ids, take, lambda: steps.finish(model, chunked.pooled(), settings), tokens)

@@ -75,8 +75,9 @@ class Service:
 
     def _size_of(self, request: EmbeddingsRequest) -> int:
         """Return the most bytes of memory that vectors and answer take."""
-        hidden = self._model.bundle.manifest.model.hidden_size
-        return len(request.input) * (_PER_CHANNEL * hidden + _PER_NUMBER * (request.dimensions or hidden))
+        manifest = self._model.bundle.manifest
+        numbers = request.dimensions or manifest.dimensions
+        return len(request.input) * (_PER_CHANNEL * manifest.model.hidden_size + _PER_NUMBER * numbers)
 
     def _read(self, body: bytes, cancellation: Cancellation) -> tuple[EmbeddingsRequest, Work]:
         memory = self._model.memory if len(body) > _SMALL else None  # the event loop, which reads those, must not wait

@@ -1,0 +1,109 @@
+"""Judge fp32 by the encoder in float64, wherever it is not within rounding of torch's float32.
+
+Where scores are large, float32 is off by more than any fixed bound, torch's as well as the graph's. What counts then is
+that the graph is not further off than torch is. Knows nothing of ONNX.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jinabert_onnx.bundle import probes
+from jinabert_onnx.bundle.probes import Agreement, Probes, Rows
+from numpy.typing import NDArray
+
+from jinabert_onnx_export.checkpoint.read import Checkpoint
+from jinabert_onnx_export.encoder.model import JinaBertEncoder
+from jinabert_onnx_export.errors import VerificationError
+
+from .reference import Case, embed, run_torch
+
+
+@dataclass(frozen=True)
+class Exactness:
+    """Agreement with float64, of the exported graph and of torch's float32 on the same inputs."""
+
+    graph: Agreement
+    torch: Agreement
+
+    def to_dict(self) -> dict[str, float]:
+        """Return the figures for the manifest, as JSON has them."""
+        return {"max_error": self.graph.max_difference, "max_error_torch": self.torch.max_difference}
+
+
+def in_words(exactness: Exactness | None) -> str:
+    """Return the end of a line of measurements; empty where float64 was not needed."""
+    if exactness is None:
+        return ""
+    graph, torch = exactness.graph.max_difference, exactness.torch.max_difference
+    return f"; against float64 largest error {graph:.1e}, of torch's float32 {torch:.1e}"
+
+
+def require_exact(
+    outputs: Sequence[tuple[Case, NDArray[np.float32]]],
+    encode: Callable[[Sequence[str]], Rows],
+    expected: Probes,
+    checkpoint: Checkpoint,
+) -> Exactness | None:
+    """Compare fp32 with torch's float32, and what differs by more than rounding with float64.
+
+    Args:
+        outputs: batches, and what the graph gave for each, (batch, sequence, hidden).
+        encode: vectors of texts by the same graph.
+        expected: texts, and torch's float32 vectors for them.
+        checkpoint: from which the encoder is loaded again if float64 is needed.
+
+    Returns:
+        What was measured with float64, the worst of all inputs that needed it; None if none did.
+
+    Raises:
+        VerificationError: the graph is further off than twice torch's float32, or than rounding if that is more.
+    """
+    exact = _Float64Encoder(checkpoint)
+    measured: dict[str, Exactness] = {}
+    for case, output in outputs:
+        visible = case.attention_mask == 1
+        ours, torchs = output[visible], case.last_hidden_state[visible]  # (tokens, hidden)
+        if not probes.compare(ours, torchs).within("fp32"):
+            right = exact.last_hidden_state(case)[visible]
+            where = f"at lengths {list(case.lengths)}"
+            measured[where] = Exactness(probes.compare(ours, right), probes.compare(torchs, right))
+    if not probes.probe(encode, expected.texts, expected.vectors).within("fp32"):
+        right = exact.vectors(expected.texts)
+        found = probes.probe(encode, expected.texts, right)
+        measured[f"on {len(expected.texts)} texts"] = Exactness(found, probes.compare(expected.vectors, right))
+    return _require_as_exact_as_torch(measured) if measured else None
+
+
+def _require_as_exact_as_torch(measured: Mapping[str, Exactness]) -> Exactness:
+    # Of a few tokens alone, the largest error is a matter of luck, so all inputs are judged together.
+    graph = probes.worst([one.graph for one in measured.values()])
+    torch = probes.worst([one.torch for one in measured.values()])
+    if not graph.as_exact_as(torch):
+        where = max(measured, key=lambda name: measured[name].graph.max_difference)
+        raise VerificationError(
+            f"fp32 {where}: off from float64 by {graph.max_difference:.2g}, cosine {graph.min_cosine:.6f}; "
+            f"required is at most {probes.allowed_error(torch.max_difference):.2g}, where torch's float32 is off by "
+            f"{torch.max_difference:.2g}, cosine {torch.min_cosine:.6f}"
+        )
+    return Exactness(graph, torch)
+
+
+class _Float64Encoder:
+    """A checkpoint's encoder in float64, loaded when it is first needed: it takes twice the memory and more time."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._checkpoint = checkpoint
+
+    @cached_property
+    def _encoder(self) -> JinaBertEncoder:
+        return self._checkpoint.load_encoder().double()
+
+    def last_hidden_state(self, case: Case) -> Rows:
+        return run_torch(self._encoder, case.input_ids, case.attention_mask)
+
+    def vectors(self, texts: Sequence[str]) -> Rows:
+        return embed(self._checkpoint, self._encoder, texts)

@@ -1,0 +1,213 @@
+"""A checkpoint whose scores are so large that float32 rounds visibly is exported, and its broken graphs are not."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from conftest import Run, error_of, nested
+from jinabert_onnx import Embedder
+from jinabert_onnx.bundle.manifest import open_bundle
+from jinabert_onnx.bundle.probes import Agreement
+from jinabert_onnx_export import VerificationError, export, pipeline
+from jinabert_onnx_export.checkpoint.read import open_checkpoint
+from jinabert_onnx_export.encoder.config import read_config
+from jinabert_onnx_export.encoder.model import JinaBertEncoder
+from jinabert_onnx_export.verify import float64
+from jinabert_onnx_export.verify.reference import run_torch
+from onnx import helper, numpy_helper
+from safetensors.torch import save_file
+from support.bundles import record_again
+from support.paths import GOLDENS
+from torch import Tensor
+
+SMALLEST = GOLDENS / "plain-12h-bert-prefix"  # one layer
+SIZES = {"hidden_size": 128, "num_attention_heads": 8, "num_hidden_layers": 4, "intermediate_size": 256}
+GRAPH = "onnx/model.onnx"
+
+Break = Callable[[onnx.ModelProto], None]
+
+
+def random_weights(encoder: JinaBertEncoder) -> dict[str, Tensor]:
+    """Seeded weights with which scores are in the hundreds."""
+    generator = torch.Generator().manual_seed(0)
+    weights = {}
+    for name, tensor in encoder.state_dict().items():
+        scale = 0.3 if name.endswith((".query.weight", ".key.weight")) else 0.1
+        value = torch.randn(tensor.shape, generator=generator) * scale
+        weights[name] = 1 + value if "norm" in name.lower() and name.endswith(".weight") else value
+    return weights
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random plain checkpoint of 128 channels, 8 heads, 4 layers and 800 tokens."""
+    directory = tmp_path_factory.mktemp("large-scores") / "checkpoint"
+    shutil.copytree(GOLDENS / "plain-4h", directory, ignore=shutil.ignore_patterns("golden*", "*.safetensors"))
+    config = json.loads((directory / "config.json").read_text("utf-8")) | SIZES | {"vocab_size": 800}
+    (directory / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    encoder = JinaBertEncoder(read_config(directory / "config.json"), "plain")
+    save_file(random_weights(encoder), directory / "model.safetensors", metadata={"format": "pt"})
+    return directory
+
+
+@pytest.fixture(scope="module")
+def bundle(checkpoint: Path) -> Path:
+    output = checkpoint.with_name("bundle")
+    export(checkpoint, output)
+    return output
+
+
+def test_the_export_passes_although_float32_differs_by_more_than_1e_4(bundle: Path) -> None:
+    measured = open_bundle(bundle).manifest.verification["fp32"]
+    assert measured["max_difference_tokens"] > 1e-4
+    assert 1e-5 < measured["max_error"] <= 2 * measured["max_error_torch"]
+
+
+def test_info_and_verify_take_the_bundle_and_show_both_errors(run: Run, bundle: Path, checkpoint: Path) -> None:
+    measured = open_bundle(bundle).manifest.verification["fp32"]
+    shown = f"largest error {measured['max_error']:.1e}, of torch's own float32 {measured['max_error_torch']:.1e}"
+    assert shown in run("info", bundle).stdout
+    assert run("verify", bundle).returncode == 0
+    again = run("verify", bundle, "--against", checkpoint)
+    assert again.returncode == 0, again.stderr
+    assert "against float64 largest error" in again.stdout
+
+
+def test_float64_is_left_out_where_fp32_is_within_rounding_of_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(float64._Float64Encoder, "_encoder", property(lambda self: pytest.fail("it was loaded")))
+    measured = export(GOLDENS / "plain-4h", tmp_path / "out").verification["fp32"]
+    assert measured["max_difference_tokens"] <= 1e-5
+    assert "max_error" not in measured
+
+
+# What breaks a graph. Each alters the optimised one, and nothing else.
+
+
+def change_a_slope(model: onnx.ModelProto) -> None:
+    """Let the steepest head of every attention have a slope that is 1e-3 of itself larger."""
+    changed = 0
+    for node in nested(model.graph.node):
+        for attribute in node.attribute:
+            if node.op_type == "AlibiAttention" and attribute.name == "slopes":
+                attribute.floats[0] *= 1.001
+                changed += 1
+    assert changed
+
+
+def ignore_the_mask(model: onnx.ModelProto) -> None:
+    """Let padding count as tokens."""
+    (plan,) = [node for node in model.graph.node if node.op_type == "AttentionPlan"]
+    one = helper.make_tensor("one", onnx.TensorProto.INT64, [1], [1])
+    shape = helper.make_node("Shape", ["attention_mask"], ["mask_shape"])
+    ones = helper.make_node("ConstantOfShape", ["mask_shape"], ["mask_of_ones"], value=one)
+    plan.input[list(plan.input).index("attention_mask")] = "mask_of_ones"
+    for node in (ones, shape):
+        model.graph.node.insert(0, node)
+
+
+def alter_one_weight(model: onnx.ModelProto, layer: int) -> None:
+    """Let one weight of a feed-forward be 0.01 larger."""
+    node = [node for node in model.graph.node if node.op_type == "GatedFeedForward"][layer]
+    tensor = next(tensor for tensor in model.graph.initializer if tensor.name == node.input[-1])
+    values = numpy_helper.to_array(tensor).copy()
+    values[3, 5] += np.float32(0.01)
+    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+
+
+BREAKS = [change_a_slope, ignore_the_mask, partial(alter_one_weight, layer=0), partial(alter_one_weight, layer=-1)]
+IDS = ["slope", "mask", "first-layer-weight", "last-layer-weight"]
+
+
+@pytest.mark.parametrize("damage", BREAKS, ids=IDS)
+def test_a_broken_graph_of_large_scores_is_found(
+    run: Run, bundle: Path, checkpoint: Path, tmp_path: Path, damage: Break
+) -> None:
+    copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
+    model = onnx.load(copy / GRAPH)
+    damage(model)
+    onnx.save(model, copy / GRAPH)
+    record_again(copy, GRAPH)
+    assert "off from float64 by" in error_of(run("verify", copy, "--against", checkpoint))
+
+
+@pytest.mark.parametrize("damage", BREAKS[:-1], ids=IDS[:-1])
+def test_a_broken_graph_is_never_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: Break) -> None:
+    original = pipeline.optimize
+
+    def optimize_badly(model: onnx.ModelProto) -> onnx.ModelProto:
+        optimized = original(model)
+        damage(optimized)
+        return optimized
+
+    monkeypatch.setattr(pipeline, "optimize", optimize_badly)
+    with pytest.raises(VerificationError, match=r"^fp32 .*: off from float64 by .*; required is at most 1e-05"):
+        export(SMALLEST, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_altered_tokenizer_is_found_by_the_texts(run: Run, bundle: Path, checkpoint: Path, tmp_path: Path) -> None:
+    """Batches of random tokens do not go through the tokenizer."""
+    copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
+    content = json.loads((copy / "tokenizer.json").read_text("utf-8"))
+    vocabulary = content["model"]["vocab"]
+    vocabulary["[UNK]"], vocabulary["t7"] = vocabulary["t7"], vocabulary["[UNK]"]
+    (copy / "tokenizer.json").write_text(json.dumps(content), "utf-8")
+    record_again(copy, "tokenizer.json")
+    assert "fp32 on 8 texts: off from float64" in error_of(run("verify", copy, "--against", checkpoint))
+
+
+def test_the_doubled_encoder_is_float64_throughout(checkpoint: Path) -> None:
+    """Attention, residuals and norms: what it gives differs from itself in float32 by more than float64 rounds."""
+    opened = open_checkpoint(checkpoint)
+    ids = np.random.default_rng(0).integers(800, size=(1, 300))
+    single, double = (
+        run_torch(encoder, ids, np.ones_like(ids))
+        for encoder in (opened.load_encoder(), opened.load_encoder().double())
+    )
+    assert (single.dtype, double.dtype) == (np.float32, np.float64)
+    reordered = opened.load_encoder().double()
+    with torch.no_grad():  # the same function, whose sums are taken in another order
+        for layer in reordered.encoder.layer:
+            order = torch.randperm(layer.mlp.width, generator=torch.Generator().manual_seed(0))
+            layer.mlp.gated_layers.weight[:] = layer.mlp.gated_layers.weight[
+                torch.cat([order, order + layer.mlp.width])
+            ]
+            layer.mlp.wo.weight[:] = layer.mlp.wo.weight[:, order]
+    again = run_torch(reordered, ids, np.ones_like(ids))
+    assert 0 < np.abs(again - double).max() < 1e-12
+    assert np.abs(single - double).max() > 1e-6
+
+
+@pytest.mark.parametrize(
+    ("graph", "torchs", "passes"),
+    [
+        (Agreement(9e-6, 1.0), Agreement(1e-6, 1.0), True),
+        (Agreement(1.1e-5, 1.0), Agreement(1e-6, 1.0), False),
+        (Agreement(3.9e-4, 1.0), Agreement(2e-4, 1.0), True),
+        (Agreement(4.1e-4, 1.0), Agreement(2e-4, 1.0), False),
+        (Agreement(1e-6, 0.99999), Agreement(1e-6, 1.0), False),  # values so small that the difference says nothing
+        (Agreement(2e-2, 0.99999), Agreement(1e-2, 0.999997), True),
+        (Agreement(math.nan, 1.0), Agreement(1e-6, 1.0), False),
+        (Agreement(1e-6, math.nan), Agreement(1e-6, 1.0), False),
+        (Agreement(2e-5, 1.0), Agreement(math.nan, math.nan), False),
+    ],
+)
+def test_fp32_may_be_off_by_rounding_or_twice_as_much_as_torch(
+    graph: Agreement, torchs: Agreement, passes: bool
+) -> None:
+    assert graph.as_exact_as(torchs) is passes
+
+
+def test_the_bundle_loads_with_its_self_test(bundle: Path) -> None:
+    assert Embedder.load(bundle).encode("t7 t9").shape == (128,)

@@ -10,12 +10,11 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import jinabert_onnx_kernels
 import pytest
-from support.paths import BUNDLES, ROOT, TRAINED
+from support.paths import BUNDLES, TRAINED
 
 PROGRAM = """
 import json, logging, sys
@@ -78,19 +77,12 @@ def package_with(folder: Path, library: bytes | None, version: int) -> Path:
     return folder
 
 
-def compile_other(folder: Path, version: int) -> bytes:
+def compile_other(compiler: list[str], folder: Path, version: int) -> bytes:
     """Compile `other_library.c`, which says that it holds `version` of the operators."""
-    specification = spec_from_file_location("build_wheel", ROOT / "native" / "build_wheel.py")
-    assert specification
-    assert specification.loader
-    build_wheel = module_from_spec(specification)
-    specification.loader.exec_module(build_wheel)
-    compiler, _ = build_wheel.compiler(folder / "compiler")
     output = folder / "other.so"
     source = Path(__file__).with_name("other_library.c")
-    subprocess.run(
-        [*compiler.split(), "-x", "c", "-shared", "-fPIC", f"-DVERSION={version}", "-o", output, source], check=True
-    )
+    command = [*compiler, "-x", "c", "-shared", "-fPIC", f"-DVERSION={version}", "-o", output, source]
+    subprocess.run(command, check=True)
     return output.read_bytes()
 
 
@@ -160,17 +152,19 @@ def test_a_library_that_was_cut_short_is_warned_of(tmp_path: Path, kept: int) ->
 
 
 @pytest.mark.parametrize("version", [1, 3])
-def test_an_older_and_a_newer_library_are_warned_of(tmp_path: Path, version: int) -> None:
-    package = package_with(tmp_path, compile_other(tmp_path, version), version)
+def test_an_older_and_a_newer_library_are_warned_of(compiler: list[str], tmp_path: Path, version: int) -> None:
+    package = package_with(tmp_path, compile_other(compiler, tmp_path, version), version)
     require_one_warning(package, f"has version {version} of the operators, and this graph 2")
 
 
-def test_a_library_of_another_release_than_its_package_is_warned_of(tmp_path: Path) -> None:
-    require_one_warning(package_with(tmp_path, compile_other(tmp_path, 3), 2), "holds version 3 of the operators")
+def test_a_library_of_another_release_than_its_package_is_warned_of(compiler: list[str], tmp_path: Path) -> None:
+    require_one_warning(
+        package_with(tmp_path, compile_other(compiler, tmp_path, 3), 2), "holds version 3 of the operators"
+    )
 
 
-def test_a_library_that_onnxruntime_refuses_is_warned_of(tmp_path: Path) -> None:
-    require_one_warning(package_with(tmp_path, compile_other(tmp_path, 2), 2), "refuses every session")
+def test_a_library_that_onnxruntime_refuses_is_warned_of(compiler: list[str], tmp_path: Path) -> None:
+    require_one_warning(package_with(tmp_path, compile_other(compiler, tmp_path, 2), 2), "refuses every session")
 
 
 def test_info_says_what_computes_attention() -> None:

@@ -16,7 +16,7 @@ SUITES_OF_INTEGRATIONS := test-lowest test-eval test-readers test-commands test-
 side_by_side = $(MAKE) --jobs=2 --output-sync=target
 
 .PHONY: demo test test-integrations environments peers docs lock clean chromium bundles $(SUITES_OF_TEST) $(SUITES_OF_INTEGRATIONS) \
-	test-server test-lowest-server
+	test-server test-lowest-server test-qemu
 
 demo: .venv/ready
 	.venv/bin/jinabert-onnx demo tests/data/tiny-de-en build/demo-bundle
@@ -50,6 +50,10 @@ test-runtime: .venv-wheel/ready $(BUNDLES)/ready
 test-kernels: .venv/ready $(BUNDLES)/ready
 	build/tools/bin/python native/run_tests.py build/kernels-tests > build/kernels-tests.txt 2>&1 || { cat build/kernels-tests.txt; exit 1; }
 	$(timed) .venv/bin/python -m pytest tests/kernels
+
+# Before a release: the kernels as a Haswell (AVX2) and as aarch64 (NEON), under qemu-user.
+test-qemu: .venv/ready $(BUNDLES)/ready
+	$(timed) build/tools/bin/python native/run_under_qemu.py build/qemu
 
 test-server: .venv-wheel/ready $(BUNDLES)/ready
 	$(timed) .venv-wheel/bin/python -m pytest tests/server

@@ -1,84 +1,23 @@
-"""Random checkpoints whose heads the kernels compute, exported here, with their reference in float64.
-
-The checkpoints of `tests/data/goldens` have heads of 4 to 16 channels, for which there is no kernel.
-"""
+"""The checkpoints of forms.py, each exported once, a count of native runs, and a compiler."""
 
 from __future__ import annotations
 
-import shutil
-from dataclasses import dataclass
-from pathlib import Path
+import os
+import shlex
+import subprocess
 
 import jinabert_onnx_kernels
-import numpy as np
 import pytest
-import torch
-from jinabert_onnx.engine.batching import pad
-from jinabert_onnx_export import export
-from jinabert_onnx_export.checkpoint.read import open_checkpoint
-from jinabert_onnx_export.encoder.config import read_config
-from jinabert_onnx_export.encoder.model import JinaBertEncoder, Variant
-from numpy.typing import NDArray
-from safetensors.torch import save_file
-from support.bundles import update_json
-from support.paths import GOLDENS
-
-# Variant, the golden whose configuration and tokenizer it takes, channels of a head, heads.
-FORMS: dict[str, tuple[Variant, str, int, int]] = {
-    "plain-geglu-32": ("plain", "plain-4h", 32, 2),
-    "plain-reglu-64": ("plain", "plain-6h-reglu", 64, 3),
-    "qk-post-norm-32": ("qk-post-norm", "qk-post-norm-12h", 32, 3),
-    "qk-post-norm-64": ("qk-post-norm", "qk-post-norm-12h", 64, 2),
-}
-
-
-@dataclass(frozen=True)
-class Form:
-    """A checkpoint, its bundle in fp32 and int8, and its encoder in float32 and float64."""
-
-    name: str
-    bundle: Path
-    float32: JinaBertEncoder
-    float64: JinaBertEncoder
-    vocabulary: int
-
-    def batch(self, lengths: tuple[int, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return seeded random tokens and their mask, (batch, sequence)."""
-        generator = np.random.default_rng(sum(lengths))
-        return pad([generator.integers(self.vocabulary, size=length) for length in lengths])
-
-
-def random_weights(encoder: JinaBertEncoder, seed: int) -> dict[str, torch.Tensor]:
-    """Return weights with which attention is neither flat nor a single key: queries and keys are large."""
-    generator = torch.Generator().manual_seed(seed)
-    weights = {}
-    for name, tensor in encoder.state_dict().items():
-        scale = 0.3 if name.endswith((".query.weight", ".key.weight")) else 0.1
-        value = torch.randn(tensor.shape, generator=generator) * scale
-        weights[name] = 1 + value if "norm" in name.lower() and name.endswith(".weight") else value
-    return weights
-
-
-def write_checkpoint(directory: Path, form: str) -> None:
-    """Write a checkpoint of a form of FORMS."""
-    variant, golden, head_size, heads = FORMS[form]
-    shutil.copytree(GOLDENS / golden, directory, ignore=shutil.ignore_patterns("golden*", "*.safetensors"))
-    sizes = {"hidden_size": head_size * heads, "num_attention_heads": heads, "num_hidden_layers": 2}
-    update_json(directory / "config.json", **sizes)
-    encoder = JinaBertEncoder(read_config(directory / "config.json"), variant)
-    save_file(random_weights(encoder, seed=len(form)), directory / "model.safetensors", metadata={"format": "pt"})
+from forms import FORMS, Form, make_form
+from support.native import NativeRuns
+from support.paths import ROOT
 
 
 @pytest.fixture(scope="session", params=FORMS)
 def form(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Form:
     """Every form in turn."""
     name = str(request.param)
-    directory = tmp_path_factory.mktemp(name)
-    write_checkpoint(directory / "checkpoint", name)
-    export(directory / "checkpoint", directory / "bundle", ("fp32", "int8"))
-    checkpoint = open_checkpoint(directory / "checkpoint")
-    float32, float64 = checkpoint.load_encoder(), checkpoint.load_encoder().double()
-    return Form(name, directory / "bundle", float32, float64, checkpoint.config.vocab_size)
+    return make_form(name, tmp_path_factory.mktemp(name))
 
 
 @pytest.fixture
@@ -87,11 +26,18 @@ def native_runs() -> NativeRuns:
     return NativeRuns(jinabert_onnx_kernels.attention_runs())
 
 
-@dataclass
-class NativeRuns:
-    """A count of the library, so that no test passes on the portable path."""
-
-    before: int
-
-    def __call__(self) -> int:
-        return jinabert_onnx_kernels.attention_runs() - self.before
+@pytest.fixture(scope="session")
+def compiler(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The words that run the compiler with which the kernels are built."""
+    tools = ROOT / "build" / "tools" / "bin" / "python"  # has pip, which this environment lacks, for ziglang
+    program = (
+        "import sys; from pathlib import Path; from build_wheel import compiler; print(compiler(Path(sys.argv[1]))[0])"
+    )
+    found = subprocess.run(
+        [tools, "-c", program, tmp_path_factory.mktemp("compiler")],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "native")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return shlex.split(found.stdout)

@@ -7,32 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-import torch
-from conftest import Form, NativeRuns
+from forms import Form, reference
 from jinabert_onnx import Embedder
-from jinabert_onnx_export.encoder.model import JinaBertEncoder
 from numpy.typing import NDArray
+from support.native import BETWEEN_FLOATS, NativeRuns, distance, embed, error
 
 LAYERS = 2
-# Between two float32 computations of these layers, whose scores are large: torch's own is off by up to 1e-4.
-BETWEEN_FLOATS = 5e-4
 # Block edges are at multiples of 64 keys and 96 queries; the paths change at 192 and 256 tokens.
 LENGTHS = (1, 2, 5, 6, 16, 63, 64, 65, 95, 97, 128, 191, 193, 255, 257, 511, 513, 1000, 2049)
-
-
-def embed(model: Embedder, input_ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return the token embeddings, (batch, sequence, hidden)."""
-    return model.loaded.session.run(input_ids, mask)
-
-
-def reference(encoder: JinaBertEncoder, input_ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-    with torch.inference_mode():
-        return np.asarray(encoder(torch.from_numpy(input_ids), torch.from_numpy(mask)).numpy())
-
-
-def error(found: NDArray[np.float32], right: NDArray[np.float32], mask: NDArray[np.int64]) -> float:
-    """Return the largest difference in rows that the mask shows."""
-    return float(np.abs(found - right)[mask > 0].max())
 
 
 def require_as_near_as_torch(form: Form, input_ids: NDArray[np.int64], mask: NDArray[np.int64]) -> None:
@@ -102,12 +84,6 @@ def test_int8_is_as_near_to_the_graphs_own_attention_as_its_rounding(form: Form,
     right = reference(form.float64, input_ids, mask)
     assert native_runs() >= LAYERS
     assert distance(native, right, mask) <= 1.1 * distance(portable, right, mask)
-
-
-def distance(found: NDArray[np.float32], right: NDArray[np.float32], mask: NDArray[np.int64]) -> float:
-    """Return the root mean square of differences, as a share of the reference's."""
-    difference = (found - right)[mask > 0]
-    return float(np.sqrt(np.square(difference).mean() / np.square(right[mask > 0]).mean()))
 
 
 def test_runs_of_one_session_at_a_time_do_not_disturb_each_other(form: Form) -> None:

@@ -9,12 +9,11 @@ import json
 import os
 import subprocess
 from dataclasses import dataclass
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import jinabert_onnx_kernels
 import pytest
-from support.paths import BUNDLES, ROOT, TRAINED
+from support.paths import BUNDLES, TRAINED
 from support.python import run_command, run_python
 
 PROGRAM = """
@@ -74,19 +73,12 @@ def package_with(folder: Path, library: bytes | None, version: int) -> Path:
     return folder
 
 
-def compile_other(folder: Path, version: int) -> bytes:
+def compile_other(compiler: list[str], folder: Path, version: int) -> bytes:
     """Compile `other_library.c`, which says that it holds `version` of the operators."""
-    specification = spec_from_file_location("build_wheel", ROOT / "native" / "build_wheel.py")
-    assert specification
-    assert specification.loader
-    build_wheel = module_from_spec(specification)
-    specification.loader.exec_module(build_wheel)
-    compiler, _ = build_wheel.compiler(folder / "compiler")
     output = folder / "other.so"
     source = Path(__file__).with_name("other_library.c")
-    subprocess.run(
-        [*compiler.split(), "-x", "c", "-shared", "-fPIC", f"-DVERSION={version}", "-o", output, source], check=True
-    )
+    command = [*compiler, "-x", "c", "-shared", "-fPIC", f"-DVERSION={version}", "-o", output, source]
+    subprocess.run(command, check=True)
     return output.read_bytes()
 
 
@@ -160,8 +152,10 @@ def test_a_library_that_is_missing_or_cut_short_is_warned_of(tmp_path: Path, kep
         (2, 2, "refuses every session"),
     ],
 )
-def test_a_library_of_another_version_is_warned_of(tmp_path: Path, held: int, claimed: int, reason: str) -> None:
-    require_one_warning(package_with(tmp_path, compile_other(tmp_path, held), claimed), reason)
+def test_a_library_of_another_version_is_warned_of(
+    compiler: list[str], tmp_path: Path, held: int, claimed: int, reason: str
+) -> None:
+    require_one_warning(package_with(tmp_path, compile_other(compiler, tmp_path, held), claimed), reason)
 
 
 def test_info_says_what_computes_attention() -> None:

@@ -1,0 +1,96 @@
+"""What builds the kernels, and what the built files may define: with the compiler that built them."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jinabert_onnx_kernels
+import pytest
+from support.paths import ROOT
+
+sys.path.insert(0, str(ROOT / "native"))
+import build_wheel
+import elf_symbols
+import run_tests
+import run_under_qemu
+
+SHARED = "inline int shared() { return 1; } int own() { return shared(); }"
+ALONE = "static int alone() { return 1; } int own() { return alone(); }"
+
+
+def compile_object(compiler: list[str], output: Path, source: str, *flags: str) -> Path:
+    """Compile C++ as it is written: an inline function stays a function."""
+    output.parent.mkdir(exist_ok=True)
+    command = [*compiler, "-x", "c++", "-", "-c", "-O0", "-fPIC", *flags, "-o", output]
+    subprocess.run(command, input=source, text=True, check=True)
+    return output
+
+
+def write_compiler(folder: Path, compiler: list[str], name: str, *words: str) -> None:
+    """Write a program that runs the machine's compiler with `words` before its own."""
+    program = folder / name
+    path = shutil.which(compiler[0])  # another than `program`
+    assert path
+    program.write_text(f'#!/bin/sh\nexec {shlex.join([path, *compiler[1:], *words])} "$@"\n')
+    program.chmod(0o755)
+
+
+def test_what_the_linker_may_exchange_is_refused_in_objects_of_one_instruction_set(
+    compiler: list[str], tmp_path: Path
+) -> None:
+    compile_object(compiler, tmp_path / "good" / "avx512.cc.o", ALONE)
+    compile_object(compiler, tmp_path / "good" / "operator.cc.o", SHARED)
+    run_tests.require_nothing_shared(tmp_path / "good")
+    compile_object(compiler, tmp_path / "bad" / "avx512.cc.o", SHARED)
+    with pytest.raises(ValueError, match=r"avx512\.cc\.o: _Z6sharedv"):
+        run_tests.require_nothing_shared(tmp_path / "bad")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="no object"):
+        run_tests.require_nothing_shared(tmp_path / "empty")
+
+
+def test_the_installed_library_exports_onnxruntimes_entry_point_and_its_own_functions() -> None:
+    run_tests.require_exports(jinabert_onnx_kernels.library_path())
+    names = {symbol.name for symbol in elf_symbols.exported_by(jinabert_onnx_kernels.library_path())}
+    source = (ROOT / "native" / "source" / "registration.cc").read_text("utf-8")
+    assert all(name in source for name in names)
+
+
+def test_a_library_that_exports_more_is_refused(compiler: list[str], tmp_path: Path) -> None:
+    names = ("RegisterCustomOps", "jinabert_more", "more")
+    source = " ".join(f'extern "C" int {name}() {{ return 0; }}' for name in names)
+    library = compile_object(compiler, tmp_path / "more.o", source)
+    subprocess.run([*compiler, "-shared", library, "-o", tmp_path / "more.so"], check=True)
+    with pytest.raises(ValueError, match=r"more\.so exports RegisterCustomOps, jinabert_more, more"):
+        run_tests.require_exports(tmp_path / "more.so")
+
+
+def test_a_compiler_that_is_too_old_is_passed_over(
+    compiler: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_compiler(tmp_path, compiler, "c++", "-D__builtin_shufflevector=which_gcc_11_does_not_know")
+    write_compiler(tmp_path, compiler, "g++")
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert build_wheel.compiler(tmp_path / "tools")[0] == "g++"
+    monkeypatch.setenv("CXX", "c++")  # what is asked for is taken
+    assert build_wheel.compiler(tmp_path / "tools")[0] == "c++"
+
+
+def test_a_missing_emulator_is_one_clear_error(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, run_under_qemu.__file__, tmp_path / "folder"],
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert result.stderr == (
+        "error: qemu-x86_64 is not found; install Debian's package qemu-user, on Debian, then run this again\n"
+    )
+    assert not (tmp_path / "folder").exists()

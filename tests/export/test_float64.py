@@ -19,43 +19,24 @@ from jinabert_onnx.bundle.manifest import open_bundle
 from jinabert_onnx.bundle.probes import Agreement
 from jinabert_onnx_export import VerificationError, export, pipeline
 from jinabert_onnx_export.checkpoint.read import open_checkpoint
-from jinabert_onnx_export.encoder.config import read_config
-from jinabert_onnx_export.encoder.model import JinaBertEncoder
 from jinabert_onnx_export.verify import float64
 from jinabert_onnx_export.verify.reference import run_torch
 from onnx import helper, numpy_helper
-from safetensors.torch import save_file
 from support.bundles import record_again
+from support.large_scores import write_checkpoint
 from support.paths import GOLDENS
-from torch import Tensor
 
 SMALLEST = GOLDENS / "plain-12h-bert-prefix"  # one layer
-SIZES = {"hidden_size": 128, "num_attention_heads": 8, "num_hidden_layers": 4, "intermediate_size": 256}
 GRAPH = "onnx/model.onnx"
 
 Break = Callable[[onnx.ModelProto], None]
 
 
-def random_weights(encoder: JinaBertEncoder) -> dict[str, Tensor]:
-    """Seeded weights with which scores are in the hundreds."""
-    generator = torch.Generator().manual_seed(0)
-    weights = {}
-    for name, tensor in encoder.state_dict().items():
-        scale = 0.3 if name.endswith((".query.weight", ".key.weight")) else 0.1
-        value = torch.randn(tensor.shape, generator=generator) * scale
-        weights[name] = 1 + value if "norm" in name.lower() and name.endswith(".weight") else value
-    return weights
-
-
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random plain checkpoint of 128 channels, 8 heads, 4 layers and 800 tokens."""
+    """A random plain checkpoint of 128 channels, 8 heads, 4 layers and 800 tokens, whose scores are large."""
     directory = tmp_path_factory.mktemp("large-scores") / "checkpoint"
-    shutil.copytree(GOLDENS / "plain-4h", directory, ignore=shutil.ignore_patterns("golden*", "*.safetensors"))
-    config = json.loads((directory / "config.json").read_text("utf-8")) | SIZES | {"vocab_size": 800}
-    (directory / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    encoder = JinaBertEncoder(read_config(directory / "config.json"), "plain")
-    save_file(random_weights(encoder), directory / "model.safetensors", metadata={"format": "pt"})
+    write_checkpoint(directory)
     return directory
 
 

@@ -28,6 +28,7 @@ from optimum.exporters.onnx.model_configs import BertOnnxConfig
 from optimum.exporters.tasks import TasksManager
 from optimum.onnxruntime import ORTModelForFeatureExtraction, ORTQuantizer
 from optimum.onnxruntime.configuration import AutoQuantizationConfig
+from support.large_scores import write_checkpoint
 from support.network import only_hosts
 from support.paths import CHECKPOINT, GOLDENS
 from support.references import cosines
@@ -152,6 +153,20 @@ class TestValidation:
         onnx.save(content, tmp_path / "model.onnx")
         with pytest.raises(VerificationError, match="batch 1, length 2: The maximum absolute difference"):
             validate_export(model, JinaBertOnnxConfig(model.config), tmp_path / "model.onnx")
+
+    def test_takes_float64_where_float32_rounds_visibly(self, tmp_path: Path):
+        write_checkpoint(tmp_path / "checkpoint")
+        model = JinaBertModel.from_pretrained(tmp_path / "checkpoint")
+        path = export_by_optimum(model, tmp_path / "out")
+        ids = np.random.default_rng(0).integers(800, size=(2, 700))
+        difference = run(open_plain(path), ids, np.ones_like(ids)) - run_torch(model.encoder, ids, np.ones_like(ids))
+        assert np.abs(difference).max() > 1e-5
+        content = onnx.load(path)
+        node = next(node for node in content.graph.node if node.op_type == "AlibiAttention")
+        node.attribute[0].floats[0] *= 1.001
+        onnx.save(content, tmp_path / "broken.onnx")
+        with pytest.raises(VerificationError, match="The maximum absolute difference"):
+            validate_export(model, JinaBertOnnxConfig(model.config), tmp_path / "broken.onnx")
 
 
 class TestLoading:

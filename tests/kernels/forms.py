@@ -19,6 +19,7 @@ from jinabert_onnx_export.encoder.config import read_config
 from jinabert_onnx_export.encoder.model import JinaBertEncoder, Variant
 from numpy.typing import NDArray
 from safetensors.torch import save_file
+from support.large_scores import random_weights
 from support.paths import GOLDENS
 
 # Variant, the golden whose configuration and tokenizer it takes, channels of a head, heads.
@@ -44,17 +45,6 @@ class Form:
         """Return seeded random tokens and their mask, (batch, sequence)."""
         generator = np.random.default_rng(sum(lengths))
         return pad([generator.integers(self.vocabulary, size=length) for length in lengths])
-
-
-def random_weights(encoder: JinaBertEncoder, seed: int) -> dict[str, torch.Tensor]:
-    """Return weights with which attention is neither flat nor a single key: queries and keys are large."""
-    generator = torch.Generator().manual_seed(seed)
-    weights = {}
-    for name, tensor in encoder.state_dict().items():
-        scale = 0.3 if name.endswith((".query.weight", ".key.weight")) else 0.1
-        value = torch.randn(tensor.shape, generator=generator) * scale
-        weights[name] = 1 + value if "norm" in name.lower() and name.endswith(".weight") else value
-    return weights
 
 
 def write_checkpoint(directory: Path, form: str) -> None:

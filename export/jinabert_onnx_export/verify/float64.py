@@ -15,7 +15,7 @@ from jinabert_onnx.bundle import probes
 from jinabert_onnx.bundle.probes import Agreement, Probes, Rows
 from numpy.typing import NDArray
 
-from jinabert_onnx_export.checkpoint.read import Checkpoint
+from jinabert_onnx_export.checkpoint.read import Checkpoint, open_checkpoint
 from jinabert_onnx_export.encoder.model import JinaBertEncoder
 from jinabert_onnx_export.errors import VerificationError
 
@@ -100,7 +100,8 @@ class _Float64Encoder:
 
     @cached_property
     def _encoder(self) -> JinaBertEncoder:
-        return self._checkpoint.load_encoder().double()
+        # From the files anew: tensors that were mapped from them once may have been changed since, in memory.
+        return open_checkpoint(self._checkpoint.path).load_encoder().double()
 
     def last_hidden_state(self, case: Case) -> Rows:
         return run_torch(self._encoder, case.input_ids, case.attention_mask)

@@ -182,7 +182,7 @@ def test_readings_that_are_taken_for_alike_make_the_same_vectors():
 
 def test_a_collection_of_unknown_vectors_is_refused(client: ClientAPI, fp32: Embedder):
     client.create_collection("notes", embedding_function=None)
-    with pytest.raises(InputError, match="does not say"):
+    with pytest.raises(InputError, match="does not record"):
         JinaBertEmbeddingFunction(fp32).collection(client, "notes")
 
 

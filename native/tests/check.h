@@ -12,7 +12,10 @@ void check(bool holds, const char* format, Values... values) {
   if (holds) return;
   failures++;
   std::fprintf(stderr, "FAILED: ");
-  std::fprintf(stderr, format, values...);
+  if constexpr (sizeof...(values))
+    std::fprintf(stderr, format, values...);
+  else
+    std::fputs(format, stderr);
   std::fprintf(stderr, "\n");
 }
 

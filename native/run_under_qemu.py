@@ -20,7 +20,7 @@ from run_tests import LIBRARY, TESTS, build
 ROOT = SOURCE.parent
 HASWELL = ("qemu-x86_64", "-cpu", "Haswell")
 NEOVERSE = ("qemu-aarch64", "-cpu", "neoverse-n1")  # of many servers
-LONGEST = "1000"  # tokens of a text in C++: emulated, longer ones take hours
+LONGEST = "1000"  # tokens of a text in C++: emulated, longer ones take too long
 CROSS = ("-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64")
 
 

@@ -7,13 +7,12 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from conftest import GOLDENS
 from hypothesis import given
 from hypothesis import strategies as st
 from jinabert_onnx import BundleError, InputError, InputTypeError
 from jinabert_onnx.bundle.fingerprint import Fingerprint, compatible, fingerprint_of
 from jinabert_onnx.bundle.manifest import PRECISIONS, FileRecord, Manifest, PoolingRecord, open_bundle
-from support.paths import BUNDLES
+from support.paths import BUNDLES, GOLDENS
 
 Change = Callable[[Manifest], Manifest]
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from jinabert_onnx import BundleError, InputError, InputTypeError
 from jinabert_onnx.bundle.fingerprint import Fingerprint, compatible, fingerprint_of
 from jinabert_onnx.bundle.manifest import PRECISIONS, FileRecord, Manifest, PoolingRecord, open_bundle
-from support.paths import BUNDLES, GOLDENS
+from support.paths import BUNDLES
+from support.references import NAMES
 
 Change = Callable[[Manifest], Manifest]
 
@@ -72,8 +73,8 @@ def test_another_maximum_length_is_another_space() -> None:
 
 
 def test_different_models_have_different_spaces() -> None:
-    spaces = {fingerprint_of(manifest_of(name), "fp32", 512).space for name in (*GOLDENS, "tiny-de-en")}
-    assert len(spaces) == len(GOLDENS) + 1
+    spaces = {fingerprint_of(manifest_of(name), "fp32", 512).space for name in (*NAMES, "tiny-de-en")}
+    assert len(spaces) == len(NAMES) + 1
 
 
 @given(space=st.text("0123456789abcdef", min_size=16, max_size=16), precision=st.sampled_from(PRECISIONS))

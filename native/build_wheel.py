@@ -53,7 +53,10 @@ def zig(tools: Path, *flags: str) -> Path:
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", ZIG], check=True)
     tools.mkdir(parents=True, exist_ok=True)
     program = tools / "zig-c++"
-    command = shlex.join([sys.executable, "-m", "ziglang", "c++", *flags])
+    # By its path: in pip's own environment for building, this Python finds no packages of its own.
+    package = "import os, ziglang; print(os.path.dirname(ziglang.__file__), end='')"
+    folder = subprocess.run([sys.executable, "-c", package], check=True, capture_output=True, text=True).stdout
+    command = shlex.join([str(Path(folder) / "zig"), "c++", *flags])
     program.write_text(f'#!/bin/sh\nexec {command} "$@"\n', encoding="utf-8")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     return program

@@ -1,8 +1,7 @@
 """Follow a Dockerfile line by line without a container engine: a directory stands for the file system of a stage.
 
 Each stage is built at the same place, so that paths in what it installs stay right in what another copies from it. Of a
-base image there is the Python that runs these tests, and the machine's programs but for compilers, which these images
-lack. Absolute paths in a line become paths below the place.
+base image there is nothing but the Python that runs these tests. Absolute paths in a line become paths below the place.
 """
 
 from __future__ import annotations
@@ -21,8 +20,7 @@ SETTINGS = {"USER", "EXPOSE", "STOPSIGNAL", "HEALTHCHECK", "ENTRYPOINT", "CMD"}
 # A path stands at the beginning of a word, or after a quote, "=" or ":"; a URL's path does not.
 _ABSOLUTE = re.compile(r"""(?:(?<=[\s"'=:])|^)/(?=\w)""")
 _VARIABLE = re.compile(r"\$\{?(\w+)\}?")
-_SYSTEM = ("/bin", "/usr/bin", "/usr/local/bin")
-_COMPILER = re.compile(r"(.+-)?(cc|gcc|c\+\+|g\+\+|clang|clang\+\+)(-[\d.]+)?")
+_SYSTEM = "/usr/local/bin:/usr/bin:/bin"
 
 
 @dataclass
@@ -81,7 +79,6 @@ def build(dockerfile: Path, sources: Sources, work: Path) -> Image:
     arguments: dict[str, str] = {}
     stages = dict(sources.named)
     image, stage = None, ""
-    programs = _link_programs(work / "programs")
     for name, flags, rest in _instructions(dockerfile.read_text("utf-8")):
         if name == "ARG":
             key, _, value = rest.partition("=")
@@ -89,7 +86,7 @@ def build(dockerfile: Path, sources: Sources, work: Path) -> Image:
         elif name == "FROM":
             _put_away(image, stage, stages, work)
             base, _, stage = _substituted(rest, arguments).partition(" AS ")
-            image = _new_stage(base, work / "root", programs, sources.base_environment)
+            image = _new_stage(base, work / "root", sources.base_environment)
         else:
             assert image is not None, "an instruction before the first FROM"
             source = stages[flags["from"]] if "from" in flags else sources.context
@@ -115,22 +112,12 @@ def _put_away(image: Image | None, name: str, stages: dict[str, Path], work: Pat
     stages.setdefault(name, kept)
 
 
-def _link_programs(folder: Path) -> Path:
-    """Fill `folder` with the machine's programs, except for compilers."""
-    programs = {path.name: path for directory in _SYSTEM for path in Path(directory).iterdir()}
-    folder.mkdir()
-    for name, path in programs.items():
-        if not _COMPILER.fullmatch(name):
-            (folder / name).symlink_to(path)
-    return folder
-
-
-def _new_stage(base: str, root: Path, programs: Path, environment: Mapping[str, str]) -> Image:
+def _new_stage(base: str, root: Path, environment: Mapping[str, str]) -> Image:
     root.mkdir()
     image = Image(root, {}, root)
     if base != "scratch":
         (root / "tmp").mkdir()
-        path = f"{Path(sys.executable).parent}:{programs}"
+        path = f"{Path(sys.executable).parent}:{_SYSTEM}"
         image.environment |= {"PATH": path} | {key: image.translate(value) for key, value in environment.items()}
     return image
 

@@ -64,6 +64,8 @@ def _outcome(call: Callable[[], object], delay: float) -> type[Exception] | None
         signal.setitimer(signal.ITIMER_REAL, 0)
     except Exception as error:
         return type(error)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)  # also where the call itself failed, before its time was up
     return None
 
 

@@ -97,6 +97,14 @@ void test_large_scores(const Kernel& kernel, size_t head_size) {
   compare(kernel, Batch({at_most_longest(900)}, 4, head_size, 300.0f, 5), 3e-3, "scores of thousands");
 }
 
+// Scores of millions, which products may round by thousands: every row still has weight.
+void test_huge_scores(const Kernel& kernel, size_t head_size) {
+  StandardThreads one(1);
+  const std::vector<float> context = attend(kernel, Batch({300}, 4, head_size, 1e6f, 10), one);
+  check(std::all_of(context.begin(), context.end(), [](float x) { return std::isfinite(x); }),
+        "%s head size %zu: huge scores give no numbers", kernel.name, head_size);
+}
+
 // One key, far from all queries, that alone has weight: the bound of its block must not miss it.
 void test_far_key(const Kernel& kernel, size_t head_size) {
   const double allowed = is_bfloat16(kernel) ? 3e-2 : 2e-5;  // float32 rounds scores of 100 by 4e-6
@@ -195,6 +203,7 @@ int main(int count_of_arguments, char** arguments) {
       test_lengths(*kernels[i], head_size);
       test_masks_with_holes(*kernels[i], head_size);
       test_large_scores(*kernels[i], head_size);
+      test_huge_scores(*kernels[i], head_size);
       test_far_key(*kernels[i], head_size);
       test_independence(*kernels[i], head_size);
       test_what_is_read(*kernels[i], head_size);

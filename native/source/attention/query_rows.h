@@ -14,8 +14,6 @@ constexpr size_t kQueries = 96;   // queries of a block, whole tiles of 6 or 16:
 constexpr float kStale = 8.0f;    // by how many powers of 2 a weight may exceed that of the reference
 constexpr float kNothing = -50.0f;  // the certificate allows for weights below 2^-50 of the reference's to be skipped
 constexpr float kLowest = -1e30f;  // below any score
-// A row begins with the score of its own key for a reference, less this: in bfloat16 that may come out lower.
-constexpr float kBelowOwn = 2.0f;
 constexpr float kLog2E = 1.44269504088896340736f;
 
 template <typename Arithmetic, size_t HEAD_SIZE>
@@ -51,13 +49,13 @@ struct alignas(kAlignment) QueryRows {
       const float* from = problem.query + real * problem.channels + head * HEAD_SIZE;
       positions[row] = problem.positions[real];
       const float* own_key = problem.key + real * problem.channels + head * HEAD_SIZE;
-      Floats own{};
+      Floats own{};  // at most the score of the own key, however products round it: its tile is never skipped
       for (size_t channel = 0; channel < HEAD_SIZE; channel += kLanes) {
-        const Floats query = V::load(from + channel) * scale;
+        const Floats query = V::load(from + channel) * scale, product = query * V::load(own_key + channel);
         V::store(queries + row * HEAD_SIZE + channel, query);
-        own += query * V::load(own_key + channel);
+        own += product - V::absolute(product) * Arithmetic::kRadiusMargin;
       }
-      references[row] = V::sum_of(own) - kBelowOwn;
+      references[row] = V::sum_of(own);
     }
     Arithmetic::convert(factors, queries, computed * HEAD_SIZE);
     memset(contexts, 0, computed * HEAD_SIZE * sizeof(float));

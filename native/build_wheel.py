@@ -19,7 +19,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent
 COMPILERS = ("c++", "g++", "clang++")
-ZIG = "ziglang==0.14.1"
+ZIG = "ziglang==0.17.1"  # 0.14 compiles nothing for AVX-512 beside its baseline processor
 # What GCC before 12 and Clang before 15 lack, and the standard library, which a compiler may come without.
 PROBE = """
 #include <atomic>

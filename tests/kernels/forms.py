@@ -5,8 +5,6 @@ The checkpoints of `tests/data/goldens` have heads of 4 to 16 channels, for whic
 
 from __future__ import annotations
 
-import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,12 +13,9 @@ import torch
 from jinabert_onnx.engine.batching import pad
 from jinabert_onnx_export import export
 from jinabert_onnx_export.checkpoint.read import open_checkpoint
-from jinabert_onnx_export.encoder.config import read_config
 from jinabert_onnx_export.encoder.model import JinaBertEncoder, Variant
 from numpy.typing import NDArray
-from safetensors.torch import save_file
-from support.large_scores import random_weights
-from support.paths import GOLDENS
+from support.large_scores import write_variation
 
 # Variant, the golden whose configuration and tokenizer it takes, channels of a head, heads.
 FORMS: dict[str, tuple[Variant, str, int, int]] = {
@@ -50,12 +45,8 @@ class Form:
 def write_checkpoint(directory: Path, form: str) -> None:
     """Write a checkpoint of a form of FORMS."""
     variant, golden, head_size, heads = FORMS[form]
-    shutil.copytree(GOLDENS / golden, directory, ignore=shutil.ignore_patterns("golden*", "*.safetensors"))
-    config = json.loads((directory / "config.json").read_text("utf-8"))
-    config |= {"hidden_size": head_size * heads, "num_attention_heads": heads, "num_hidden_layers": 2}
-    (directory / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    encoder = JinaBertEncoder(read_config(directory / "config.json"), variant)
-    save_file(random_weights(encoder, seed=len(form)), directory / "model.safetensors", metadata={"format": "pt"})
+    sizes = {"hidden_size": head_size * heads, "num_attention_heads": heads, "num_hidden_layers": 2}
+    write_variation(directory, golden, variant, len(form), **sizes)
 
 
 def make_form(name: str, directory: Path) -> Form:

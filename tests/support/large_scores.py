@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
 import torch
 from jinabert_onnx_export.encoder.config import read_config
-from jinabert_onnx_export.encoder.model import JinaBertEncoder
+from jinabert_onnx_export.encoder.model import JinaBertEncoder, Variant
 from safetensors.torch import save_file
 
+from .bundles import update_json
 from .paths import GOLDENS
 
-_SIZES = {"hidden_size": 128, "num_attention_heads": 8, "num_hidden_layers": 4, "intermediate_size": 256}
+_SIZES = {
+    "hidden_size": 128,
+    "num_attention_heads": 8,
+    "num_hidden_layers": 4,
+    "intermediate_size": 256,
+    "vocab_size": 800,
+}
 
 
 def random_weights(encoder: JinaBertEncoder, seed: int) -> dict[str, torch.Tensor]:
@@ -27,10 +33,14 @@ def random_weights(encoder: JinaBertEncoder, seed: int) -> dict[str, torch.Tenso
     return weights
 
 
+def write_variation(directory: Path, golden: str, variant: Variant, seed: int, **sizes: int) -> None:
+    """Write a checkpoint like a golden, with its tokenizer, but of other sizes and with these random weights."""
+    shutil.copytree(GOLDENS / golden, directory, ignore=shutil.ignore_patterns("golden*", "*.safetensors"))
+    update_json(directory / "config.json", **sizes)
+    encoder = JinaBertEncoder(read_config(directory / "config.json"), variant)
+    save_file(random_weights(encoder, seed), directory / "model.safetensors", metadata={"format": "pt"})
+
+
 def write_checkpoint(directory: Path) -> None:
     """Write a plain checkpoint of 128 channels, 8 heads, 4 layers and 800 tokens; float32 is off by 1e-4 in it."""
-    shutil.copytree(GOLDENS / "plain-4h", directory, ignore=shutil.ignore_patterns("golden*", "*.safetensors"))
-    config = json.loads((directory / "config.json").read_text("utf-8")) | _SIZES | {"vocab_size": 800}
-    (directory / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    encoder = JinaBertEncoder(read_config(directory / "config.json"), "plain")
-    save_file(random_weights(encoder, seed=0), directory / "model.safetensors", metadata={"format": "pt"})
+    write_variation(directory, "plain-4h", "plain", 0, **_SIZES)

@@ -55,8 +55,7 @@ def open_model(source: Source, options: LoadOptions) -> Opened:
         What `Embedder.load` raises, but for SelfTestError.
     """
     limit = None if options.max_memory is None else parse_memory(options.max_memory)
-    if options.provider == "auto" and require_kernels_option(options.kernels) == "require":
-        options = replace(options, provider="cpu")  # which alone has kernels
+    options = _with_kernels(options)
     opened = _open(source, options, limit)
     if options.precision == "auto" and opened.assumed != opened.model.session.provider:
         opened.model.session.close()  # the precision was picked for a GPU that could not be started
@@ -110,9 +109,15 @@ def _self_test_failure(model: LoadedModel, difference: str) -> str:
     )
 
 
+def _with_kernels(options: LoadOptions) -> LoadOptions:
+    """Settle what is wanted of kernels; the CPU alone has them, so requiring them takes it."""
+    asked = require_kernels_option(options.kernels)
+    on_cpu = asked == "require" and options.provider == "auto"
+    return replace(options, kernels=asked, provider="cpu" if on_cpu else options.provider)
+
+
 def _open(source: Source, options: LoadOptions, limit: int | None) -> Opened:
     require_integrity(options.integrity)
-    asked = require_kernels_option(options.kernels)
     bundle = open_source(source, options.revision, options.local_files_only)
     device = _device(options)
     choice = choose_precision(options.precision, list(bundle.manifest.precisions), device, cpu_features())
@@ -121,7 +126,7 @@ def _open(source: Source, options: LoadOptions, limit: int | None) -> Opened:
         _memory_limit(bundle, choice.precision, limit)
     weights = [bundle.path / name for name in files[1:]]
     onnx_file = bundle.path / files[0]
-    kernels = request_kernels(bundle, onnx_file, asked)
+    kernels = request_kernels(bundle, onnx_file, options.kernels)
     with SessionLoading(onnx_file, choice.precision, options.provider, options.threads, weights, kernels) as loading:
         tokenizer = Tokenizer(bundle.path / TOKENIZER)
         session = Session(loading)

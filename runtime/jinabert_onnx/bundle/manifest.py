@@ -17,7 +17,8 @@ from jinabert_onnx.foreign_errors import is_from_reading
 
 from .manifest_fields import optional_string, strings, take
 
-SCHEMA = 2
+SCHEMA = 2  # of embedding models
+CLASSIFIER_SCHEMA = 3
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
 PROBES = "probes.json"
@@ -27,6 +28,7 @@ ALL_FILES = (*METADATA_FILES, "onnx/*", "*_Dense/*")
 VECTOR_KINDS = ("raw", "normalized")
 POOLING_MODES = ("mean", "cls", "max")
 DENSE_ACTIVATIONS = ("Tanh", "Identity", "GELU", "ReLU", "Sigmoid")
+SCORE_ACTIVATIONS = ("sigmoid", "softmax", "identity")
 
 
 @dataclass(frozen=True)
@@ -68,18 +70,30 @@ class DenseRecord:
 
 
 @dataclass(frozen=True)
+class ClassifierRecord:
+    """The head of a cross-encoder: its labels' names, one for each logit, and one of `SCORE_ACTIVATIONS`.
+
+    `token_types` says whether the graph takes `token_type_ids`, which tell the two texts of a pair apart.
+    """
+
+    labels: tuple[str, ...]
+    activation: str
+    token_types: bool
+
+
+@dataclass(frozen=True)
 class Manifest:
     """All of `manifest.json`.
 
     Attributes:
-        model, pooling: the encoder's shape, and the way to one vector.
+        model, pooling: the encoder's shape, and the way to one vector; a cross-encoder reads the first token.
         opset: of the ONNX files.
         default_max_length: tokens that `encode` cuts texts to by default.
         precisions: files by precision, the ONNX file first, then its weight files.
         files: size and SHA-256 of every file but the manifest.
         weights_sha256: hash of the checkpoint's weights, the same for every precision made of them.
         vector_limits: largest values that int8 and uint8 vectors represent, by "raw" and "normalized" vectors, fitted
-            to the calibration texts.
+            to the calibration texts; a cross-encoder has none.
         prompts: texts put before an input, by name.
         default_prompt: the name of the one used by default.
         source: the checkpoint's hub id or name, if known.
@@ -87,7 +101,7 @@ class Manifest:
         verification: by precision, what the exporter measured against torch.
         dense: layers between pooling and the end, in their order; mostly none.
         quality: what `jinabert-onnx eval precisions --record` measured on a user's texts, or empty.
-        schema: version of the format.
+        classifier: the head of a cross-encoder, which gives logits; None for an embedding model.
     """
 
     model: ModelRecord
@@ -105,18 +119,23 @@ class Manifest:
     verification: Mapping[str, Any] = field(default_factory=dict)
     quality: Mapping[str, Any] = field(default_factory=dict)
     dense: tuple[DenseRecord, ...] = ()
-    schema: int = SCHEMA
+    classifier: ClassifierRecord | None = None
 
     def to_json(self) -> str:
         """Return the text of `manifest.json`."""
         content = asdict(self)
         if not self.dense:
             del content["dense"]  # most bundles have none
+        if self.classifier is None:
+            del content["classifier"]
+        content["schema"] = SCHEMA if self.classifier is None else CLASSIFIER_SCHEMA
         return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
     @property
     def dimensions(self) -> int:
-        """Return the channels of a text's vector."""
+        """Return the channels of a text's vector, or the logits of a pair."""
+        if self.classifier is not None:
+            return len(self.classifier.labels)
         return self.dense[-1].out_features if self.dense else self.model.hidden_size
 
 
@@ -180,9 +199,10 @@ def parse_manifest(content: Any, where: str) -> Manifest:
     """Turn decoded JSON into a Manifest; `where` begins the error messages.
 
     Raises:
-        BundleError: a field is missing, of the wrong type, or the schema is not `SCHEMA`.
+        BundleError: a field is missing, of the wrong type, or the schema is unknown.
     """
-    _require_schema(take(content, "schema", int, where), where)
+    schema = take(content, "schema", int, where)
+    _require_schema(schema, where)
     files = {name: _file_record(record, name, where) for name, record in take(content, "files", dict, where).items()}
     model = _model_record(take(content, "model", dict, where), where)
     manifest = Manifest(
@@ -193,7 +213,7 @@ def parse_manifest(content: Any, where: str) -> Manifest:
         precisions=_precisions(take(content, "precisions", dict, where), files, where),
         files=files,
         weights_sha256=take(content, "weights_sha256", str, where),
-        vector_limits=_vector_limits(take(content, "vector_limits", dict, where), where),
+        vector_limits=_vector_limits(content, where) if schema == SCHEMA else {},
         prompts=strings(take(content, "prompts", dict, where), "prompts", where),
         default_prompt=optional_string(content, "default_prompt", where),
         source=optional_string(content, "source", where),
@@ -201,15 +221,16 @@ def parse_manifest(content: Any, where: str) -> Manifest:
         verification=take(content, "verification", dict, where),
         quality=take(content, "quality", dict, where) if "quality" in content else {},
         dense=_dense_records(content, files, model.hidden_size, where),
+        classifier=_classifier(content, where) if schema == CLASSIFIER_SCHEMA else None,
     )
     _require_consistent(manifest, where)
     return manifest
 
 
 def _require_schema(schema: int, where: str) -> None:
-    if schema > SCHEMA:
+    if schema > CLASSIFIER_SCHEMA:
         raise BundleError(
-            f"{where}: schema {schema} is newer than this version reads ({SCHEMA}); upgrade jinabert-onnx"
+            f"{where}: schema {schema} is newer than this version reads ({CLASSIFIER_SCHEMA}); upgrade jinabert-onnx"
         )
     if schema < SCHEMA:
         raise BundleError(f"{where}: schema {schema} is of an older version; export the bundle again")
@@ -261,8 +282,19 @@ def _dense_records(
     return tuple(records)
 
 
+def _classifier(content: dict[str, Any], where: str) -> ClassifierRecord:
+    inner, record = f"{where}: classifier", take(content, "classifier", dict, where)
+    labels, activation = take(record, "labels", list, inner), take(record, "activation", str, inner)
+    if not labels or not all(isinstance(label, str) for label in labels):
+        raise BundleError(f"{inner}: labels are not names; export the bundle again")
+    if activation not in SCORE_ACTIVATIONS:
+        raise BundleError(f"{inner}: activation {activation!r} is unknown to this version; upgrade jinabert-onnx")
+    return ClassifierRecord(tuple(labels), activation, take(record, "token_types", bool, inner))
+
+
 def _vector_limits(content: dict[str, Any], where: str) -> dict[str, float]:
-    limits = {name: take(content, name, float, f"{where}: vector_limits") for name in VECTOR_KINDS}
+    record = take(content, "vector_limits", dict, where)
+    limits = {name: take(record, name, float, f"{where}: vector_limits") for name in VECTOR_KINDS}
     if not all(1e-6 < limit < 1e6 for limit in limits.values()):
         raise BundleError(f"{where}: vector_limits are not limits of vectors; export the bundle again")
     return limits

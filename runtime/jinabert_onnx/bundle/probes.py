@@ -1,4 +1,4 @@
-"""A few short texts with the vectors they should have, and how close each precision must come.
+"""A few short texts with the vectors they should have, or pairs with their logits, and how close vectors must come.
 
 The bundle carries them in `probes.json`, so that any machine can check what it computes without torch: torch's own
 vectors for `verify`, and those that each precision gave at export for the self-test at every load.
@@ -11,13 +11,14 @@ import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jinabert_onnx.errors import BundleError, TruncationWarning
 from jinabert_onnx.foreign_errors import is_from_reading
+from jinabert_onnx.text.pairs import TextOrPair
 
 from .manifest import PROBES, Bundle
 
@@ -29,13 +30,17 @@ MIN_COSINE = {"fp32": 0.999999, "fp16": 0.9995, "int8": 0.95}
 
 
 Rows = NDArray[np.floating[Any]]  # (rows, hidden)
+Input = TypeVar("Input", str, TextOrPair)  # of an embedding model, of a cross-encoder
 
 
 @dataclass(frozen=True)
-class SelfTest:
-    """Texts and, by precision, the vectors that the exporter's machine computed, float32 (texts, hidden)."""
+class SelfTest(Generic[Input]):
+    """Texts and, by precision, the vectors that the exporter's machine computed, float32 (texts, hidden).
 
-    texts: tuple[str, ...]
+    Of a cross-encoder: pairs or texts, and logits (pairs, labels).
+    """
+
+    texts: tuple[Input, ...]
     vectors: Mapping[str, NDArray[np.float32]]
 
     def to_dict(self) -> dict[str, object]:
@@ -44,12 +49,15 @@ class SelfTest:
 
 
 @dataclass(frozen=True)
-class Probes:
-    """Texts and the vectors torch gave for them, float32 (texts, hidden), and what is compared at load."""
+class Probes(Generic[Input]):
+    """Texts and the vectors torch gave for them, float32 (texts, hidden), and what is compared at load.
 
-    texts: tuple[str, ...]
+    Of a cross-encoder: pairs or texts, and logits (pairs, labels).
+    """
+
+    texts: tuple[Input, ...]
     vectors: NDArray[np.float32]
-    self_test: SelfTest = field(default_factory=lambda: SelfTest((), {}))
+    self_test: SelfTest[Input] = field(default_factory=lambda: SelfTest((), {}))
 
     def to_json(self) -> str:
         """Return the text of `probes.json`."""
@@ -119,7 +127,7 @@ def worst(agreements: Sequence[Agreement]) -> Agreement:
     )
 
 
-def probe(encode: Callable[[Sequence[str]], Rows], texts: Sequence[str], vectors: Rows) -> Agreement:
+def probe(encode: Callable[[Sequence[Input]], Rows], texts: Sequence[Input], vectors: Rows) -> Agreement:
     """Compare what `encode` gives for texts with the expected vectors, all texts at once and each alone."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TruncationWarning)  # a model with a small limit cuts these texts too
@@ -128,32 +136,50 @@ def probe(encode: Callable[[Sequence[str]], Rows], texts: Sequence[str], vectors
     return worst([compare(together, vectors), compare(alone, vectors)])
 
 
-def read_probes(bundle: Bundle) -> Probes:
-    """Read `probes.json` of a bundle.
+def read_probes(bundle: Bundle) -> Probes[str]:
+    """Read `probes.json` of the bundle of an embedding model.
 
     Raises:
         BundleError: missing or damaged.
     """
+    return _read(bundle, str)
+
+
+def read_pair_probes(bundle: Bundle) -> Probes[TextOrPair]:
+    """Read `probes.json` of the bundle of a cross-encoder.
+
+    Raises:
+        BundleError: missing or damaged.
+    """
+    return _read(bundle, _text_or_pair)
+
+
+def _read(bundle: Bundle, as_input: Callable[[Any], Input]) -> Probes[Input]:
     path = bundle.path / PROBES
     try:
         content: Any = json.loads(path.read_bytes())
-        texts, vectors = _texts(content), _rows(content["vectors"])
+        texts = tuple(as_input(text) for text in content["texts"])
+        vectors = _rows(content["vectors"])
         inner = content["self_test"]
-        self_test = SelfTest(_texts(inner), {str(name): _rows(rows) for name, rows in inner["vectors"].items()})
+        own = tuple(as_input(text) for text in inner["texts"])
+        self_test = SelfTest(own, {str(name): _rows(rows) for name, rows in inner["vectors"].items()})
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         if not is_from_reading(error):
             raise
         raise BundleError(f"{path}: missing or damaged ({error}); export or download the bundle again") from error
     width = bundle.manifest.dimensions
     shapes_fit = [vectors.shape == (len(texts), width)]
-    shapes_fit += [rows.shape == (len(self_test.texts), width) for rows in self_test.vectors.values()]
+    shapes_fit += [rows.shape == (len(own), width) for rows in self_test.vectors.values()]
     if not texts or not all(shapes_fit):
         raise BundleError(f"{path}: texts and vectors do not fit together; export or download the bundle again")
     return Probes(texts, vectors, self_test)
 
 
-def _texts(content: Any) -> tuple[str, ...]:
-    return tuple(str(text) for text in content["texts"])
+def _text_or_pair(content: Any) -> TextOrPair:
+    if isinstance(content, str):
+        return content
+    first, second = content
+    return str(first), str(second)
 
 
 def _rows(content: Any) -> NDArray[np.float32]:

@@ -1,0 +1,45 @@
+"""Inputs of a cross-encoder, checked and brought into one form: pairs of texts, or single texts.
+
+Knows nothing of tokens or models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jinabert_onnx.errors import InputTypeError
+
+from .inputs import as_stream
+
+TextOrPair = str | tuple[str, str]
+
+
+def as_pairs(pairs: object) -> tuple[list[TextOrPair], bool]:
+    """Return the inputs as a list, and whether `pairs` was a single one: a text, or a tuple of two.
+
+    A list of two texts is two inputs, as it is elsewhere; within a list, a pair may be any sequence of two.
+
+    Raises:
+        InputTypeError: neither an input nor an iterable of inputs; names the index of the first that is none.
+    """
+    if isinstance(pairs, str) or (isinstance(pairs, tuple) and _is_pair(pairs)):
+        return [pairs if isinstance(pairs, str) else (pairs[0], pairs[1])], True
+    return [_as_input(given, index) for index, given in enumerate(as_stream(pairs))], False
+
+
+def _as_input(given: object, index: int) -> TextOrPair:
+    if isinstance(given, str):
+        return given
+    if isinstance(given, Sequence) and _is_pair(given):
+        return given[0], given[1]
+    raise InputTypeError(f"pair {index} is {_described(given)}, not two texts (or one, as a str)", index=index)
+
+
+def _is_pair(given: Sequence[object]) -> bool:
+    return len(given) == 2 and all(isinstance(text, str) for text in given)
+
+
+def _described(given: object) -> str:
+    if isinstance(given, list | tuple):
+        return f"a {type(given).__name__} of {', '.join(type(text).__name__ for text in given[:3]) or 'nothing'}"
+    return type(given).__name__

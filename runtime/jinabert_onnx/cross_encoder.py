@@ -18,6 +18,9 @@ from .model import Model
 from .progress import Progress
 from .scoring import ranking, steps, streaming
 from .scoring.options import (
+    MAX_LENGTH,
+    MAX_QUERY_LENGTH,
+    OVERLAP_TOKENS,
     PairOptions,
     PairSettings,
     PredictOptions,
@@ -27,8 +30,6 @@ from .scoring.options import (
 from .scoring.results import Predictions, RankedDocument, Scores
 from .text.inputs import as_stream, as_texts, require_range
 from .text.pairs import TextOrPair, as_pairs
-
-Pairs = Iterable[TextOrPair]
 
 
 class CrossEncoder(Model):
@@ -46,12 +47,16 @@ class CrossEncoder(Model):
         Raises:
             SelfTestError: they do not.
         """
+        require_logits_of_export(self.loaded, self.logits)
 
-        def logits(pairs: Pairs) -> Logits:
-            predicted = self.predict(pairs, raw_scores=True, truncation="head")
-            return predicted.reshape(len(predicted), -1)
+    def logits(self, pairs: Iterable[TextOrPair]) -> Logits:
+        """Compute logits (n, labels) of pairs or texts, which are cut without a warning where they are too long.
 
-        require_logits_of_export(self.loaded, logits)
+        Raises:
+            What `predict` raises.
+        """
+        predicted = self.predict(pairs, raw_scores=True, truncation="head")
+        return predicted.reshape(len(predicted), len(self.labels))
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -140,9 +145,9 @@ class CrossEncoder(Model):
         documents: Iterable[str],
         top_n: int | None = None,
         return_documents: bool = False,
-        max_length: int = 1024,
-        max_query_length: int = 512,
-        overlap_tokens: int = 80,
+        max_length: int = MAX_LENGTH,
+        max_query_length: int = MAX_QUERY_LENGTH,
+        overlap_tokens: int = OVERLAP_TOKENS,
         **options: Unpack[RankOptions],
     ) -> list[RankedDocument]:
         """Order documents by how well they fit a query, the best first, equal ones by index.

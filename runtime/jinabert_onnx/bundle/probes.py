@@ -99,7 +99,7 @@ def allowed_difference(measured: object) -> float:
     which was small then, stands for it.
     """
     figures = measured if isinstance(measured, Mapping) else {}
-    found = (figures.get(name) for name in ("max_error_torch", "max_difference_tokens"))
+    found = (figures.get(name) for name in ("max_error_torch", "max_difference_tokens", "max_difference_logits"))
     torch_error = next((value for value in found if isinstance(value, float)), 0.0)
     return (1 + FP32_TIMES_TORCH) * max(FP32_MAX_ERROR, torch_error)
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,9 +21,10 @@ from jinabert_onnx.encoding.results import Embeddings
 from jinabert_onnx.encoding.settings import TRUNCATIONS
 from jinabert_onnx.encoding.vector_types import OUTPUT_DTYPES
 from jinabert_onnx.errors import InputError, printable
-from jinabert_onnx.files.atomic import atomic_file
 
 from .command import Command, add_model_argument, add_runtime_options, load_embedder, load_options
+from .places import check_places, open_output
+from .texts import read_texts
 
 FORMATS = ("jsonl", "text", "npy", "parquet")
 
@@ -99,13 +99,13 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    _check_places(None if arguments.texts else arguments.input, arguments.output)
+    check_places(None if arguments.texts else arguments.input, arguments.output)
     kind = arguments.format or _format_of(arguments.output)
     if _is_corpus(arguments, kind):
         return _run_corpus(arguments, kind)
     if arguments.output is None and kind == "npy" and sys.stdout.isatty():
         raise InputError("npy is binary and stdout is a terminal; give --output FILE")
-    texts = _texts(arguments)
+    texts = read_texts(arguments.texts, arguments.input)
     with load_embedder(arguments) as model:
         if arguments.precision == "auto":
             print(f"jinabert-onnx: {model.precision}: {model.precision_reason}", file=sys.stderr)
@@ -118,7 +118,7 @@ def _run(arguments: argparse.Namespace) -> int:
             output_dtype=arguments.output_dtype,
             normalize_embeddings=arguments.normalize,
         )
-    with _open_output(arguments.output) as stream:
+    with open_output(arguments.output) as stream:
         _write(stream, kind, texts, embeddings)
     if kind != "jsonl" and arguments.output is not None:  # these have no place for it
         print(f"jinabert-onnx: fingerprint of {arguments.output}: {embeddings.fingerprint}", file=sys.stderr)
@@ -190,55 +190,6 @@ def _run_corpus(arguments: argparse.Namespace, kind: str) -> int:
     return 0
 
 
-def _texts(arguments: argparse.Namespace) -> list[str]:
-    if arguments.texts and arguments.input is not None:
-        raise InputError("give texts or --input, not both")
-    if arguments.texts:
-        return list(arguments.texts)
-    if arguments.input is None and sys.stdin.isatty():
-        raise InputError("no texts; give some, or --input FILE, or --input - to type them")
-    name = "-" if arguments.input is None else arguments.input
-    content = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-    return _lines(content, "stdin" if name == "-" else name)
-
-
-def _lines(content: bytes, name: str) -> list[str]:
-    """Return the lines of UTF-8 text, without their ends and a byte order mark; only line feeds end a line."""
-    content = content.removeprefix(b"\xef\xbb\xbf")
-    lines = content.removesuffix(b"\n").split(b"\n") if content else []
-    texts = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            texts.append(line.removesuffix(b"\r").decode("utf-8"))
-        except UnicodeDecodeError as error:
-            raise InputError(
-                f"{name}: line {number} is not UTF-8 (byte {error.start}: 0x{line[error.start]:02x}); convert the file"
-            ) from error
-    return texts
-
-
-def _check_places(source: str | None, output: str | None) -> None:
-    """Refuse before all else what would fail, or destroy the input, after the work.
-
-    Raises:
-        InputError: the output's place is none for a file.
-        OSError: there is no input.
-    """
-    if source == "":
-        raise InputError("--input is empty; give the name of a file, or - for stdin")
-    if source not in (None, "-"):
-        Path(source).stat()
-    if output is None:
-        return
-    path = Path(output)
-    if path.is_dir():
-        raise InputError(f"{output}: is a directory; give the name of a file")
-    if not path.resolve().parent.is_dir():
-        raise InputError(f"{output}: there is no directory {path.resolve().parent}")
-    if source not in (None, "-") and path.exists() and path.samefile(source):
-        raise InputError(f"{output}: is also the input, and would be overwritten; give another --output")
-
-
 def _format_of(output: str | None) -> str:
     if output is None:
         return "jsonl"
@@ -247,25 +198,6 @@ def _format_of(output: str | None) -> str:
     if ending not in endings:
         raise InputError(f"{output}: its extension does not say what to write; give --format {' or '.join(FORMATS)}")
     return endings[ending]
-
-
-@contextmanager
-def _open_output(output: str | None) -> Iterator[BinaryIO]:
-    """Open stdout, or a file that appears at `output` only when it has been written whole."""
-    if output is None:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    path = Path(output).resolve()  # a link is followed, not replaced
-    try:
-        if path.exists() and not path.is_file():  # a device or a pipe cannot be replaced
-            with path.open("wb") as stream:
-                yield stream
-            return
-        with atomic_file(path) as stream:
-            yield stream
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, output) from error  # a full disk names no file
 
 
 def _write(stream: BinaryIO, kind: str, texts: Sequence[str], embeddings: Embeddings) -> None:

@@ -8,11 +8,21 @@ from collections.abc import Iterator
 from jinabert_onnx.bundle.fingerprint import fingerprint_of
 from jinabert_onnx.bundle.locate import open_source
 from jinabert_onnx.bundle.manifest import Bundle, Manifest
-from jinabert_onnx.embedder import Embedder
 from jinabert_onnx.errors import printable
+from jinabert_onnx.model import Model
 
-from .command import Command, add_model_argument, add_runtime_options, load_embedder
+from .command import Command, add_model_argument, add_runtime_options, class_of, load_options
 
+_Column = tuple[str, str, str]  # title, name of the figure in the manifest, and how it is written
+_OF_VECTORS: tuple[_Column, ...] = (
+    ("against torch: largest difference", "max_difference_tokens", ".1e"),
+    ("smallest cosine", "min_cosine_vectors", ".6f"),
+)
+_OF_SCORES: tuple[_Column, ...] = (
+    ("against torch: largest difference of a logit", "max_difference_logits", ".1e"),
+    ("of a score", "max_difference_scores", ".1e"),
+    ("rank correlation", "rank_correlation", ".6f"),
+)
 _QUALITY = {  # title of a column: its name in the manifest, and how it is written
     "mean cosine": ("mean_cosine", ".6f"),
     "smallest": ("min_cosine", ".6f"),
@@ -37,7 +47,7 @@ def _run(arguments: argparse.Namespace) -> int:
     else:  # what a manifest says may be made to command a terminal
         print("\n".join(printable(line) for line in _lines(bundle)))
     if arguments.run:
-        with load_embedder(arguments) as model:
+        with class_of(bundle).load(arguments.model, **vars(load_options(arguments))) as model:
             print("\n".join(_running(model)))
     return 0
 
@@ -50,16 +60,16 @@ def _lines(bundle: Bundle) -> Iterator[str]:
         f"model        {model.variant} JinaBERT, {model.num_hidden_layers} layers, {model.num_attention_heads} heads, "
         f"{model.vocab_size} tokens in the vocabulary"
     )
-    yield f"vectors      {manifest.dimensions} channels, {_pooling(bundle)}"
+    yield _what_it_gives(manifest)
     yield f"text         up to {model.max_tokens} tokens, cut to {manifest.default_max_length} by default"
-    yield f"prompts      {', '.join(manifest.prompts) or 'none'}"
+    if manifest.classifier is None:
+        yield f"prompts      {', '.join(manifest.prompts) or 'none'}"
     yield f"made with    {', '.join(f'{name} {version}' for name, version in manifest.created_with.items())}"
     yield f"opset        {manifest.opset}"
-    yield f"space        {fingerprint_of(manifest, 'fp32', manifest.default_max_length).space}"
+    if manifest.classifier is None:
+        yield f"space        {fingerprint_of(manifest, 'fp32', manifest.default_max_length).space}"
     yield ""
-    yield f"{'precision':<10} {'size':>10}  {'against torch: largest difference':<34} smallest cosine"
-    for precision in manifest.precisions:
-        yield _precision_row(bundle, precision)
+    yield from _precisions(manifest)
     yield from _errors(manifest)
     yield from _quality(manifest)
 
@@ -90,7 +100,7 @@ def _cell(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
-def _running(model: Embedder) -> Iterator[str]:
+def _running(model: Model) -> Iterator[str]:
     yield ""
     yield "here"
     yield f"precision    {model.precision} ({model.precision_reason})"
@@ -100,32 +110,32 @@ def _running(model: Embedder) -> Iterator[str]:
     yield f"fingerprint  {model.fingerprint}"
 
 
-def _nodes(model: Embedder) -> str:
+def _nodes(model: Model) -> str:
     """Say where the nodes of the graph are, in words."""
     if model.nodes is None:
         return ", nodes of the graph: unknown to this onnxruntime"
     return ", nodes of the graph: " + ", ".join(f"{count} on {name}" for name, count in model.nodes.items())
 
 
-def _pooling(bundle: Bundle) -> str:
-    pooling = bundle.manifest.pooling
-    dense = "".join(
-        f", Dense to {record.out_features} channels ({record.activation})" for record in bundle.manifest.dense
-    )
-    return f"{pooling.mode} pooling{dense}, {'of length 1' if pooling.normalize else 'not normalised'}"
+def _what_it_gives(manifest: Manifest) -> str:
+    if manifest.classifier is not None:
+        labels = manifest.classifier.labels
+        names = f"{len(labels)} labels ({', '.join(labels)})" if len(labels) > 1 else "one score"
+        return f"scores       {names} of a pair of texts, {manifest.classifier.activation} of logits"
+    pooling = manifest.pooling
+    dense = "".join(f", Dense to {record.out_features} channels ({record.activation})" for record in manifest.dense)
+    length = "of length 1" if pooling.normalize else "not normalised"
+    return f"vectors      {manifest.dimensions} channels, {pooling.mode} pooling{dense}, {length}"
 
 
-def _precision_row(bundle: Bundle, precision: str) -> str:
-    manifest = bundle.manifest
-    size = sum(manifest.files[name].bytes for name in manifest.precisions[precision])
-    difference, cosine = (
-        _measured(manifest.verification.get(precision), name)
-        for name in ("max_difference_tokens", "min_cosine_vectors")
-    )
-    return (
-        f"{precision:<10} {size / 1e6:>7.1f} MB  {'' if difference is None else f'{difference:.1e}':<34} "
-        f"{'' if cosine is None else f'{cosine:.6f}'}"
-    )
+def _precisions(manifest: Manifest) -> Iterator[str]:
+    columns = _OF_VECTORS if manifest.classifier is None else _OF_SCORES
+    yield f"{'precision':<10} {'size':>10}  {'  '.join(title for title, _, _ in columns)}"
+    for precision, names in manifest.precisions.items():
+        size = sum(manifest.files[name].bytes for name in names)
+        measured = manifest.verification.get(precision)
+        cells = (f"{_cell(_measured(measured, name), form):<{len(title)}}" for title, name, form in columns)
+        yield f"{precision:<10} {size / 1e6:>7.1f} MB  {'  '.join(cells)}".rstrip()
 
 
 def _measured(found: object, name: str) -> float | None:

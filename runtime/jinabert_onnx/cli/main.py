@@ -20,11 +20,12 @@ from pathlib import Path
 from jinabert_onnx.errors import JinaBertError
 from jinabert_onnx.version import __version__
 
-from . import archive, bench, embed, info, lambda_zip, serve, verify
+from . import archive, bench, embed, info, lambda_zip, rerank, serve, verify
 from .command import Command, exporter_entry_points, load_exporter
 
 _OWN = {
     "embed": embed.COMMAND,
+    "rerank": rerank.COMMAND,
     "info": info.COMMAND,
     "verify": verify.COMMAND,
     "pack": archive.PACK,
@@ -33,7 +34,20 @@ _OWN = {
     "serve": serve.COMMAND,
     "bench": bench.COMMAND,
 }
-_ORDER = ("export", "embed", "serve", "info", "verify", "pack", "unpack", "lambda-zip", "bench", "eval", "demo")
+_ORDER = (
+    "export",
+    "embed",
+    "rerank",
+    "serve",
+    "info",
+    "verify",
+    "pack",
+    "unpack",
+    "lambda-zip",
+    "bench",
+    "eval",
+    "demo",
+)
 _EXAMPLES = """\
 examples:
   jinabert-onnx export jinaai/jina-embeddings-v2-base-de bundle --precision fp32 int8
@@ -110,7 +124,7 @@ def _commands() -> dict[str, Command]:
 def _parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="jinabert-onnx",
-        description="Export JinaBERT embedding models to ONNX and run them without PyTorch.",
+        description="Export JinaBERT embedding models and rerankers to ONNX and run them without PyTorch.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from jinabert_onnx.bundle import probes
+from jinabert_onnx.bundle import probes, score_agreement
 from jinabert_onnx.bundle.hub import resolve
 from jinabert_onnx.bundle.integrity import check_files
 from jinabert_onnx.bundle.manifest import ALL_FILES, PRECISIONS, Bundle, open_bundle
+from jinabert_onnx.cross_encoder import CrossEncoder
 from jinabert_onnx.embedder import Embedder
+from jinabert_onnx.encoding.load_options import LoadOptions
 from jinabert_onnx.errors import BundleError, InputError
+from jinabert_onnx.model import Model
 
 from .command import Command, add_model_argument, add_provider_options, load_exporter
 
@@ -43,10 +46,18 @@ def _run(arguments: argparse.Namespace) -> int:
     )
     check_files(bundle, bundle.manifest.files, "full")
     print(f"files        {len(bundle.manifest.files)} whole")
-    expected = probes.read_probes(bundle)
-    fp32_difference = probes.allowed_difference(bundle.manifest.verification.get("fp32"))
+    verify = _verify_vectors if bundle.manifest.classifier is None else _verify_scores
     for precision in precisions_to_verify(bundle, arguments.precision, arguments.provider):
-        _verify_precision(arguments, precision, expected, fp32_difference)
+        options = LoadOptions(
+            precision=precision,
+            provider=arguments.provider,
+            threads=arguments.threads,
+            integrity="fast",  # every file was just hashed; what the ONNX file claims of its weights was not read
+            self_test=False,  # what follows is more
+            revision=arguments.revision,
+            local_files_only=arguments.local_files_only,
+        )
+        verify(bundle, arguments.model, options)
     return 0
 
 
@@ -57,28 +68,34 @@ def precisions_to_verify(bundle: Bundle, asked: str, provider: str) -> list[str]
     return [name for name in bundle.manifest.precisions if not (name == "int8" and provider == "cuda")]
 
 
-def _verify_precision(
-    arguments: argparse.Namespace, precision: str, expected: probes.Probes, fp32_difference: float
-) -> None:
-    loaded = Embedder.load(
-        arguments.model,
-        precision=precision,
-        provider=arguments.provider,
-        threads=arguments.threads,
-        integrity="fast",  # every file has just been hashed; what the ONNX file claims of its weights has not been read
-        self_test=False,  # what follows is more
-        revision=arguments.revision,
-        local_files_only=arguments.local_files_only,
-    )
-    with loaded as model:
+def _verify_vectors(bundle: Bundle, source: str, options: LoadOptions) -> None:
+    expected = probes.read_probes(bundle)
+    fp32_difference = probes.allowed_difference(bundle.manifest.verification.get("fp32"))
+    with Embedder.load(source, **vars(options)) as model:
         found = probes.probe(model.encode, expected.texts, expected.vectors)
-    measured = f"largest difference {found.max_difference:.1e}, smallest cosine {found.min_cosine:.6f}"
-    if not found.within(precision, fp32_difference):
+        measured = f"largest difference {found.max_difference:.1e}, smallest cosine {found.min_cosine:.6f}"
+        required = probes.required(model.precision, fp32_difference)
+        _tell(model, source, measured, None if found.within(model.precision, fp32_difference) else required)
+
+
+def _verify_scores(bundle: Bundle, source: str, options: LoadOptions) -> None:
+    expected = probes.read_pair_probes(bundle)
+    fp32_difference = probes.allowed_difference(bundle.manifest.verification.get("fp32"))
+    with CrossEncoder.load(source, **vars(options)) as model:
+        found = score_agreement.probe_scores(model.logits, expected.texts, expected.vectors, model.activation)
+        required = score_agreement.required_scores(model.precision, fp32_difference)
+        _tell(model, source, str(found), None if found.within(model.precision, fp32_difference) else required)
+
+
+def _tell(model: Model, source: str, measured: str, missed: str | None) -> None:
+    """Print what was measured; `missed` is what was required and not met, in words."""
+    if missed is not None:
+        what = "vectors" if model.bundle.manifest.classifier is None else "scores"
         raise BundleError(
-            f"{arguments.model}: {precision} on {model.provider} gives other vectors than torch gave at export "
-            f"({measured}; required is {probes.required(precision, fp32_difference)}); try another onnxruntime release"
+            f"{source}: {model.precision} on {model.provider} gives other {what} than torch gave at export "
+            f"({measured}; required is {missed}); try another onnxruntime release"
         )
-    print(f"{precision:<12} agrees with torch on {model.provider}: {measured}")
+    print(f"{model.precision:<12} agrees with torch on {model.provider}: {measured}")
 
 
 COMMAND = Command("check the files of a bundle, and the vectors that it computes on this machine", _add_arguments, _run)

@@ -38,8 +38,8 @@ def _require_fitting_graph(bundle: Bundle, session: Session) -> None:
     given, said = (session.output, session.takes_token_types), (output, token_types)
     if given != said:
         raise BundleError(
-            f"{bundle.path}: the graph gives {_described(*given)}, and the manifest says {_described(*said)}; export the "
-            "bundle again"
+            f"{bundle.path}: the graph gives {_described(*given)}, and the manifest says {_described(*said)}; export "
+            "the bundle again"
         )
     if session.width != width:
         raise BundleError(

@@ -15,6 +15,9 @@ from jinabert_onnx.text.pair_tokenizer import require_pair_frame
 
 TRUNCATIONS = ("warn", "head", "error")
 
+# Of `rank`, in tokens: those of the `rerank` that comes with jina-reranker-v2.
+MAX_LENGTH, MAX_QUERY_LENGTH, OVERLAP_TOKENS = 1024, 512, 80
+
 
 class RunOptions(TypedDict, total=False):
     """Options of every method that runs a cross-encoder."""
@@ -29,7 +32,7 @@ class RunOptions(TypedDict, total=False):
 
 
 class PairOptions(RunOptions, total=False):
-    """Options of methods that score each pair by itself, except `batch_size`, which `predict` also takes by position."""
+    """Options of methods that score each pair by itself; `batch_size` is apart, for `predict` takes it by position."""
 
     raw_scores: Annotated[
         bool, Option(False, "give logits, not what the model's activation makes of them (sigmoid for rerankers).")

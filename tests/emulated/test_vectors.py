@@ -17,6 +17,7 @@ import pytest
 from jinabert_onnx import Embedder
 from numpy.typing import NDArray
 from support.native import BETWEEN_FLOATS, NativeRuns, distance, embed, error
+from support.paths import TRAINED
 
 REFERENCES = Path(os.environ["REFERENCES"])
 FORMS = sorted(path.name for path in REFERENCES.iterdir())
@@ -103,8 +104,8 @@ def test_a_text_is_the_same_alone_in_a_batch_and_on_two_threads(
     assert native_runs() >= LAYERS * (2 + len(lengths))
 
 
-def test_texts_embed_as_without_kernels(trained: Path, native_runs: NativeRuns) -> None:
+def test_texts_embed_as_without_kernels(native_runs: NativeRuns) -> None:
     texts = ["Wie ist das Wetter heute?", "How is the weather today? " * 40]
-    native, portable = (Embedder.load(trained, kernels=kernels).encode(texts) for kernels in ("require", "off"))
+    native, portable = (Embedder.load(TRAINED, kernels=kernels).encode(texts) for kernels in ("require", "off"))
     assert native_runs() >= 1
     np.testing.assert_allclose(native, portable, atol=1e-5)

@@ -52,7 +52,7 @@ def zig(tools: Path, *flags: str) -> Path:
     """Install ziglang beside this Python; return a program in `tools` that runs its C++ compiler with `flags`."""
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", ZIG], check=True)
     tools.mkdir(parents=True, exist_ok=True)
-    program = tools / "zig-c++"
+    program = tools.resolve() / "zig-c++"  # CMake looks for it from another folder
     # By its path: in pip's own environment for building, this Python finds no packages of its own.
     package = "import os, ziglang; print(os.path.dirname(ziglang.__file__), end='')"
     folder = subprocess.run([sys.executable, "-c", package], check=True, capture_output=True, text=True).stdout

@@ -1,4 +1,4 @@
-"""Run JinaBERT embedding models with onnxruntime, without torch.
+"""Run JinaBERT embedding models and rerankers with onnxruntime, without torch.
 
 from jinabert_onnx import Embedder
 
@@ -7,6 +7,7 @@ vectors = model.encode(["How is the weather today?", "Wie ist das Wetter heute?"
 """
 
 from .bundle.fingerprint import Fingerprint, compatible
+from .cross_encoder import CrossEncoder
 from .embedder import Embedder
 from .encoding.results import Chunks, Embeddings, TextReport
 from .engine.cancellation import Cancellation
@@ -33,6 +34,7 @@ from .errors import (
     TruncationError,
     TruncationWarning,
 )
+from .scoring.results import PairReport, Predictions, RankedDocument
 from .version import __version__
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "CancelledError",
     "Chunks",
     "ClusterError",
+    "CrossEncoder",
     "DeadlineError",
     "DownloadError",
     "Embedder",
@@ -55,7 +58,10 @@ __all__ = [
     "KernelsError",
     "MemoryLimitError",
     "MissingDependencyError",
+    "PairReport",
+    "Predictions",
     "ProviderError",
+    "RankedDocument",
     "RunError",
     "SelfTestError",
     "SharedThreads",

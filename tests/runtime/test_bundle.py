@@ -60,7 +60,7 @@ def test_a_revision_is_for_hub_ids_only(bundle_copy: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda manifest: manifest.update(schema=3), r"schema 3 is newer than this version reads \(2\); upgrade"),
+        (lambda manifest: manifest.update(schema=4), r"schema 4 is newer than this version reads \(3\); upgrade"),
         (lambda manifest: manifest.update(schema=1), "schema 1 is of an older version"),
         (lambda manifest: manifest.update(schema="1"), "'schema' is missing or not a int"),
         (lambda manifest: manifest.pop("model"), "'model' is missing"),

@@ -48,7 +48,7 @@ def main() -> None:
     require_fitting(bundle, tokenizer, session)
     clock["session"] = time.monotonic()
     model = Embedder(LoadedModel(bundle, precision, tokenizer, session, None, read_dense(bundle)), "as asked")
-    loading.self_test(model.loaded, lambda texts: model.encode(texts, truncation="head", prompt=""))
+    model.require_export_results()
     clock["self-test"] = time.monotonic()
     loaded, limit = resident_memory(), bundle.manifest.model.max_tokens
     vector = model.encode(asked["text"], max_length=limit, truncation="error", prompt="", show_progress_bar=False)

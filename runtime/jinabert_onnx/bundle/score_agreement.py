@@ -64,7 +64,8 @@ def activate(logits: Logits, activation: str) -> Logits:
         return logits
     if activation == "sigmoid":
         half, one = np.float32(0.5), np.float32(1)
-        return half * (np.tanh(half * logits) + one)  # which cannot overflow
+        shares: Logits = half * (np.tanh(half * logits) + one)  # which cannot overflow
+        return shares
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
     scores: Logits = powers / powers.sum(axis=-1, keepdims=True)
     return scores

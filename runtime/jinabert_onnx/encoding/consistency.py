@@ -12,7 +12,8 @@ def require_fitting(bundle: Bundle, tokenizer: Tokenizer, session: Session) -> N
     """Refuse a bundle whose parts are of different models.
 
     Raises:
-        BundleError: the tokenizer's ids, the graph's channels or the default length contradict the manifest.
+        BundleError: the tokenizer's ids, the graph's inputs, output or channels, or the default length contradict the
+            manifest.
     """
     manifest, model = bundle.manifest, bundle.manifest.model
     if tokenizer.largest_id >= model.vocab_size:
@@ -20,13 +21,32 @@ def require_fitting(bundle: Bundle, tokenizer: Tokenizer, session: Session) -> N
             f"{bundle.path / TOKENIZER}: token id {tokenizer.largest_id} lies outside the model's vocabulary of "
             f"{model.vocab_size}; this is another model's tokenizer"
         )
-    if session.hidden_size != model.hidden_size:
-        raise BundleError(
-            f"{bundle.path}: the graph has {session.hidden_size} channels and the manifest says {model.hidden_size}; "
-            "export the bundle again"
-        )
+    _require_fitting_graph(bundle, session)
     if manifest.default_max_length <= tokenizer.special_tokens:
         raise BundleError(
             f"{bundle.path}: default_max_length {manifest.default_max_length} leaves no room beside "
             f"{tokenizer.special_tokens} special tokens; export the bundle again"
         )
+
+
+def _require_fitting_graph(bundle: Bundle, session: Session) -> None:
+    model, classifier = bundle.manifest.model, bundle.manifest.classifier
+    if classifier is None:
+        output, width, token_types, what = "last_hidden_state", model.hidden_size, False, "channels"
+    else:
+        output, width, token_types, what = "logits", len(classifier.labels), classifier.token_types, "labels"
+    given, said = (session.output, session.takes_token_types), (output, token_types)
+    if given != said:
+        raise BundleError(
+            f"{bundle.path}: the graph gives {_described(*given)}, and the manifest says {_described(*said)}; export the "
+            "bundle again"
+        )
+    if session.width != width:
+        raise BundleError(
+            f"{bundle.path}: the graph has {session.width} {what} and the manifest says {width}; export the bundle "
+            "again"
+        )
+
+
+def _described(output: str, token_types: bool) -> str:
+    return f"{output} of token_type_ids" if token_types else output

@@ -1,12 +1,11 @@
-"""A bundle's name to a loaded, checked model: files, precision, session, limits, self-test, in this order.
+"""A bundle's name to a loaded, checked model: files, precision, session, limits, in this order.
 
-Knows nothing of texts beyond those of the self-test.
+Knows nothing of texts.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from jinabert_onnx.bundle.domain_version import read_domain_version
 from jinabert_onnx.bundle.integrity import require_integrity
 from jinabert_onnx.bundle.locate import Source, open_source, require_files
 from jinabert_onnx.bundle.manifest import TOKENIZER, Bundle
-from jinabert_onnx.bundle.probes import read_probes
 from jinabert_onnx.engine import providers
 from jinabert_onnx.engine.cpu import cpu_features
 from jinabert_onnx.engine.kernels import KernelRequest, require_kernels_option
@@ -22,19 +20,13 @@ from jinabert_onnx.engine.memory_limit import MemoryLimit
 from jinabert_onnx.engine.memory_model import memory_model, parse_memory, require_room
 from jinabert_onnx.engine.precision import choose_precision
 from jinabert_onnx.engine.session import Session, SessionLoading
-from jinabert_onnx.errors import BundleError, RunError, SelfTestError
+from jinabert_onnx.errors import BundleError
 from jinabert_onnx.text.tokenizer import Tokenizer
 
 from .consistency import require_fitting
 from .dense import read_dense
 from .load_options import LoadOptions
 from .loaded_model import LoadedModel
-from .pooling import lengths_of
-from .vector_types import AnyVectors
-
-# Difference from a vector of export, as a share of its length. Between CPUs, products differ in the last bits and int8
-# steps flip here and there, 0.001 in all; a CPU whose int8 saturates, or another tokenizer, is far beyond.
-_SELF_TEST_SHARE = {"fp32": 0.002, "fp16": 0.03, "int8": 0.03}
 
 logger = logging.getLogger("jinabert_onnx")
 
@@ -48,18 +40,20 @@ class Opened:
     assumed: str
 
 
-def open_model(source: Source, options: LoadOptions) -> Opened:
+def open_model(source: Source, options: LoadOptions, scores: bool = False) -> Opened:
     """Open the bundle at `source`: check its files, then start the session and read the tokenizer.
+
+    `scores` asks for a cross-encoder, which gives scores and no vectors.
 
     Raises:
         What `Embedder.load` raises, but for SelfTestError.
     """
     limit = None if options.max_memory is None else parse_memory(options.max_memory)
     options = _with_kernels(options)
-    opened = _open(source, options, limit)
+    opened = _open(source, options, limit, scores)
     if options.precision == "auto" and opened.assumed != opened.model.session.provider:
         opened.model.session.close()  # the precision was picked for a GPU that could not be started
-        opened = _open(source, replace(options, provider="cpu"), limit)
+        opened = _open(source, replace(options, provider="cpu"), limit, scores)
     session = opened.model.session
     memory = _memory_limit(opened.model.bundle, opened.model.precision, limit, session.kernels.native)
     opened = replace(opened, model=replace(opened.model, memory=memory))
@@ -78,37 +72,6 @@ def open_model(source: Source, options: LoadOptions) -> Opened:
     return opened
 
 
-def self_test(model: LoadedModel, encode: Callable[[Sequence[str]], AnyVectors]) -> None:
-    """Compare what `encode` gives for a few texts with what this precision gave at export.
-
-    Raises:
-        SelfTestError: it differs, or is not finite.
-        BundleError: the bundle holds no texts and vectors for this precision.
-    """
-    expected = read_probes(model.bundle).self_test
-    if model.precision not in expected.vectors:
-        raise BundleError(f"{model.bundle.path}: no vectors for a self-test of {model.precision}; export it again")
-    right = expected.vectors[model.precision]
-    try:
-        differences = lengths_of(encode(expected.texts) - right)
-    except RunError as error:
-        raise SelfTestError(_self_test_failure(model, str(error))) from error
-    share, allowed = float((differences / lengths_of(right)).max()), _SELF_TEST_SHARE[model.precision]
-    if not share <= allowed:  # NaN, should the bundle's own vectors hold it, is no agreement
-        raise SelfTestError(_self_test_failure(model, f"off by {share:.2g} of their length, {allowed:g} is allowed"))
-
-
-def _self_test_failure(model: LoadedModel, difference: str) -> str:
-    release, kernels = providers.import_onnxruntime().__version__, model.session.kernels
-    suspects = f"this processor, onnxruntime {release}, {f'{kernels.reason}, ' if kernels.native else ''}"
-    remedy = "another release or precision, or kernels 'off'" if kernels.native else "another release or precision"
-    return (
-        f"{model.bundle.path}: {model.precision} on {model.session.provider} computes different vectors here than at "
-        f"export ({difference}): {suspects}or the tokenizers package is at fault; try {remedy} (for details run "
-        "`jinabert-onnx verify`)"
-    )
-
-
 def _with_kernels(options: LoadOptions) -> LoadOptions:
     """Settle what is wanted of kernels; the CPU alone has them, so requiring them takes it."""
     asked = require_kernels_option(options.kernels)
@@ -116,9 +79,10 @@ def _with_kernels(options: LoadOptions) -> LoadOptions:
     return replace(options, kernels=asked, provider="cpu" if on_cpu else options.provider)
 
 
-def _open(source: Source, options: LoadOptions, limit: int | None) -> Opened:
+def _open(source: Source, options: LoadOptions, limit: int | None, scores: bool) -> Opened:
     require_integrity(options.integrity)
     bundle = open_source(source, options.revision, options.local_files_only)
+    _require_kind(bundle, scores)
     device = _device(options)
     choice = choose_precision(options.precision, list(bundle.manifest.precisions), device, cpu_features())
     files = require_files(source, bundle, choice.precision, options.integrity, options.local_files_only)
@@ -134,6 +98,21 @@ def _open(source: Source, options: LoadOptions, limit: int | None) -> Opened:
     assumed = session.provider if choice.precision == "int8" else device  # int8 never runs on a GPU
     model = LoadedModel(bundle, choice.precision, tokenizer, session, None, read_dense(bundle))
     return Opened(model, choice.reason, assumed)
+
+
+def _require_kind(bundle: Bundle, scores: bool) -> None:
+    """Refuse the bundle of a cross-encoder where vectors are wanted, and of an embedding model where scores are."""
+    classifier = bundle.manifest.classifier
+    if classifier is not None and not scores:
+        raise BundleError(
+            f"{bundle.path}: a cross-encoder, which scores pairs of texts and gives no vectors; load it with "
+            "CrossEncoder.load, or use `jinabert-onnx rerank`"
+        )
+    if classifier is None and scores:
+        raise BundleError(
+            f"{bundle.path}: an embedding model, which gives vectors and scores no pairs; load it with Embedder.load, "
+            "or use `jinabert-onnx embed`"
+        )
 
 
 def request_kernels(bundle: Bundle, onnx_file: Path, asked: str) -> KernelRequest:

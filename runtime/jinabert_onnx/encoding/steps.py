@@ -27,16 +27,24 @@ from .vector_types import AnyVectors, convert, limit_for
 Advance = Callable[[int], object]  # told how many more texts are done
 
 
+Rows = Sequence[NDArray[np.int64]]  # of token ids, (tokens,)
+
+
 class Batch(NamedTuple):
-    """Rows that ran together: their indices, token embeddings (batch, sequence, hidden), mask (batch, sequence)."""
+    """Rows that ran together: their indices, what the graph gave for them, and the mask (batch, sequence).
+
+    That is token embeddings (batch, sequence, hidden), or a cross-encoder's logits (batch, labels).
+    """
 
     indices: NDArray[np.intp]
-    token_embeddings: Vectors
+    output: Vectors
     attention_mask: NDArray[np.int64]
 
 
-def run(model: LoadedModel, rows: Sequence[NDArray[np.int64]], batch_size: int, limits: Limits) -> Iterator[Batch]:
-    """Run rows of token ids, a batch at a time, the longest first.
+def run(
+    model: LoadedModel, rows: Rows, batch_size: int, limits: Limits, token_types: Rows | None = None
+) -> Iterator[Batch]:
+    """Run rows of token ids, a batch at a time, the longest first; `token_types` are as long as their rows.
 
     Raises:
         MemoryLimitError: a row does not fit; nothing was run.
@@ -45,8 +53,9 @@ def run(model: LoadedModel, rows: Sequence[NDArray[np.int64]], batch_size: int, 
     """
     limits.check()
     for indices in batches_of(model, [len(ids) for ids in rows], batch_size):
-        with running(model, [rows[index] for index in indices], limits) as (token_embeddings, attention_mask):
-            yield Batch(indices, token_embeddings, attention_mask)
+        types = None if token_types is None else [token_types[index] for index in indices]
+        with running(model, [rows[index] for index in indices], limits, types) as (output, attention_mask):
+            yield Batch(indices, output, attention_mask)
 
 
 def batches_of(model: LoadedModel, lengths: Sequence[int], batch_size: int) -> list[NDArray[np.intp]]:
@@ -63,9 +72,9 @@ def batches_of(model: LoadedModel, lengths: Sequence[int], batch_size: int) -> l
 
 @contextmanager
 def running(
-    model: LoadedModel, rows: Sequence[NDArray[np.int64]], limits: Limits
+    model: LoadedModel, rows: Rows, limits: Limits, token_types: Rows | None = None
 ) -> Iterator[tuple[Vectors, NDArray[np.int64]]]:
-    """Run rows of token ids as one batch: token embeddings (batch, sequence, hidden) and the mask.
+    """Run rows of token ids as one batch: what the graph gives for it, as in `Batch`, and the mask.
 
     Under a memory limit others wait until the block ends, when what came out is no longer used.
 
@@ -74,11 +83,12 @@ def running(
         RunError: onnxruntime failed.
     """
     input_ids, attention_mask = pad(rows)
+    token_type_ids = None if token_types is None else pad(token_types)[0]  # (batch, sequence)
     lengths, memory = [len(ids) for ids in rows], model.memory
     with memory.turn(limits, lengths) if memory else nullcontext():
         if memory is not None and memory.may_exceed(lengths):
             model.session.give_back()
-        yield model.session.run(input_ids, attention_mask, limits), attention_mask
+        yield model.session.run(input_ids, attention_mask, limits, token_type_ids), attention_mask
 
 
 def vectors_of(
@@ -94,7 +104,7 @@ def vectors_of(
     manifest = model.bundle.manifest
     windows = np.zeros((len(texts.input_ids), manifest.model.hidden_size), dtype=np.float32)
     for batch in _run_texts(model, texts, settings, limits, advance):
-        pooled = pooling.pool(batch.token_embeddings, batch.attention_mask, manifest.pooling.mode)  # (batch, hidden)
+        pooled = pooling.pool(batch.output, batch.attention_mask, manifest.pooling.mode)  # (batch, hidden)
         windows[batch.indices] = pooled
     return finish(model, _mean_of_windows(windows, texts), settings)
 
@@ -109,7 +119,7 @@ def token_rows(
     """
     rows: list[AnyVectors] = [np.empty((0, settings.dimensions), dtype=np.float32)] * len(texts.input_ids)
     for indices, token_embeddings, attention_mask in _run_texts(model, texts, settings, limits, advance):
-        _require_finite(token_embeddings[attention_mask == 1])
+        require_finite(token_embeddings[attention_mask == 1])
         for index, tokens, mask in zip(indices, token_embeddings, attention_mask, strict=True):
             kept = tokens[: mask.sum(), : settings.dimensions].copy()  # (tokens, dimensions), free of the batch
             rows[index] = convert(pooling.normalize(kept) if settings.normalize else kept, settings.output_dtype, 1.0)
@@ -123,7 +133,7 @@ def finish(model: LoadedModel, pooled: Vectors, settings: Settings) -> AnyVector
         RunError: a vector is not finite.
         InputError: a value does not fit the type.
     """
-    _require_finite(pooled)
+    require_finite(pooled)
     pooled = apply_dense(model.dense, pooled)  # (n, dimensions of the bundle)
     manifest, width = model.bundle.manifest, pooled.shape[-1]
     if manifest.pooling.normalize:
@@ -136,7 +146,12 @@ def finish(model: LoadedModel, pooled: Vectors, settings: Settings) -> AnyVector
     return convert(np.ascontiguousarray(shortened), settings.output_dtype, limit)
 
 
-def _require_finite(pooled: Vectors) -> None:
+def require_finite(pooled: Vectors) -> None:
+    """Return if every value is finite.
+
+    Raises:
+        RunError: one is not.
+    """
     if not np.isfinite(pooled).all():
         raise RunError(
             "the model gave NaN or infinity: its weights are damaged, or the provider computes wrong values "

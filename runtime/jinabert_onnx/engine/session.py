@@ -1,4 +1,4 @@
-"""A padded batch to token embeddings: owns the onnxruntime session.
+"""A padded batch to token embeddings, or to a cross-encoder's logits: owns the onnxruntime session.
 
 Knows nothing of texts, pooling or bundles; takes the path of an ONNX file.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 from _thread import get_ident
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -32,7 +32,8 @@ from .waiting import forget_interrupted
 from .watching import WatchedFiles
 
 _INPUTS = {"input_ids", "attention_mask"}
-_OUTPUT = "last_hidden_state"
+_TOKEN_TYPES = "token_type_ids"  # an input of some cross-encoders
+_OUTPUTS = ("last_hidden_state", "logits")  # of embedding models, of cross-encoders
 _FATAL = 4  # the severity below which a run logs nothing: its message is in the error that it raises
 
 # Padded tokens that run at a time, in one batch or several, after which memory is released. That adds 0.1 s to the next
@@ -119,6 +120,9 @@ class Session:
         threads: threads of one operator on the CPU.
         threads_reason: where their number comes from, in words.
         kernels: what computes attention, and why.
+        output: "last_hidden_state", or "logits" of a cross-encoder.
+        width: the channels of a token embedding, or the labels, as the graph declares them.
+        takes_token_types: whether the graph has the input `token_type_ids`.
         nodes: how many nodes of the graph run on "cpu" and on "cuda"; None where onnxruntime is too old to report it.
     """
 
@@ -145,14 +149,13 @@ class Session:
             loading.asked_provider, loading.precision, loading.available, self.provider
         )
         self.nodes = nodes_by_provider(self._session)
-        _require_our_graph(self._session, loading.path)
-        self._width = self.hidden_size
+        inputs = {value.name for value in self._session.get_inputs()}
+        widths = {value.name: value.shape[-1] for value in self._session.get_outputs()}
+        _require_our_graph(inputs, widths, loading.path)
+        self.takes_token_types = _TOKEN_TYPES in inputs
+        self.output = next(name for name in _OUTPUTS if name in widths)
+        self.width: Any = widths[self.output]
         give_back_freed()  # what reading the file took
-
-    @property
-    def hidden_size(self) -> object:
-        """Return the channels of a token embedding, as the graph declares them."""
-        return next(value.shape[-1] for value in self._usable().get_outputs() if value.name == _OUTPUT)
 
     def require_usable(self) -> None:
         """Return if `run` can be called.
@@ -163,9 +166,15 @@ class Session:
         self._usable()
 
     def run(
-        self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], limits: Limits | None = None
+        self,
+        input_ids: NDArray[np.int64],
+        attention_mask: NDArray[np.int64],
+        limits: Limits | None = None,
+        token_type_ids: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float32]:
-        """Compute token embeddings, float32 (batch, sequence, hidden), of int64 (batch, sequence) inputs.
+        """Compute token embeddings, float32 (batch, sequence, hidden), or logits (batch, labels) of a cross-encoder.
+
+        All inputs are int64 (batch, sequence). `token_type_ids` are for graphs that take them; default: 0.
 
         Raises:
             RunError: onnxruntime failed, most probably for lack of memory.
@@ -175,12 +184,13 @@ class Session:
         limits = limits or Limits()
         session = self._usable()
         options = self._run_options()
+        feeds = self._feeds(input_ids, attention_mask, token_type_ids)
         turn = self._shared.turn(limits) if self._shared else contextlib.nullcontext()
         with turn, self._counted(session, input_ids.size):
             limits.check()
             try:
                 with limits.ending(options):
-                    return self._run(session, input_ids, attention_mask, options)
+                    return self._run(session, feeds, options)
             except Exception as error:  # onnxruntime's exceptions share no public base
                 if not is_from("onnxruntime", error):
                     raise
@@ -206,7 +216,7 @@ class Session:
         options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         one = np.ones((1, 1), dtype=np.int64)
         try:
-            self._run(session, one - 1, one, options)
+            self._run(session, self._feeds(one - 1, one), options)
         except Exception as error:  # where one token fails, memory has run out
             if not is_from("onnxruntime", error):
                 raise
@@ -229,15 +239,26 @@ class Session:
         files.require_unchanged()
         return session
 
-    def _run(
-        self, session: Any, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], options: Any
-    ) -> NDArray[np.float32]:
+    def _feeds(
+        self,
+        input_ids: NDArray[np.int64],
+        attention_mask: NDArray[np.int64],
+        token_type_ids: NDArray[np.int64] | None = None,
+    ) -> dict[str, NDArray[np.int64]]:
+        feeds = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if self.takes_token_types:
+            feeds[_TOKEN_TYPES] = np.zeros_like(input_ids) if token_type_ids is None else token_type_ids
+        return feeds
+
+    def _run(self, session: Any, feeds: dict[str, NDArray[np.int64]], options: Any) -> NDArray[np.float32]:
+        batch, sequence = feeds["input_ids"].shape
+        of_tokens = self.output == _OUTPUTS[0]
         # Into an array of ours: one of onnxruntime's would keep a piece of its arena from being released.
-        output = np.empty((*input_ids.shape, self._width), dtype=np.float32)  # (batch, sequence, hidden)
+        output = np.empty((batch, sequence, self.width) if of_tokens else (batch, self.width), dtype=np.float32)
         binding = session.io_binding()
-        binding.bind_cpu_input("input_ids", np.ascontiguousarray(input_ids))
-        binding.bind_cpu_input("attention_mask", np.ascontiguousarray(attention_mask))
-        binding.bind_output(_OUTPUT, "cpu", 0, np.float32, output.shape, output.ctypes.data)
+        for name, values in feeds.items():
+            binding.bind_cpu_input(name, np.ascontiguousarray(values))
+        binding.bind_output(self.output, "cpu", 0, np.float32, output.shape, output.ctypes.data)
         session.run_with_iobinding(binding, options)
         return output
 
@@ -273,11 +294,9 @@ def _thread_count(threads: int | str | SharedThreads) -> tuple[int, str]:
     return count_threads(threads)
 
 
-def _require_our_graph(session: Any, path: Path) -> None:
-    inputs = {value.name for value in session.get_inputs()}
-    outputs = {value.name for value in session.get_outputs()}
-    if inputs != _INPUTS or _OUTPUT not in outputs:
+def _require_our_graph(inputs: set[str], outputs: Iterable[str], path: Path) -> None:
+    if inputs - {_TOKEN_TYPES} != _INPUTS or not set(_OUTPUTS) & set(outputs):
         raise BundleError(
             f"{path}: inputs {sorted(inputs)} and outputs {sorted(outputs)} are not {sorted(_INPUTS)} and "
-            f"{_OUTPUT}; this file was not made by jinabert-onnx"
+            f"{' or '.join(_OUTPUTS)}; this file was not made by jinabert-onnx"
         )

@@ -5,10 +5,15 @@ Knows nothing of tokens or models.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from jinabert_onnx.errors import InputError, InputTypeError
+
+_CHARACTERS_AHEAD = 4_000_000  # of inputs that are taken together, whatever their number
+
+_Input = TypeVar("_Input")
 
 
 def as_texts(sentences: object) -> list[str]:
@@ -17,11 +22,18 @@ def as_texts(sentences: object) -> list[str]:
     Raises:
         InputTypeError: neither, or an element is not a str; names its index.
     """
-    texts = list(as_stream(sentences))
-    for index, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise InputTypeError(f"text {index} is {type(text).__name__}, not str", index=index)
-    return texts
+    return [as_text(text, index) for index, text in enumerate(as_stream(sentences))]
+
+
+def as_text(text: object, index: int) -> str:
+    """Return a text, which is that of this index.
+
+    Raises:
+        InputTypeError: it is none.
+    """
+    if not isinstance(text, str):
+        raise InputTypeError(f"text {index} is {type(text).__name__}, not str", index=index)
+    return text
 
 
 def as_stream(sentences: object) -> Iterable[str]:
@@ -38,6 +50,22 @@ def as_stream(sentences: object) -> Iterable[str]:
     if isinstance(sentences, bytes | bytearray) or not isinstance(sentences, Iterable):
         raise InputTypeError(message)
     return sentences
+
+
+def take_ahead(
+    inputs: Iterable[_Input], look_ahead: int, characters_of: Callable[[_Input], int]
+) -> Iterator[list[_Input]]:
+    """Yield lists of up to `look_ahead` inputs, fewer where they are long."""
+    taken: list[_Input] = []
+    characters = 0
+    for each in inputs:
+        taken.append(each)
+        characters += characters_of(each)
+        if len(taken) == look_ahead or characters >= _CHARACTERS_AHEAD:
+            yield taken
+            taken, characters = [], 0
+    if taken:
+        yield taken
 
 
 def _is_table(value: object) -> bool:

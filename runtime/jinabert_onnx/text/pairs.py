@@ -24,10 +24,15 @@ def as_pairs(pairs: object) -> tuple[list[TextOrPair], bool]:
     """
     if isinstance(pairs, str) or (isinstance(pairs, tuple) and _is_pair(pairs)):
         return [pairs if isinstance(pairs, str) else (pairs[0], pairs[1])], True
-    return [_as_input(given, index) for index, given in enumerate(as_stream(pairs))], False
+    return [as_input(given, index) for index, given in enumerate(as_stream(pairs))], False
 
 
-def _as_input(given: object, index: int) -> TextOrPair:
+def as_input(given: object, index: int) -> TextOrPair:
+    """Return a text or a pair of texts, which is the input of this index.
+
+    Raises:
+        InputTypeError: it is neither.
+    """
     if isinstance(given, str):
         return given
     if isinstance(given, Sequence) and _is_pair(given):

@@ -53,6 +53,24 @@ class PlacedTokens:
     ends: NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class PairFrame:
+    """What a tokenizer puts around and between the two texts of a pair: ids, int64, and their token types, int64."""
+
+    before: NDArray[np.int64]
+    between: NDArray[np.int64]
+    after: NDArray[np.int64]
+    types_before: NDArray[np.int64]
+    types_between: NDArray[np.int64]
+    types_after: NDArray[np.int64]
+    types_of_texts: tuple[int, int]
+
+    @property
+    def special_tokens(self) -> int:
+        """Return how many special tokens a pair has."""
+        return len(self.before) + len(self.between) + len(self.after)
+
+
 class Tokenizer:
     """A `tokenizer.json` file, used without padding and with truncation by argument.
 
@@ -61,6 +79,7 @@ class Tokenizer:
     Attributes:
         before, after: ids of the special tokens around a text, int64.
         special_tokens: how many these are.
+        pair: what it puts around the texts of a pair; None where its post-processor does more than that.
         largest_id: the largest token id that an input can get.
     """
 
@@ -76,6 +95,7 @@ class Tokenizer:
             self._tokenizer.no_padding()
             self._tokenizer.no_truncation()
             frame = _find_frame(self._tokenizer)
+            self.pair = _find_pair_frame(self._tokenizer)
             self._boundaries = find_boundaries(self._tokenizer)
         except OSError as error:
             if not is_from_reading(error):
@@ -121,6 +141,23 @@ class Tokenizer:
             first = dropped[index] if keep == "tail" else 0
             input_ids.append(self._frame(encoding.ids[first : first + room], index))
         return TokenizedTexts(input_ids, dropped, self._find_cuts(texts, dropped, room, keep))
+
+    def bare(self, texts: Sequence[str], room: int | None = None) -> list[NDArray[np.int64]]:
+        """Tokenize without special tokens: int64 (tokens,) a text.
+
+        Of a text of more than `room` tokens at least the first `room` + 1 are given, and perhaps no more.
+
+        Raises:
+            InputError: a text is not valid Unicode.
+        """
+        _require_unicode(texts)
+        encodings = self._encode(texts) if room is None else self._encode_heads(texts, room, self._encode)
+        return [np.array(encoding.ids, dtype=np.int64) for encoding in encodings]
+
+    def cut_after(self, text: str, tokens: int) -> int:
+        """Return the character after which the first `tokens` of a text's tokens, special ones left out, end."""
+        (encoding,) = self._encode_heads([text], tokens, self._encode_with_offsets)
+        return int(_places(text, encoding.offsets[: tokens + 1])[1][tokens - 1]) if tokens else 0
 
     def count(self, text: str) -> int:
         """Count the tokens of a text, special ones left out."""
@@ -223,6 +260,25 @@ class Tokenizer:
         if len(ids) + self.special_tokens == 0:
             raise InputError(f"text {index} becomes no tokens (this tokenizer adds no special ones); leave it out")
         return np.concatenate((self.before, np.asarray(ids, dtype=np.int64), self.after))
+
+
+def _find_pair_frame(tokenizer: tokenizers.Tokenizer) -> PairFrame | None:
+    """Find what the post-processor puts around two texts, by the first text that has a token."""
+    for text in _short_texts(tokenizer):
+        tokens = tokenizer.encode(text, add_special_tokens=False).ids
+        if tokens:
+            whole = tokenizer.encode(text, text)
+            content = [i for i, sequence in enumerate(whole.sequence_ids) if sequence is not None]
+            first, last = content[: len(tokens)], content[len(tokens) :]
+            ids, types = (np.array(values, dtype=np.int64) for values in (whole.ids, whole.type_ids))
+            if whole.ids[first[0] : first[-1] + 1] != tokens or whole.ids[last[0] : last[-1] + 1] != tokens:
+                return None
+            before, between, after = slice(first[0]), slice(first[-1] + 1, last[0]), slice(last[-1] + 1, None)
+            types_of_texts = int(types[first[0]]), int(types[last[0]])
+            return PairFrame(
+                ids[before], ids[between], ids[after], types[before], types[between], types[after], types_of_texts
+            )
+    return None
 
 
 def _find_frame(tokenizer: tokenizers.Tokenizer) -> tuple[list[int], list[int]]:

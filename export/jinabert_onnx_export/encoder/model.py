@@ -227,6 +227,7 @@ class JinaBertClassifier(JinaBertEncoder):
         *layers, last = self.encoder.layer
         for layer in layers:
             hidden_states = layer(hidden_states, key_mask)
+        assert isinstance(last, Layer)
         context = last.attention.self(hidden_states, key_mask)
         first = last.after_attention(context[:, :1], hidden_states[:, :1])  # (batch, 1, hidden)
         return self.classifier(self.pooler(_at_least_float32(first[:, 0])))  # type: ignore[no-any-return]

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from jinabert_onnx.bundle.manifest import PRECISIONS
 from jinabert_onnx_export import export
-from support.paths import CHECKPOINT, GOLDENS
+from support.paths import CHECKPOINT, CROSS_ENCODERS, GOLDENS, RERANKER
 
 
 def main(output: Path) -> None:
     """Write one bundle a checkpoint below `output`."""
-    for checkpoint in (*sorted(GOLDENS.iterdir()), CHECKPOINT):
+    for checkpoint in (*sorted(GOLDENS.iterdir()), CHECKPOINT, *CROSS_ENCODERS, RERANKER):
         export(checkpoint, output / checkpoint.name, PRECISIONS)
         sys.stderr.write(f"exported {checkpoint.name}\n")
 

@@ -54,7 +54,8 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--calibration",
         metavar="FILE",
-        help="texts like yours, one per line, to calibrate int8 on (default: built-in texts)",
+        help="texts like yours, one per line (of a reranker: query and document with a tab between them), to calibrate "
+        "int8 on (default: built-in texts)",
     )
 
 
@@ -77,15 +78,24 @@ def _summary(manifest: Manifest, output: str) -> str:
     published = manifest.verification["published_checkpoint"]
     lines = [f"{output}: exported {manifest.source} and verified it against torch"]
     if published:
-        lines.append(f"its vectors are those known of {published}")
+        lines.append(f"its {'vectors' if manifest.classifier is None else 'scores'} are those known of {published}")
     for precision in manifest.precisions:
-        measured = manifest.verification[precision]
         size = sum(manifest.files[name].bytes for name in manifest.precisions[precision])
-        lines.append(
-            f"  {precision:<5} {size / 1e6:8.1f} MB   largest difference of a token "
-            f"{measured['max_difference_tokens']:.1e}   smallest cosine of a text {measured['min_cosine_vectors']:.6f}"
-        )
+        lines.append(f"  {precision:<5} {size / 1e6:8.1f} MB   {_in_words(manifest, precision)}")
     return "\n".join(lines)
+
+
+def _in_words(manifest: Manifest, precision: str) -> str:
+    measured = manifest.verification[precision]
+    if manifest.classifier is None:
+        return (
+            f"largest difference of a token {measured['max_difference_tokens']:.1e}   smallest cosine of a text "
+            f"{measured['min_cosine_vectors']:.6f}"
+        )
+    return (
+        f"largest difference of a logit {measured['max_difference_logits']:.1e}, of a score "
+        f"{measured['max_difference_scores']:.1e}   rank correlation {measured['rank_correlation']:.6f}"
+    )
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:

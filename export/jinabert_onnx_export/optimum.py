@@ -25,7 +25,7 @@ from torch import Tensor, inference_mode
 from .checkpoint.read import Checkpoint, open_checkpoint
 from .encoder.model import JinaBertEncoder
 from .encoder.trace import INPUTS, OPSET, OUTPUT
-from .errors import VerificationError
+from .errors import UnsupportedCheckpointError, VerificationError
 
 with needed(f"{__name__} needs optimum-onnx and transformers", "cpu,optimum", "install them"):
     from optimum.exporters.error_utils import AtolError
@@ -85,8 +85,14 @@ class JinaBertModel(PreTrainedModel):  # type: ignore[misc]
         Raises:
             BundleNotFoundError, DownloadError: there is no such checkpoint, or it cannot be fetched.
             CheckpointError: damaged, incomplete, or of another architecture.
+            UnsupportedCheckpointError: a reranker or classifier.
         """
         checkpoint = open_checkpoint(source, revision)
+        if checkpoint.classifier is not None:
+            raise UnsupportedCheckpointError(
+                f"{source}: a reranker or classifier, and only embedding models are exported with optimum; use "
+                "`jinabert-onnx export`, whose bundles optimum's ORTModelForSequenceClassification reads"
+            )
         return cls(JinaBertPretrainedConfig.from_checkpoint(checkpoint), checkpoint.load_encoder()).eval()  # type: ignore[no-any-return]
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> BaseModelOutput:

@@ -20,6 +20,7 @@ from jinabert_onnx.files.permissions import give_usual_permissions
 from jinabert_onnx.files.staging import REPLACED, staging
 from safetensors.numpy import save_file
 
+from .checkpoint.classifier import TORCH_ACTIVATIONS
 from .checkpoint.read import Checkpoint
 from .encoder.config import read_object
 from .errors import OutputError
@@ -68,22 +69,25 @@ def write_metadata(checkpoint: Checkpoint, directory: Path) -> None:
     tokenizer_config = _read_optional(source / "tokenizer_config.json")
     config = _without_code(read_object(source / "config.json"))
     config.pop(_JAVASCRIPT, None)  # it describes the source's ONNX files, not these
-    _write_json(directory / "config.json", config | _external_weights_entry(directory / "onnx"))
+    weights = _external_weights_entry(directory / "onnx")
+    _write_json(directory / "config.json", config | _head_entries(checkpoint, config) | weights)
     shutil.copyfile(source / TOKENIZER, directory / TOKENIZER)
     _write_json(
         directory / "tokenizer_config.json",
         {"tokenizer_class": "PreTrainedTokenizerFast"}
         | _without_code(tokenizer_config)
-        | {"model_max_length": checkpoint.max_length},
+        | {"model_max_length": checkpoint.max_length}
+        | _tokenizer_entries(checkpoint),
     )
     special_tokens = {name: value for name, value in tokenizer_config.items() if name.endswith("_token")}
     _write_json(
         directory / "special_tokens_map.json", _read_optional(source / "special_tokens_map.json") or special_tokens
     )
-    _write_sentence_transformers(checkpoint, directory)
+    if checkpoint.classifier is None:
+        _write_sentence_transformers(checkpoint, directory)
 
 
-def write_probes(probes: Probes, directory: Path) -> None:
+def write_probes(probes: Probes[Any], directory: Path) -> None:
     """Write `probes.json`."""
     (directory / PROBES).write_text(probes.to_json(), encoding="utf-8")
 
@@ -103,6 +107,30 @@ def _external_weights_entry(graphs: Path) -> dict[str, object]:
     """Return the entry of `config.json` without which transformers.js does not ask for weights beside a graph."""
     names = [path.name.removesuffix("_data") for path in sorted(graphs.glob("*.onnx_data"))]
     return {_JAVASCRIPT: {"use_external_data_format": dict.fromkeys(names, 1)}} if names else {}
+
+
+def _head_entries(checkpoint: Checkpoint, config: dict[str, Any]) -> dict[str, object]:
+    """Return what `config.json` says of a classifier's head, for other programs: its labels and activation."""
+    if checkpoint.classifier is None:
+        return {}
+    labels = checkpoint.classifier.labels
+    saved = config.get("sentence_transformers")
+    activation = {"activation_fn": TORCH_ACTIVATIONS[checkpoint.classifier.activation]}
+    return {
+        "architectures": ["JinaBertForSequenceClassification"],
+        "num_labels": len(labels),
+        "id2label": {str(index): label for index, label in enumerate(labels)},
+        "label2id": {label: index for index, label in enumerate(labels)},
+        "sentence_transformers": (saved if isinstance(saved, dict) else {}) | activation,
+    }
+
+
+def _tokenizer_entries(checkpoint: Checkpoint) -> dict[str, object]:
+    """Return what `tokenizer_config.json` says of a classifier's inputs: what a class passes depends on the release."""
+    if checkpoint.classifier is None:
+        return {}
+    types = ["token_type_ids"] if checkpoint.classifier.token_types else []
+    return {"model_input_names": ["input_ids", *types, "attention_mask"]}
 
 
 def _write_sentence_transformers(checkpoint: Checkpoint, directory: Path) -> None:

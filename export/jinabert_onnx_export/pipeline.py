@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import onnx
 import onnxscript
@@ -21,7 +22,6 @@ from jinabert_onnx.errors import InputError
 from jinabert_onnx.text.inputs import require_unicode_name
 
 from . import package
-from .checkpoint.known_vectors import check_known_vectors, claimed_name, read_known
 from .checkpoint.read import Checkpoint, open_checkpoint
 from .encoder import trace
 from .encoder.model import JinaBertEncoder
@@ -29,11 +29,10 @@ from .int8.activations import record_activations
 from .int8.calibration import read_calibration_texts
 from .passes.optimize import optimize
 from .step_log import Log, StepLog
-from .verify.float64 import in_words
-from .verify.probe_texts import PROBE_TEXTS, SELF_TEST_TEXTS
-from .verify.reference import Case, calibration_ids, embed, make_cases
-from .verify.vector_space import vector_limits, weights_sha256
-from .verify.verify import verify_precision
+from .verify.reference import Case, make_cases
+from .verify.task import Place, Task
+from .verify.vector_space import weights_sha256
+from .verify.verify import task_of, verify_precision
 
 _ONNX_NAMES = {"fp32": "model.onnx", "fp16": "model_fp16.onnx", "int8": "model_int8.onnx"}
 _TOOLS = (torch, onnx, onnxscript, import_onnxruntime())
@@ -59,7 +58,8 @@ def export(
         revision: branch, tag or commit, for a hub id only.
         force: replace a bundle that exists at `output`.
         thorough: also verify up to 8192 tokens; slower, and needs more memory.
-        calibration: text file, one text per line, that int8 is fitted to; default: the exporter's own texts.
+        calibration: text file, one text per line (of a cross-encoder: two, with a tab between them), that int8 is
+            fitted to; default: the exporter's own texts.
         say: called with each line of progress.
 
     Returns:
@@ -71,7 +71,8 @@ def export(
     precisions = _ordered((precisions,) if isinstance(precisions, str) else tuple(precisions))
     if calibration is not None and "int8" not in precisions:
         raise InputError("calibration is for int8; ask for that precision too, or leave the file out")
-    calibration_texts = read_calibration_texts(None if calibration is None else Path(calibration))
+    calibration_path = None if calibration is None else Path(calibration)
+    read_calibration_texts(calibration_path)  # what is wrong with it is said at once
     require_unicode_name(Path(output), "onnx")
     step = StepLog(say)
     with package.staged_directory(Path(output), force, say) as directory:
@@ -79,13 +80,13 @@ def export(
             checkpoint = open_checkpoint(source, revision)
             encoder = checkpoint.load_encoder()
         with step("running torch for reference") as log:
-            published = _check_known(checkpoint, encoder)
-            probes = Probes(PROBE_TEXTS, embed(checkpoint, encoder, PROBE_TEXTS))
+            task = task_of(checkpoint)
+            published = task.check_known(encoder)
+            probes = Probes(task.probe_inputs, task.compute(encoder, task.probe_inputs))
             cases = make_cases(checkpoint, encoder, thorough, log)
             weights = weights_sha256(encoder, checkpoint.dense)
-            # Of the shipped texts, whatever int8 is calibrated with: vectors of one fingerprint must have one scale.
-            limits = vector_limits(embed(checkpoint, encoder, read_calibration_texts()))
-        files = _write_graphs(checkpoint, encoder, precisions, calibration_texts, directory / "onnx", step)
+            limits = task.vector_limits(encoder)
+        files = _write_graphs(task, encoder, precisions, calibration_path, directory / "onnx", step)
         del encoder
         with step("writing the bundle"):
             package.write_metadata(checkpoint, directory)
@@ -95,7 +96,7 @@ def export(
                 verification={"published_checkpoint": published},
             )
             package.write_manifest(manifest, directory)
-        return _verify(manifest, directory, cases, probes, checkpoint, step)
+        return _verify(manifest, directory, cases, probes, task, step)
 
 
 def _ordered(precisions: Sequence[str]) -> tuple[str, ...]:
@@ -106,17 +107,11 @@ def _ordered(precisions: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in PRECISIONS if name in precisions)
 
 
-def _check_known(checkpoint: Checkpoint, encoder: JinaBertEncoder) -> str | None:
-    known = read_known()
-    claimed = claimed_name(checkpoint.source, known)
-    return check_known_vectors(claimed, lambda texts: embed(checkpoint, encoder, texts), known)
-
-
 def _write_graphs(
-    checkpoint: Checkpoint,
+    task: Task[Any],
     encoder: JinaBertEncoder,
     precisions: Sequence[str],
-    calibration_texts: Sequence[str],
+    calibration: Path | None,
     directory: Path,
     step: StepLog,
 ) -> dict[str, list[Path]]:
@@ -131,7 +126,7 @@ def _write_graphs(
                 files["fp32"] = trace.save(optimize(traced), directory / _ONNX_NAMES["fp32"])
         if "int8" in precisions:
             with step("quantising to int8"):
-                layers = record_activations(encoder, calibration_ids(checkpoint, calibration_texts))
+                layers = record_activations(encoder, *task.calibration(calibration))
                 files["int8"] = trace.save(optimize(traced, layers), directory / _ONNX_NAMES["int8"])
         del traced
     if "fp16" in precisions:
@@ -176,25 +171,23 @@ def _manifest(
             DenseRecord(package.dense_file(index), module.weight.shape[1], module.weight.shape[0], module.activation)
             for index, module in enumerate(checkpoint.dense)
         ),
+        classifier=checkpoint.classifier,
         created_with={"jinabert-onnx": __version__} | {tool.__name__: str(tool.__version__) for tool in _TOOLS},
     )
 
 
 def _verify(
-    manifest: Manifest, directory: Path, cases: Sequence[Case], probes: Probes, checkpoint: Checkpoint, step: StepLog
+    manifest: Manifest, directory: Path, cases: Sequence[Case], probes: Probes[Any], task: Task[Any], step: StepLog
 ) -> Manifest:
-    """Verify every precision; record in the bundle what was measured, and the vectors of the self-test at load."""
+    """Verify every precision; record in the bundle what was measured, and what the self-test at load compares with."""
     measured, self_test = {}, {}
     for precision in manifest.precisions:
         with step(f"verifying {precision}") as log:
-            agreement = verify_precision(directory, precision, cases, probes, checkpoint)
-            log(
-                f"largest difference {agreement.tokens.max_difference:.2g}, "
-                f"smallest cosine {agreement.vectors.min_cosine:.6f}{in_words(agreement.exactness)}"
-            )
+            agreement = verify_precision(task, Place(directory, precision, "cpu", "auto"), cases, probes)
+            log(str(agreement))
             measured[precision] = agreement.to_dict()
             self_test[precision] = agreement.self_test
-    package.write_probes(replace(probes, self_test=SelfTest(SELF_TEST_TEXTS, self_test)), directory)
+    package.write_probes(replace(probes, self_test=SelfTest(task.self_test_inputs, self_test)), directory)
     verified = replace(
         manifest,
         files=package.record_files(directory),

@@ -10,5 +10,7 @@ GOLDENS = DATA / "goldens"  # small checkpoints of every form, with what the ori
 DENSE_GOLDEN = GOLDENS / "dense-tanh-4h"  # of sentence-transformers, with a Dense module; it has a README.md
 ENCODER_GOLDENS = sorted(path for path in GOLDENS.iterdir() if path != DENSE_GOLDEN)
 CHECKPOINT = DATA / "tiny-de-en"  # the trained German/English checkpoint
+CROSS_ENCODERS = sorted((DATA / "cross-encoders").iterdir())  # small rerankers and a classifier; each has a README.md
+RERANKER = DATA / "tiny-de-en-reranker"  # trained, for arithmetic alone: it orders badly
 BUNDLES = ROOT / "build" / "bundles"  # one of each checkpoint, under its name, in all precisions
 TRAINED = BUNDLES / CHECKPOINT.name

@@ -6,7 +6,7 @@ Whoever has the weights sees at once whether an export is right. Knows nothing o
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -43,7 +43,7 @@ def read_known() -> dict[str, KnownVectors]:
     return {name: _known(name, first["text"], values, full.get(name)) for name, values in first["vectors"].items()}
 
 
-def claimed_name(source: str, known: dict[str, KnownVectors]) -> str | None:
+def claimed_name(source: str, known: Iterable[str]) -> str | None:
     """Return the published checkpoint that `source`, a hub id or a directory's name, is named after; None if none."""
     matches = [name for name in known if source in (name, name.partition("/")[2])]
     return matches[0] if matches else None

@@ -1,4 +1,4 @@
-"""Refuse by name models of the family that are no embedders, although their encoder is JinaBERT's or nearly so.
+"""Refuse by name models of the family that are neither embedders nor classifiers of texts, although nearly so.
 
 Knows nothing of shapes or values.
 """
@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jinabert_onnx_export.errors import UnsupportedCheckpointError
+from jinabert_onnx_export.errors import CheckpointError, UnsupportedCheckpointError
 
-_TOKEN_CLASSIFIER = "a token classifier, which labels every token and gives no vector of a text"
+_TOKEN_CLASSIFIER = "a token classifier, which labels every token and gives neither a vector nor labels of a text"
 _QUESTION_ANSWERER = "a question answering model, which marks an answer in a text and gives no vector of it"
 _COLBERT = (
     "a ColBERT model: it gives a vector for every token, through linear.weight, and a bundle gives one for a text"
@@ -46,11 +46,12 @@ def refuse_other_model(config: Mapping[str, Any], path: Path) -> None:
                 raise _refusal(path, f"{reason} (architecture {str(name)!r})")
 
 
-def refuse_other_head(tensors: Iterable[str], path: Path) -> None:
+def refuse_other_head(tensors: Iterable[str], config: Mapping[str, Any], path: Path) -> None:
     """Refuse the checkpoint at `path` if its tensors, by names without `bert.`, are those of another model.
 
     Raises:
         UnsupportedCheckpointError: they are; says which, and why that is not exported.
+        CheckpointError: its `config.json` names a classifier, and there is none.
     """
     names = list(tensors)
     if any(name.startswith("text_model.") for name in names):
@@ -59,12 +60,13 @@ def refuse_other_head(tensors: Iterable[str], path: Path) -> None:
         raise _refusal(path, f"{_QUESTION_ANSWERER} (it holds qa_outputs.*)")
     if "linear.weight" in names:
         raise _refusal(path, _COLBERT)
-    if any(name.startswith("classifier.") for name in names):
-        if not any(name.startswith("pooler.") for name in names):
-            raise _refusal(path, f"{_TOKEN_CLASSIFIER} (it holds classifier.* and no pooler.*)")
-        raise UnsupportedCheckpointError(
-            f"{path}: it holds classifier.*, so it is a reranker or classifier and not an embedding model"
-        )
+    classifies = any(name.startswith("classifier.") for name in names)
+    if classifies and not any(name.startswith("pooler.") for name in names):
+        raise _refusal(path, f"{_TOKEN_CLASSIFIER} (it holds classifier.* and no pooler.*)")
+    architectures = config.get("architectures")
+    for name in architectures if isinstance(architectures, list) else []:
+        if str(name).endswith("ForSequenceClassification") and not classifies:
+            raise CheckpointError(f"{path}: config.json names {str(name)!r}, and there is no classifier.weight")
 
 
 def _refusal(path: Path, what: str) -> UnsupportedCheckpointError:

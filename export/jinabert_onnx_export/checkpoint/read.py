@@ -11,17 +11,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from jinabert_onnx.bundle.hub import is_hub_id, resolve
-from jinabert_onnx.bundle.manifest import TOKENIZER
+from jinabert_onnx.bundle.manifest import TOKENIZER, ClassifierRecord
 from jinabert_onnx.errors import BundleError
 from jinabert_onnx.text.inputs import require_unicode_name
+from jinabert_onnx.text.pair_tokenizer import join, require_pair_frame
 from jinabert_onnx.text.tokenizer import Tokenizer
 
 from jinabert_onnx_export.encoder.config import JinaBertConfig, read_config, read_object
-from jinabert_onnx_export.encoder.model import JinaBertEncoder, Variant
+from jinabert_onnx_export.encoder.model import JinaBertClassifier, JinaBertEncoder, Variant
 from jinabert_onnx_export.errors import CheckpointError, UnsupportedCheckpointError, name_some
 
+from .classifier import read_classifier, read_classifier_settings
 from .dense import DenseModule, read_dense_modules
 from .other_models import refuse_other_head, refuse_other_model
 from .sentence_transformer import SentenceSettings, read_sentence_settings
@@ -32,7 +35,7 @@ _SAFETENSORS = (*_METADATA, "*.safetensors")
 _PICKLES = (*_METADATA, "pytorch_model*.bin")
 _IGNORE = ("onnx/*", "openvino/*")
 
-# Parts of other heads that play no role for embeddings.
+# Parts of other heads that play no role: the first for classifiers, both for embeddings.
 _IGNORED_HEADS = ("cls.", "pooler.")
 
 
@@ -40,7 +43,8 @@ _IGNORED_HEADS = ("cls.", "pooler.")
 class Checkpoint:
     """A checkpoint that has been checked to be complete.
 
-    `source` is the hub id, or the name of the directory; `path` is where its files lie.
+    `source` is the hub id, or the name of the directory; `path` is where its files lie; `classifier` is None for an
+    embedding model.
     """
 
     source: str
@@ -50,6 +54,7 @@ class Checkpoint:
     settings: SentenceSettings
     tensors: Mapping[str, StoredTensor]
     dense: tuple[DenseModule, ...] = ()
+    classifier: ClassifierRecord | None = None
 
     @property
     def max_length(self) -> int:
@@ -58,13 +63,12 @@ class Checkpoint:
         return min(self.settings.max_length or limit, limit)
 
     def load_encoder(self) -> JinaBertEncoder:
-        """Load the encoder in float32 with the checkpoint's weights, ready for inference.
+        """Load the encoder in float32 with the checkpoint's weights, ready for inference; a classifier with its head.
 
         Raises:
             CheckpointError: a tensor holds NaN or infinity, or cannot be read.
         """
-        with torch.device("meta"):
-            encoder = JinaBertEncoder(self.config, self.variant)
+        encoder = _without_values(self.config, self.variant, self.classifier)
         values = {name: _read_finite(name, stored, self.path) for name, stored in self.tensors.items()}
         encoder.load_state_dict(values, strict=True, assign=True)
         return encoder.eval().requires_grad_(False)
@@ -82,18 +86,22 @@ def open_checkpoint(source: str | os.PathLike[str], revision: str | None = None)
     """
     path = _fetch(source, revision)
     require_unicode_name(path.resolve(), "safetensors")  # its name stands in the bundle too
-    refuse_other_model(read_object(path / "config.json"), path)
+    content = read_object(path / "config.json")
+    refuse_other_model(content, path)
     config = read_config(path / "config.json")
-    settings = read_sentence_settings(path)
-    _check_tokenizer(path, config, settings)
     tensors = _without_prefix(open_weights(path))
-    refuse_other_head(tensors, path)
-    tensors = {name: stored for name, stored in tensors.items() if not name.startswith(_IGNORED_HEADS)}
+    refuse_other_head(tensors, content, path)
+    labels = _count_labels(tensors, path)
+    classifier = read_classifier(path, labels) if labels else None
+    settings = read_classifier_settings(path) if labels else read_sentence_settings(path)
+    _check_tokenizer(path, config, settings, classifier)
+    ignored = _IGNORED_HEADS[:1] if labels else _IGNORED_HEADS
+    tensors = {name: stored for name, stored in tensors.items() if not name.startswith(ignored)}
     variant = _variant_of(tensors, path)
-    _require_exact(tensors, config, variant, path)
+    _require_exact(tensors, config, variant, classifier, path)
     name = str(source) if is_hub_id(source) else path.resolve().name
     dense = read_dense_modules(path, settings.dense, config.hidden_size)
-    return Checkpoint(name, path, config, variant, settings, tensors, dense)
+    return Checkpoint(name, path, config, variant, settings, tensors, dense, classifier)
 
 
 def _fetch(source: str | os.PathLike[str], revision: str | None) -> Path:
@@ -103,7 +111,21 @@ def _fetch(source: str | os.PathLike[str], revision: str | None) -> Path:
     return path
 
 
-def _check_tokenizer(path: Path, config: JinaBertConfig, settings: SentenceSettings) -> None:
+def _count_labels(tensors: Mapping[str, StoredTensor], path: Path) -> int:
+    """Return the labels of a classifier, by the shape of its weight; 0 for an embedding model."""
+    if not any(name.startswith("classifier.") for name in tensors):
+        return 0
+    weight = tensors.get("classifier.weight")
+    if weight is None:
+        raise CheckpointError(f"{path}: missing tensors: classifier.weight")
+    if len(weight.shape) != 2 or not weight.shape[0]:
+        raise CheckpointError(f"{path}: tensor classifier.weight has shape {list(weight.shape)}, not one row a label")
+    return weight.shape[0]
+
+
+def _check_tokenizer(
+    path: Path, config: JinaBertConfig, settings: SentenceSettings, classifier: ClassifierRecord | None
+) -> None:
     if not (path / TOKENIZER).is_file():
         raise CheckpointError(
             f"{path}: there is no {TOKENIZER}; make one with transformers: "
@@ -119,11 +141,34 @@ def _check_tokenizer(path: Path, config: JinaBertConfig, settings: SentenceSetti
             f"{path / TOKENIZER}: token id {largest} lies outside the model's vocab_size {config.vocab_size}; "
             "this is another model's tokenizer"
         )
-    if settings.max_length is not None and settings.max_length <= tokenizer.special_tokens:
+    special_tokens = tokenizer.special_tokens
+    if classifier is not None:
+        special_tokens = max(special_tokens, _check_pairs(path, config, tokenizer, classifier))
+    if settings.max_length is not None and settings.max_length <= special_tokens:
         raise CheckpointError(
             f"{path}: a maximum length of {settings.max_length} tokens leaves no room beside the tokenizer's "
-            f"{tokenizer.special_tokens} special ones; it stands in sentence_bert_config.json or tokenizer_config.json"
+            f"{special_tokens} special ones; it stands in sentence_bert_config.json or tokenizer_config.json"
         )
+
+
+def _check_pairs(path: Path, config: JinaBertConfig, tokenizer: Tokenizer, classifier: ClassifierRecord) -> int:
+    """Check that the model takes what the tokenizer makes of a pair; return how many special tokens that has."""
+    try:
+        frame = require_pair_frame(tokenizer)
+    except BundleError as error:
+        raise UnsupportedCheckpointError(f"{path}: {error}") from error
+    ids, types = join(frame, np.zeros(1, np.int64), np.zeros(1, np.int64))
+    if ids.max() >= config.vocab_size:
+        raise CheckpointError(
+            f"{path / TOKENIZER}: token id {ids.max()} of pairs lies outside the model's vocab_size {config.vocab_size}"
+        )
+    if classifier.token_types and types.max() >= config.type_vocab_size:
+        raise UnsupportedCheckpointError(
+            f"{path / TOKENIZER}: token type {types.max()} of pairs lies outside the model's type_vocab_size "
+            f"{config.type_vocab_size}; if the model was trained without types, leave them out of model_input_names in "
+            "tokenizer_config.json"
+        )
+    return frame.special_tokens
 
 
 def _without_prefix(tensors: dict[str, StoredTensor]) -> dict[str, StoredTensor]:
@@ -150,14 +195,27 @@ def _variant_of(tensors: Iterable[str], path: Path) -> Variant:
     return "plain" if plain else "qk-post-norm"
 
 
-def _require_exact(tensors: Mapping[str, StoredTensor], config: JinaBertConfig, variant: Variant, path: Path) -> None:
+def _without_values(config: JinaBertConfig, variant: Variant, classifier: ClassifierRecord | None) -> JinaBertEncoder:
+    """Make the encoder, or a classifier, with parameters that have a shape and no values."""
+    with torch.device("meta"):
+        if classifier is None:
+            return JinaBertEncoder(config, variant)
+        return JinaBertClassifier(config, variant, len(classifier.labels), classifier.token_types)
+
+
+def _require_exact(
+    tensors: Mapping[str, StoredTensor],
+    config: JinaBertConfig,
+    variant: Variant,
+    classifier: ClassifierRecord | None,
+    path: Path,
+) -> None:
     if config.num_hidden_layers > len(tensors):
         raise CheckpointError(
             f"{path}: config.json says {config.num_hidden_layers} layers, and there are {len(tensors)} tensors"
         )
     _require_width(tensors.get("embeddings.word_embeddings.weight"), config.hidden_size, path)
-    with torch.device("meta"):
-        encoder = JinaBertEncoder(config, variant)
+    encoder = _without_values(config, variant, classifier)
     expected = {name: tuple(tensor.shape) for name, tensor in encoder.state_dict().items()}
     missing = sorted(expected.keys() - tensors.keys())
     if missing:

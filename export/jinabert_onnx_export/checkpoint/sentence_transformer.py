@@ -118,26 +118,43 @@ def _read_prompts(path: Path) -> tuple[dict[str, str], str | None]:
 def _read_max_length(directory: Path) -> int | None:
     path = directory / "sentence_bert_config.json"
     content = read_object(path) if path.is_file() else {}
-    if content.get("do_lower_case"):
-        raise UnsupportedCheckpointError(
-            f"{path}: do_lower_case is set; lower-casing is only supported in tokenizer.json"
-        )
-    _refuse_other_reading(content, path)
-    length = content.get("max_seq_length")
+    _refuse_other_reading(content, path, "feature-extraction")
+    length = _own_limit(content, path)
     if length is None and "transformer_task" in content:
         return _read_tokenizer_limit(directory / "tokenizer_config.json")
+    return length
+
+
+def read_pair_limit(directory: Path) -> int | None:
+    """Read the maximum length of a cross-encoder's pairs: the smaller of the two that files may set.
+
+    Raises:
+        CheckpointError: a file is damaged.
+        UnsupportedCheckpointError: a setting that would change the scores and cannot be carried over.
+    """
+    path = directory / "sentence_bert_config.json"
+    content = read_object(path) if path.is_file() else {}
+    _refuse_other_reading(content, path, "sequence-classification")
+    limits = (_own_limit(content, path), _read_tokenizer_limit(directory / "tokenizer_config.json"))
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _own_limit(content: Mapping[str, Any], path: Path) -> int | None:
+    length = content.get("max_seq_length")
     if length is not None and (not isinstance(length, int) or isinstance(length, bool) or length < 1):
         raise CheckpointError(f"{path}: max_seq_length is {length!r}, not a positive integer")
     return length
 
 
-def _refuse_other_reading(content: Mapping[str, Any], path: Path) -> None:
-    """Refuse what the newer layout of sentence-transformers can say of how texts are read."""
-    task = content.get("transformer_task", "feature-extraction")
-    if task != "feature-extraction":
+def _refuse_other_reading(content: Mapping[str, Any], path: Path, expected: str) -> None:
+    """Refuse what sentence-transformers can say of how texts are read, most of it in the newer layout."""
+    if content.get("do_lower_case"):
         raise UnsupportedCheckpointError(
-            f"{path}: transformer_task {task!r} is not supported, only 'feature-extraction'"
+            f"{path}: do_lower_case is set; lower-casing is only supported in tokenizer.json"
         )
+    task = content.get("transformer_task", expected)
+    if task != expected:
+        raise UnsupportedCheckpointError(f"{path}: transformer_task {task!r} is not supported, only {expected!r}")
     options = content.get("processing_kwargs") or {}
     if any(options.values()) if isinstance(options, dict) else options:
         raise UnsupportedCheckpointError(

@@ -1,6 +1,6 @@
 """The JinaBERT encoder in torch, both variants. Parameter names are the checkpoint's own.
 
-Token ids and mask in, token embeddings out. Knows nothing of files, ONNX or pooling.
+Token ids and mask in, token embeddings out, or logits of a head. Knows nothing of files, ONNX or pooling.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Variant = Literal["plain", "qk-post-norm"]
 
 
 class Embeddings(nn.Module):
-    """Word embedding plus the embedding of token type 0, normalised. There are no positions."""
+    """Word embedding plus that of the token's type, normalised. There are no positions."""
 
     def __init__(self, config: JinaBertConfig) -> None:
         super().__init__()
@@ -25,9 +25,10 @@ class Embeddings(nn.Module):
         self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
-    def forward(self, input_ids: Tensor) -> Tensor:
-        """(batch, sequence) int64 -> (batch, sequence, hidden)."""
-        embedded = self.word_embeddings(input_ids) + self.token_type_embeddings.weight[0]
+    def forward(self, input_ids: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
+        """(batch, sequence) int64 each -> (batch, sequence, hidden); without types all tokens are of type 0."""
+        words, types = self.word_embeddings(input_ids), self.token_type_embeddings
+        embedded = words + (types.weight[0] if token_type_ids is None else types(token_type_ids))
         return self.LayerNorm(embedded)  # type: ignore[no-any-return]
 
 
@@ -76,16 +77,12 @@ class AttentionOutput(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention and its output, in the checkpoint's two parts `self` and `output`."""
+    """Self-attention and its output, the checkpoint's two parts `self` and `output`, which a layer calls."""
 
     def __init__(self, config: JinaBertConfig, variant: Variant) -> None:
         super().__init__()
         self.self = SelfAttention(config, variant)
         self.output = AttentionOutput(config)
-
-    def forward(self, hidden_states: Tensor, key_mask: Tensor) -> Tensor:
-        """(batch, sequence, hidden), bool (batch, sequence) -> (batch, sequence, hidden)."""
-        return self.output(self.self(hidden_states, key_mask), hidden_states)  # type: ignore[no-any-return]
 
 
 class PlainFeedForward(nn.Module):
@@ -106,7 +103,21 @@ class PlainFeedForward(nn.Module):
         return self.layernorm(self.wo(product) + hidden_states)  # type: ignore[no-any-return]
 
 
-class PlainLayer(nn.Module):
+class Layer(nn.Module):
+    """One layer: attention, in which tokens read each other, and the rest, in which each is by itself."""
+
+    attention: Attention
+
+    def forward(self, hidden_states: Tensor, key_mask: Tensor) -> Tensor:
+        """(batch, sequence, hidden), bool (batch, sequence) -> (batch, sequence, hidden)."""
+        return self.after_attention(self.attention.self(hidden_states, key_mask), hidden_states)
+
+    def after_attention(self, context: Tensor, hidden_states: Tensor) -> Tensor:
+        """Compute the rest of the layer for some tokens, of what attention gave for them and of its input."""
+        raise NotImplementedError
+
+
+class PlainLayer(Layer):
     """One layer of the plain variant: attention, feed-forward."""
 
     def __init__(self, config: JinaBertConfig) -> None:
@@ -114,9 +125,9 @@ class PlainLayer(nn.Module):
         self.attention = Attention(config, "plain")
         self.mlp = PlainFeedForward(config)
 
-    def forward(self, hidden_states: Tensor, key_mask: Tensor) -> Tensor:
-        """(batch, sequence, hidden), bool (batch, sequence) -> (batch, sequence, hidden)."""
-        return self.mlp(self.attention(hidden_states, key_mask))  # type: ignore[no-any-return]
+    def after_attention(self, context: Tensor, hidden_states: Tensor) -> Tensor:
+        """Two (batch, tokens, hidden) -> (batch, tokens, hidden)."""
+        return self.mlp(self.attention.output(context, hidden_states))  # type: ignore[no-any-return]
 
 
 class QkPostNormFeedForward(nn.Module):
@@ -136,7 +147,7 @@ class QkPostNormFeedForward(nn.Module):
         return self.down_layer(product)  # type: ignore[no-any-return]
 
 
-class QkPostNormLayer(nn.Module):
+class QkPostNormLayer(Layer):
     """One layer of the qk-post-norm variant: its input is added twice, inside and after the attention."""
 
     def __init__(self, config: JinaBertConfig) -> None:
@@ -146,9 +157,9 @@ class QkPostNormLayer(nn.Module):
         self.mlp = QkPostNormFeedForward(config)
         self.layer_norm_2 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
-    def forward(self, hidden_states: Tensor, key_mask: Tensor) -> Tensor:
-        """(batch, sequence, hidden), bool (batch, sequence) -> (batch, sequence, hidden)."""
-        attended = self.layer_norm_1(hidden_states + self.attention(hidden_states, key_mask))
+    def after_attention(self, context: Tensor, hidden_states: Tensor) -> Tensor:
+        """Two (batch, tokens, hidden) -> (batch, tokens, hidden)."""
+        attended = self.layer_norm_1(hidden_states + self.attention.output(context, hidden_states))
         return self.layer_norm_2(attended + self.mlp(attended))  # type: ignore[no-any-return]
 
 
@@ -179,7 +190,51 @@ class JinaBertEncoder(nn.Module):
         hidden_states = self.embeddings(input_ids)
         for layer in self.encoder.layer:
             hidden_states = layer(hidden_states, key_mask)
-        return hidden_states.to(torch.promote_types(hidden_states.dtype, torch.float32))  # type: ignore[no-any-return]
+        return _at_least_float32(hidden_states)
+
+
+class Pooler(nn.Module):
+    """A linear layer and tanh, of a text's first token."""
+
+    def __init__(self, config: JinaBertConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(self, first: Tensor) -> Tensor:
+        """(batch, hidden) -> (batch, hidden)."""
+        return torch.tanh(self.dense(first))
+
+
+class JinaBertClassifier(JinaBertEncoder):
+    """Token ids, attention mask and, if it `takes_token_types`, their types to logits, of each text's first token.
+
+    Of the last layer only the first token is computed after attention: nothing reads the others.
+    """
+
+    def __init__(self, config: JinaBertConfig, variant: Variant, labels: int, takes_token_types: bool) -> None:
+        super().__init__(config, variant)
+        self.pooler = Pooler(config)
+        self.classifier = nn.Linear(config.hidden_size, labels)
+        self.takes_token_types = takes_token_types
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
+        """Logits (batch, labels), of two or three int64 (batch, sequence); the mask must show each first token.
+
+        They are float32, or float64 of an encoder in float64.
+        """
+        key_mask = attention_mask > 0  # (batch, sequence)
+        hidden_states = self.embeddings(input_ids, token_type_ids)
+        *layers, last = self.encoder.layer
+        for layer in layers:
+            hidden_states = layer(hidden_states, key_mask)
+        assert isinstance(last, Layer)
+        context = last.attention.self(hidden_states, key_mask)
+        first = last.after_attention(context[:, :1], hidden_states[:, :1])  # (batch, 1, hidden)
+        return self.classifier(self.pooler(_at_least_float32(first[:, 0])))  # type: ignore[no-any-return]
+
+
+def _at_least_float32(values: Tensor) -> Tensor:
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def _activation(config: JinaBertConfig) -> nn.Module:

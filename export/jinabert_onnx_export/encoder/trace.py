@@ -18,11 +18,13 @@ import torch
 from jinabert_onnx_export.errors import ExportError
 from jinabert_onnx_export.operators.padded_attention import attention_function
 
-from .model import JinaBertEncoder
+from .model import JinaBertClassifier, JinaBertEncoder
 
 OPSET = 23
 INPUTS = ("input_ids", "attention_mask")
+TOKEN_TYPES = "token_type_ids"  # the third input of a classifier that takes it
 OUTPUT = "last_hidden_state"
+LOGITS = "logits"  # the output of a classifier
 TRACED_SHAPE = (2, 9)  # (batch, sequence); any would do, verification uses others
 
 # Weights up to this many bytes lie inside the ONNX file; larger ones beside it, where
@@ -35,24 +37,24 @@ def trace(encoder: JinaBertEncoder) -> onnx.ModelProto:
 
     Returns:
         A model with int64 inputs `input_ids` and `attention_mask` (batch, sequence) and the output
-        `last_hidden_state` (batch, sequence, hidden), whose attention is the model-local function
-        `jinabert::AlibiAttention`.
+        `last_hidden_state` (batch, sequence, hidden), or `logits` (batch, labels) of a classifier, which may take
+        `token_type_ids` too. Its attention is the model-local function `jinabert::AlibiAttention`.
 
     Raises:
         ExportError: torch has fixed an axis that must stay free.
     """
     batch, sequence = torch.export.Dim("batch"), torch.export.Dim("sequence")
     axes = {0: batch, 1: sequence}
-    example = torch.ones(TRACED_SHAPE, dtype=torch.int64)
+    inputs, output = _interface(encoder)
     with quiet_torch():
         program = torch.onnx.export(
             encoder,
-            (example, example.clone()),
+            tuple(torch.ones(TRACED_SHAPE, dtype=torch.int64) for _ in inputs),
             dynamo=True,
             opset_version=OPSET,
-            input_names=list(INPUTS),
-            output_names=[OUTPUT],
-            dynamic_shapes=dict.fromkeys(INPUTS, axes),
+            input_names=list(inputs),
+            output_names=[output],
+            dynamic_shapes=dict.fromkeys(inputs, axes),
             verbose=False,
         )
     if program is None:
@@ -67,9 +69,12 @@ def trace(encoder: JinaBertEncoder) -> onnx.ModelProto:
 def halve(encoder: JinaBertEncoder) -> JinaBertEncoder:
     """Turn the encoder's weights into float16, in place.
 
-    Positions, biases, scores and softmax stay float32 (`encoder.alibi`), so no mask or distance can overflow.
+    Positions, biases, scores and softmax stay float32 (`encoder.alibi`), so no mask or distance can overflow, and so
+    does a classifier's head.
     """
-    return encoder.half()
+    encoder.embeddings.half()
+    encoder.encoder.half()
+    return encoder
 
 
 def save(model: onnx.ModelProto, path: Path) -> list[Path]:
@@ -86,11 +91,18 @@ def save(model: onnx.ModelProto, path: Path) -> list[Path]:
     return [path, data]
 
 
+def _interface(encoder: JinaBertEncoder) -> tuple[tuple[str, ...], str]:
+    """Return the names of the graph's inputs and of its output."""
+    if not isinstance(encoder, JinaBertClassifier):
+        return INPUTS, OUTPUT
+    return (*INPUTS, TOKEN_TYPES) if encoder.takes_token_types else INPUTS, LOGITS
+
+
 def _require_dynamic(model: onnx.ModelProto) -> None:
     """Refuse a graph in which torch has fixed the batch or the length after all."""
     for value in (*model.graph.input, *model.graph.output):
         axes = value.type.tensor_type.shape.dim
-        if any(axis.HasField("dim_value") for axis in axes[:2]):
+        if any(axis.HasField("dim_value") for axis in axes[: 1 if value.name == LOGITS else 2]):
             raise ExportError(f"{value.name} has a fixed batch or sequence axis after tracing")
 
 

@@ -5,7 +5,7 @@ Knows nothing of quantisation or of ONNX.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from jinabert_onnx_export.encoder.alibi import received_attention
-from jinabert_onnx_export.encoder.model import JinaBertEncoder, SelfAttention
+from jinabert_onnx_export.encoder.model import JinaBertClassifier, JinaBertEncoder, SelfAttention
 
 SAMPLE_ROWS = 1024  # about as many rows are kept of each input
 
@@ -47,15 +47,24 @@ class LayerActivations:
     wide: Activations
 
 
-def record_activations(encoder: JinaBertEncoder, token_ids: Iterable[NDArray[np.int64]]) -> list[LayerActivations]:
+def record_activations(
+    encoder: JinaBertEncoder,
+    token_ids: Iterable[NDArray[np.int64]],
+    token_types: Sequence[NDArray[np.int64]] | None = None,
+) -> list[LayerActivations]:
     """Run the texts one at a time and return what each layer's linear layers were fed.
 
-    The same texts give the same result: nothing is drawn at random.
+    `token_types` are those of each text, for a classifier that takes them. The same texts give the same result: nothing
+    is drawn at random.
     """
     texts = list(token_ids)
     tokens = sum(map(len, texts))
     every = max(1.0, tokens / SAMPLE_ROWS)
     sites = [site for layer in encoder.encoder.layer for site in _sites(layer, tokens / len(texts))]
+    if isinstance(encoder, JinaBertClassifier):
+        # Of the last layer, a text's first token alone goes on after attention; it stands for all of them.
+        alone = partial(_alone, length=tokens / len(texts))
+        sites[-3:] = [(module, offset, alone) for module, offset, _ in sites[-3:]]
     recorders = [_Recorder(every, offset, importance) for _, offset, importance in sites]
     hooks = [
         module.register_forward_pre_hook(recorder.record)
@@ -63,9 +72,10 @@ def record_activations(encoder: JinaBertEncoder, token_ids: Iterable[NDArray[np.
     ]
     try:
         with torch.inference_mode():
-            for ids in texts:
+            for index, ids in enumerate(texts):
                 row = torch.from_numpy(ids)[None]
-                encoder(row, torch.ones_like(row))
+                types = () if token_types is None else (torch.from_numpy(token_types[index])[None],)
+                encoder(row, torch.ones_like(row), *types)
     finally:
         for hook in hooks:
             hook.remove()
@@ -93,6 +103,11 @@ def _sites(layer: nn.Module, length: float) -> list[tuple[nn.Module, Tensor, Imp
 def _evenly(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
     """1 for each row."""
     return torch.ones(inputs[0].shape[1])
+
+
+def _alone(module: nn.Module, inputs: tuple[Tensor, ...], length: float) -> Tensor:
+    """`length` for each row."""
+    return _evenly(module, inputs) * length
 
 
 def _by_attention(module: SelfAttention, inputs: tuple[Tensor, ...], length: float) -> Tensor:

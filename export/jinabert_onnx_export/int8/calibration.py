@@ -1,4 +1,4 @@
-"""The texts that int8 is calibrated with: those shipped with the exporter, or the user's own.
+"""The texts or pairs that int8 is calibrated with: those shipped with the exporter, or the user's own.
 
 Knows nothing of what they are run through.
 """
@@ -10,6 +10,9 @@ from importlib import resources
 from pathlib import Path
 
 from jinabert_onnx.errors import InputError
+from jinabert_onnx.text.pairs import TextOrPair
+
+_QUERY = 60  # characters at a text's beginning that stand for a query
 
 
 def read_calibration_texts(path: Path | None = None) -> list[str]:
@@ -24,6 +27,26 @@ def read_calibration_texts(path: Path | None = None) -> list[str]:
     if not texts:
         raise InputError(f"{path}: no text to calibrate with; write one text per line, or leave the file out")
     return [text.removesuffix("\r") for text in texts]
+
+
+def read_calibration_pairs(path: Path | None = None) -> list[TextOrPair]:
+    """Read what a cross-encoder is calibrated with: pairs, and single texts.
+
+    In the user's own file a tab separates the texts of a pair. Of the shipped texts, each one's beginning is a query, to
+    which in turn the text itself and the one after it is the document.
+
+    Raises:
+        InputError: as `read_calibration_texts`.
+    """
+    texts = read_calibration_texts(path)
+    if path is not None:
+        return [_split(text) for text in texts]
+    return [(text[:_QUERY], texts[(index + index % 2) % len(texts)]) for index, text in enumerate(texts)]
+
+
+def _split(line: str) -> TextOrPair:
+    first, tab, second = line.partition("\t")
+    return (first, second) if tab else line
 
 
 def _shipped() -> list[str]:

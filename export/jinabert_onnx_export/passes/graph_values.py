@@ -40,9 +40,21 @@ def producer(value: ir.Value | None) -> ir.Node:
     return node
 
 
+def product_after(attention: ir.Node) -> ir.Node:
+    """Return the MatMul that reads what `attention` gives, or only the first tokens' rows of it.
+
+    Raises:
+        ValueError: there are several readers.
+    """
+    (node,) = attention.outputs[0].consumers()
+    while node.op_type != "MatMul":
+        (node,) = node.outputs[0].consumers()
+    return node
+
+
 def initializer(graph: ir.Graph, name: str, content: NDArray[np.generic]) -> ir.Value:
     """Store `content` in the graph under `name`."""
-    tensor = ir.tensor(np.ascontiguousarray(content), name=name)
+    tensor = ir.tensor(np.asarray(content, order="C"), name=name)  # which leaves a scalar one
     value = ir.Value(name=name, const_value=tensor, shape=ir.Shape(content.shape), type=ir.TensorType(tensor.dtype))
     graph.register_initializer(value)
     return value

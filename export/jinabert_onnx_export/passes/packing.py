@@ -3,6 +3,9 @@
 A pass over the traced graph. The interface stays `input_ids`, `attention_mask` -> `last_hidden_state`; every
 node between works on (tokens, hidden), where a text's tokens do not know of its neighbours. Rows of
 `last_hidden_state` where the mask is 0 are 0, except the first of a text that has no token at all.
+
+A classifier, which may take `token_type_ids` too, gives `logits`. They come from the first token that the mask shows,
+and after the attention of the last layer nothing is computed of the others: (texts, hidden).
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import math
 import numpy as np
 import onnx_ir as ir
 
+from jinabert_onnx_export.encoder.trace import INPUTS, LOGITS, OUTPUT, TOKEN_TYPES
 from jinabert_onnx_export.operators.domain import DOMAIN, DOMAIN_VERSION
 from jinabert_onnx_export.operators.signatures import (
     ALIBI_ATTENTION,
@@ -22,7 +26,7 @@ from jinabert_onnx_export.operators.signatures import (
 )
 
 from .graph_pass import GraphPass, nodes_of, require_counts
-from .graph_values import initializer, replace
+from .graph_values import constant, initializer, replace
 
 Plan = dict[str, ir.Value]  # what the AttentionPlan gives, by the names of its signature
 
@@ -34,30 +38,42 @@ def pack(model: ir.Model) -> None:
     """Rewrite, in place, a traced encoder with `jinabert::AlibiAttention` over padded batches.
 
     Requires: inputs `input_ids` and `attention_mask` and one output; each AlibiAttention has query, key, value and a
-        mask made from `attention_mask`, each GatedFeedForward x, gate, up and down; one Gather reads `input_ids`.
-    Ensures: one AttentionPlan and one Unpack; every node of the packed operators has the inputs and outputs of its
-        signature, those of the plan in their places. The graph's inputs and output have kept names and types.
+        mask made from `attention_mask`, each GatedFeedForward x, gate, up and down; one Gather reads `input_ids`. Of a
+        classifier: perhaps `token_type_ids`, which one Gather reads; a Slice of first tokens for each value that the
+        last layer reads after its attention, and one Gather of them at the end.
+    Ensures: one AttentionPlan, one Unpack unless it is a classifier; every node of the packed operators has the inputs
+        and outputs of its signature, those of the plan in their places (but for a classifier's last GatedFeedForward,
+        which has one row a text). The graph's inputs and output have kept names and types.
     """
     graph = model.graph
-    input_ids, attention_mask = graph.inputs
+    input_ids, attention_mask, *token_types = graph.inputs
     slopes = nodes_of(model, ALIBI_ATTENTION.name)[0].attributes["slopes"]
     plan_node, plan = _make_plan(attention_mask, slopes)
-    _gather_tokens(graph, plan_node, plan, input_ids)
+    _gather_tokens(graph, plan_node, plan, [input_ids, *token_types])
     _pack_attentions(model, plan, slopes)
     _pack_feed_forwards(model, plan)
     _forget_shapes(graph)
-    _unpack(graph, plan, input_ids)
+    if _is_classifier(model):
+        _keep_first_tokens(model, plan_node, plan)
+    else:
+        _unpack(graph, plan, input_ids)
     graph.opset_imports[DOMAIN] = DOMAIN_VERSION
 
 
+def _is_classifier(model: ir.Model) -> bool:
+    return model.graph.outputs[0].name == LOGITS
+
+
 def _requires(model: ir.Model) -> None:
-    names = [value.name for value in model.graph.inputs]
-    if names != ["input_ids", "attention_mask"] or len(model.graph.outputs) != 1:
-        raise ValueError(f"the graph has the inputs {names} and {len(model.graph.outputs)} outputs")
+    names = tuple(value.name for value in model.graph.inputs)
+    outputs = [value.name for value in model.graph.outputs]
+    interfaces = [(INPUTS, [OUTPUT]), (INPUTS, [LOGITS]), ((*INPUTS, TOKEN_TYPES), [LOGITS])]
+    if (names, outputs) not in interfaces:
+        raise ValueError(f"the graph has the inputs {', '.join(map(str, names))} and the outputs {outputs}")
     attentions = nodes_of(model, ALIBI_ATTENTION.name)
     if not attentions:
         raise ValueError(f"there is no {ALIBI_ATTENTION.name}")
-    require_counts(model, {GATED_FEED_FORWARD.name: len(attentions)})
+    require_counts(model, {GATED_FEED_FORWARD.name: len(attentions), "Slice": 2 if _is_classifier(model) else 0})
     _require_inputs(attentions, _PADDED_ATTENTION_INPUTS)
     _require_inputs(nodes_of(model, GATED_FEED_FORWARD.name), _UNPACKED_FEED_FORWARD_INPUTS)
 
@@ -69,13 +85,15 @@ def _require_inputs(nodes: list[ir.Node], names: tuple[str, ...]) -> None:
 
 
 def _ensures(model: ir.Model) -> None:
-    require_counts(model, {ATTENTION_PLAN.name: 1, UNPACK.name: 1})
+    require_counts(model, {ATTENTION_PLAN.name: 1, UNPACK.name: 0 if _is_classifier(model) else 1, "Slice": 0})
     (plan_node,) = nodes_of(model, ATTENTION_PLAN.name)
     require_signatures(model, dict(zip(ATTENTION_PLAN.outputs, plan_node.outputs, strict=True)))
 
 
 def require_signatures(model: ir.Model, plan: Plan) -> None:
     """Check every node of a packed operator against its signature, and that it reads `plan` where it must.
+
+    A stored shape may stand where one of the plan does: that of rows which are no packed tokens.
 
     Raises:
         ValueError: a node has more or fewer inputs or outputs, or another value where one of the plan belongs.
@@ -85,7 +103,8 @@ def require_signatures(model: ir.Model, plan: Plan) -> None:
             if (len(node.inputs), len(node.outputs)) != (len(signature.inputs), len(signature.outputs)):
                 raise ValueError(f"{node.op_type} has {len(node.inputs)} inputs and {len(node.outputs)} outputs")
             for name, value in zip(signature.inputs, node.inputs, strict=True):
-                if name in plan and value is not plan[name]:
+                stored = value is not None and value.is_initializer()
+                if name in plan and value is not plan[name] and not stored:
                     raise ValueError(f"input {name} of {node.op_type} is not that of {ATTENTION_PLAN.name}")
 
 
@@ -99,19 +118,23 @@ def _make_plan(attention_mask: ir.Value, slopes: ir.Attr) -> tuple[ir.Node, Plan
     return ir.Node(DOMAIN, ATTENTION_PLAN.name, inputs, [slopes], outputs=list(plan.values())), plan
 
 
-def _gather_tokens(graph: ir.Graph, plan_node: ir.Node, plan: Plan, input_ids: ir.Value) -> None:
-    """Look up the embeddings of real tokens only: the plan, and a Gather of their ids, go before the lookup."""
-    flat = ir.node("Reshape", [input_ids, initializer(graph, "flat_shape", np.array([-1]))])
-    (lookup,) = (use.node for use in input_ids.uses() if use.node is not flat)
-    packed = ir.node("Gather", [flat.outputs[0], plan["tokens"]])
-    graph.insert_before(lookup, [plan_node, flat, packed])
-    lookup.replace_input_with(1, packed.outputs[0])
+def _gather_tokens(graph: ir.Graph, plan_node: ir.Node, plan: Plan, padded: list[ir.Value]) -> None:
+    """Look up the embeddings of real tokens only: the plan, and a Gather of ids, go before the lookup of each input."""
+    flat_shape = initializer(graph, "flat_shape", np.array([-1]))
+    before = [plan_node]
+    for ids in padded:
+        (lookup,) = ids.consumers()
+        flat = ir.node("Reshape", [ids, flat_shape])
+        packed = ir.node("Gather", [flat.outputs[0], plan["tokens"]])
+        graph.insert_before(lookup, [*before, flat, packed])
+        lookup.replace_input_with(1, packed.outputs[0])
+        before = []
 
 
 def _pack_attentions(model: ir.Model, plan: Plan, slopes: ir.Attr) -> None:
     """Put the packed operator in the place of every padded one."""
     heads = len(slopes.as_floats())
-    head_size = int(model.graph.outputs[0].shape[-1]) // heads  # type: ignore[arg-type, index]
+    head_size = _hidden_size(model) // heads
     attributes = [slopes, ir.AttrInt64("num_heads", heads), ir.AttrFloat32("scale", 1 / math.sqrt(head_size))]
     for node in nodes_of(model, ALIBI_ATTENTION.name):
         padded = dict(zip(_PADDED_ATTENTION_INPUTS, node.inputs, strict=True))
@@ -125,6 +148,33 @@ def _pack_feed_forwards(model: ir.Model, plan: Plan) -> None:
         unpacked = dict(zip(_UNPACKED_FEED_FORWARD_INPUTS, node.inputs, strict=True))
         inputs = GATED_FEED_FORWARD.arguments({**unpacked, **plan})
         replace(model.graph, node, ir.node(GATED_FEED_FORWARD.name, inputs, domain=DOMAIN))
+
+
+def _hidden_size(model: ir.Model) -> int:
+    down = nodes_of(model, GATED_FEED_FORWARD.name)[0].inputs[-1]  # (W, H), the last with and without a plan
+    return int(constant(down).shape[1])
+
+
+def _keep_first_tokens(model: ir.Model, plan_node: ir.Node, plan: Plan) -> None:
+    """Let the last layer go on, after its attention, with the packed row of each text's first token alone."""
+    graph, hidden = model.graph, _hidden_size(model)
+    column = initializer(graph, "first_column", np.array(0))
+    first = ir.node("Gather", [plan["texts"], column], {"axis": 1})  # (texts)
+    graph.insert_after(plan_node, first)
+    for node in nodes_of(model, "Slice"):
+        replace(graph, node, ir.node("Gather", [node.inputs[0], first.outputs[0]]))
+    feed_forward = nodes_of(model, GATED_FEED_FORWARD.name)[-1]
+    for name, shape in (("token_blocks", [1, -1, hidden]), ("token_rows", [-1, hidden])):
+        place = GATED_FEED_FORWARD.inputs.index(name)
+        feed_forward.replace_input_with(place, initializer(graph, f"first_{name}", np.array(shape)))
+    # The trace takes them out of (batch, 1, hidden) at last.
+    (squeeze,) = (node for node in nodes_of(model, "Gather") if _axis(node) == 1 and node is not first)
+    ir.convenience.replace_all_uses_with(squeeze.outputs[0], squeeze.inputs[0])  # type: ignore[arg-type]
+    graph.remove(squeeze, safe=True)
+
+
+def _axis(node: ir.Node) -> int:
+    return node.attributes["axis"].as_int() if "axis" in node.attributes else 0
 
 
 def _unpack(graph: ir.Graph, plan: Plan, input_ids: ir.Value) -> None:

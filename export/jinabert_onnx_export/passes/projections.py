@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from .graph_pass import GraphPass, nodes_of, require_counts
-from .graph_values import floats, initializer, producer
+from .graph_values import floats, initializer, producer, product_after
 
 QUERY, KEY, VALUE = range(3)  # inputs of AlibiAttention
 
@@ -45,7 +45,7 @@ JOIN_PROJECTIONS = GraphPass("join_projections", _requires, join_projections, _e
 def _move_biases(graph: ir.Graph, name: str, attention: ir.Node) -> None:
     """Drop the key's bias where nothing stands between, and add the value's to the output's."""
     value = _own_sum(attention, VALUE)
-    (product,) = attention.outputs[0].consumers()
+    product = product_after(attention)
     (output,) = product.outputs[0].consumers()
     bias = floats(output.inputs[1]) + floats(value.inputs[1]) @ floats(product.inputs[1])
     output.replace_input_with(1, initializer(graph, f"{name}.output_bias", bias))

@@ -18,7 +18,7 @@ from jinabert_onnx_export.operators.domain import DOMAIN
 from jinabert_onnx_export.operators.signatures import GATED_FEED_FORWARD
 
 from .graph_pass import GraphPass, nodes_of, require_counts
-from .graph_values import floats, initializer, producer, replace
+from .graph_values import floats, initializer, producer, product_after, replace
 
 # What a relative rounding error of queries and keys matters, beside one of values: it changes how much is read of
 # what, and is different for each token, while all that read a value read its error too.
@@ -30,7 +30,8 @@ def quantization(layers: Sequence[LayerActivations]) -> GraphPass:
 
     Requires: a packed graph of as many layers as `layers` has, whose products are one MatMul for Q, K and V,
         AlibiAttention, one MatMul, GatedFeedForward.
-    Ensures: every product and the embedding table are of bytes; no MatMul or GatedFeedForward is left.
+    Ensures: every product of the layers and the embedding table are of bytes; no MatMul or GatedFeedForward is left. A
+        classifier's head stays float32.
     """
     return GraphPass(
         "quantize",
@@ -65,8 +66,7 @@ def _quantize(model: ir.Model, activations: Sequence[LayerActivations]) -> None:
 def _products_around(attention: ir.Node) -> tuple[ir.Node, ir.Node]:
     """The MatMul that makes Q, K and V, and the one that reads the attention's output."""
     split = producer(attention.inputs[2])  # of V: nothing stands between
-    (context,) = attention.outputs[0].consumers()
-    return producer(split.inputs[0]), context
+    return producer(split.inputs[0]), product_after(attention)
 
 
 def _quantize_attention(
@@ -116,10 +116,18 @@ def _quantize_feed_forward(graph: ir.Graph, name: str, node: ir.Node, activation
 
 
 def _quantize_embedding(graph: ir.Graph) -> None:
-    (lookup,) = (node for node in graph if node.op_type == "Gather" and node.inputs[0].is_initializer())  # type: ignore[union-attr]
+    lookup = _lookup_of(graph.inputs[0])
     integers, scale = quantize_table(floats(lookup.inputs[0]))
     stored = [initializer(graph, "embedding.bytes", integers), initializer(graph, "embedding.scale", scale)]
     replace(graph, lookup, ir.node("QuantizedEmbedding", [*stored, lookup.inputs[1]], domain=DOMAIN))
+
+
+def _lookup_of(input_ids: ir.Value) -> ir.Node:
+    """The Gather of words' embeddings: of the packed ids of tokens."""
+    (flat,) = (node for node in input_ids.consumers() if node.op_type == "Reshape")
+    (packed,) = flat.outputs[0].consumers()
+    (lookup,) = packed.outputs[0].consumers()
+    return lookup
 
 
 def _store_bytes(graph: ir.Graph, name: str, weight: Floats) -> list[ir.Value]:

@@ -10,16 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 from jinabert_onnx.bundle import probes
-from jinabert_onnx.bundle.probes import Agreement, Probes, Rows
-from numpy.typing import NDArray
+from jinabert_onnx.bundle.probes import Agreement, Rows
 
 from jinabert_onnx_export.checkpoint.read import Checkpoint, open_checkpoint
 from jinabert_onnx_export.encoder.model import JinaBertEncoder
 from jinabert_onnx_export.errors import VerificationError
-
-from .reference import Case, embed, run_torch
 
 
 @dataclass(frozen=True)
@@ -42,18 +38,24 @@ def in_words(exactness: Exactness | None) -> str:
     return f"; against float64 largest error {graph:.1e}, of torch's float32 {torch:.1e}"
 
 
+@dataclass(frozen=True)
+class Output:
+    """What the graph and torch's float32 gave, row by row; `exact` computes the same with an encoder in float64."""
+
+    where: str  # in messages
+    graph: Rows
+    torch: Rows
+    exact: Callable[[JinaBertEncoder], Rows]
+
+
 def require_exact(
-    outputs: Sequence[tuple[Case, NDArray[np.float32]]],
-    encode: Callable[[Sequence[str]], Rows],
-    expected: Probes,
-    checkpoint: Checkpoint,
+    outputs: Sequence[Output], compare: Callable[[Rows, Rows], Agreement], checkpoint: Checkpoint
 ) -> Exactness | None:
     """Compare fp32 with torch's float32, and what differs by more than rounding with float64.
 
     Args:
-        outputs: batches, and what the graph gave for each, (batch, sequence, hidden).
-        encode: vectors of texts by the same graph.
-        expected: texts, and torch's float32 vectors for them.
+        outputs: what the graph gave, for batches and for texts.
+        compare: how far rows are from others.
         checkpoint: from which the encoder is loaded again if float64 is needed.
 
     Returns:
@@ -62,19 +64,12 @@ def require_exact(
     Raises:
         VerificationError: the graph is further off than twice torch's float32, or than rounding if that is more.
     """
-    exact = _Float64Encoder(checkpoint)
+    float64 = _Float64(checkpoint)
     measured: dict[str, Exactness] = {}
-    for case, output in outputs:
-        visible = case.attention_mask == 1
-        ours, torchs = output[visible], case.last_hidden_state[visible]  # (tokens, hidden)
-        if not probes.compare(ours, torchs).within("fp32"):
-            right = exact.last_hidden_state(case)[visible]
-            where = f"at lengths {list(case.lengths)}"
-            measured[where] = Exactness(probes.compare(ours, right), probes.compare(torchs, right))
-    if not probes.probe(encode, expected.texts, expected.vectors).within("fp32"):
-        right = exact.vectors(expected.texts)
-        found = probes.probe(encode, expected.texts, right)
-        measured[f"on {len(expected.texts)} texts"] = Exactness(found, probes.compare(expected.vectors, right))
+    for output in outputs:
+        if not compare(output.graph, output.torch).within("fp32"):
+            right = output.exact(float64.encoder)
+            measured[output.where] = Exactness(compare(output.graph, right), compare(output.torch, right))
     return _require_as_exact_as_torch(measured) if measured else None
 
 
@@ -85,26 +80,24 @@ def _require_as_exact_as_torch(measured: Mapping[str, Exactness]) -> Exactness:
     if not graph.as_exact_as(torch):
         where = max(measured, key=lambda name: measured[name].graph.max_difference)
         raise VerificationError(
-            f"fp32 {where}: off from float64 by {graph.max_difference:.2g}, cosine {graph.min_cosine:.6f}; "
-            f"required is at most {probes.allowed_error(torch.max_difference):.2g}, where torch's float32 is off by "
-            f"{torch.max_difference:.2g}, cosine {torch.min_cosine:.6f}"
+            f"fp32 {where}: off from float64 by {_off(graph)}; required is at most "
+            f"{probes.allowed_error(torch.max_difference):.2g}, where torch's float32 is off by {_off(torch)}"
         )
     return Exactness(graph, torch)
 
 
-class _Float64Encoder:
+def _off(agreement: Agreement) -> str:
+    cosine = f", cosine {agreement.min_cosine:.6f}" if agreement.min_cosine < 1 else ""
+    return f"{agreement.max_difference:.2g}{cosine}"
+
+
+class _Float64:
     """A checkpoint's encoder in float64, loaded when it is first needed: it takes twice the memory and more time."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._checkpoint = checkpoint
 
     @cached_property
-    def _encoder(self) -> JinaBertEncoder:
+    def encoder(self) -> JinaBertEncoder:
         # From the files anew: tensors that were mapped from them once may have been changed since, in memory.
         return open_checkpoint(self._checkpoint.path).load_encoder().double()
-
-    def last_hidden_state(self, case: Case) -> Rows:
-        return run_torch(self._encoder, case.input_ids, case.attention_mask)
-
-    def vectors(self, texts: Sequence[str]) -> Rows:
-        return embed(self._checkpoint, self._encoder, texts)

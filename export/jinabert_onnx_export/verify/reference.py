@@ -31,23 +31,32 @@ RANDOM_LENGTHS = (256, 256, 256, 256)  # of the random token sequences that int8
 
 @dataclass(frozen=True)
 class Case:
-    """One batch of random tokens and torch's output, float32 (batch, sequence, hidden)."""
+    """One batch of random tokens and torch's output for it.
+
+    The output is float32 (batch, sequence, hidden), of a classifier (batch, labels). `token_type_ids` are random too,
+    and None for an encoder that takes none.
+    """
 
     lengths: tuple[int, ...]
     input_ids: NDArray[np.int64]
     attention_mask: NDArray[np.int64]
-    last_hidden_state: NDArray[np.float32]
+    token_type_ids: NDArray[np.int64] | None
+    output: NDArray[np.float32]
 
 
 def run_torch(
-    encoder: JinaBertEncoder, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
+    encoder: JinaBertEncoder,
+    input_ids: NDArray[np.int64],
+    attention_mask: NDArray[np.int64],
+    token_type_ids: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float32]:
-    """Return the encoder's `last_hidden_state`, (batch, sequence, hidden), of two int64 (batch, sequence).
+    """Return the encoder's `last_hidden_state`, or a classifier's logits, of int64 (batch, sequence) each.
 
     It is float64 of an encoder in float64.
     """
+    given = [each for each in (input_ids, attention_mask, token_type_ids) if each is not None]
     with torch.inference_mode():
-        output: NDArray[np.float32] = encoder(torch.from_numpy(input_ids), torch.from_numpy(attention_mask)).numpy()
+        output: NDArray[np.float32] = encoder(*map(torch.from_numpy, given)).numpy()
     return output
 
 
@@ -66,9 +75,19 @@ def make_cases(
         log(f"{' + '.join(map(str, lengths))} tokens")
         ids = [generator.integers(checkpoint.config.vocab_size, size=length) for length in lengths]
         input_ids, attention_mask = pad(ids)
-        output = run_torch(encoder, input_ids, attention_mask)
-        cases.append(Case(lengths, input_ids, attention_mask, output))
+        types = random_types(checkpoint, generator, input_ids.shape)
+        output = run_torch(encoder, input_ids, attention_mask, types)
+        cases.append(Case(lengths, input_ids, attention_mask, types, output))
     return cases
+
+
+def random_types(
+    checkpoint: Checkpoint, generator: np.random.Generator, shape: tuple[int, ...]
+) -> NDArray[np.int64] | None:
+    """Draw token types, int64 of that shape; None for a model that takes none."""
+    if checkpoint.classifier is None or not checkpoint.classifier.token_types:
+        return None
+    return generator.integers(checkpoint.config.type_vocab_size, size=shape)
 
 
 def tokenize(checkpoint: Checkpoint, texts: Sequence[str]) -> list[NDArray[np.int64]]:
@@ -81,9 +100,12 @@ def tokenize(checkpoint: Checkpoint, texts: Sequence[str]) -> list[NDArray[np.in
 
 def calibration_ids(checkpoint: Checkpoint, texts: Sequence[str]) -> list[NDArray[np.int64]]:
     """Return token ids of the texts, and seeded random ones: they use channels that no calibration text may use."""
-    generator = np.random.default_rng(0)
-    random = [generator.integers(checkpoint.config.vocab_size, size=length) for length in RANDOM_LENGTHS]
-    return [*tokenize(checkpoint, texts), *random]
+    return [*tokenize(checkpoint, texts), *random_ids(checkpoint, np.random.default_rng(0))]
+
+
+def random_ids(checkpoint: Checkpoint, generator: np.random.Generator) -> list[NDArray[np.int64]]:
+    """Draw token ids of `RANDOM_LENGTHS`."""
+    return [generator.integers(checkpoint.config.vocab_size, size=length) for length in RANDOM_LENGTHS]
 
 
 def embed(checkpoint: Checkpoint, encoder: JinaBertEncoder, texts: Sequence[str]) -> NDArray[np.float32]:

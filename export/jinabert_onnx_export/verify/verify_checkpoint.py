@@ -18,11 +18,10 @@ from jinabert_onnx_export.encoder.model import JinaBertEncoder
 from jinabert_onnx_export.errors import VerificationError
 from jinabert_onnx_export.step_log import Log, StepLog
 
-from .float64 import in_words
-from .probe_texts import PROBE_TEXTS
-from .reference import embed, make_cases
+from .reference import make_cases
+from .task import Place
 from .vector_space import weights_sha256
-from .verify import verify_precision
+from .verify import task_of, verify_precision
 
 _SIZES = ("hidden_size", "vocab_size", "num_hidden_layers", "num_attention_heads")
 _SHOWN = 12  # digits of a hash, for a message
@@ -32,25 +31,22 @@ def verify_against(arguments: argparse.Namespace, log: Log) -> int:
     """Verify the bundle `arguments.model` against the checkpoint `arguments.against`; print what was measured.
 
     Raises:
-        VerificationError: the checkpoint's weights are not those of the bundle, or the vectors differ.
+        VerificationError: the checkpoint's weights are not those of the bundle, or the results differ.
     """
     bundle = open_bundle(resolve(arguments.model, arguments.revision, ALL_FILES))
     check_files(bundle, bundle.manifest.files, "full")
     step = StepLog(log)
     with step("running torch for reference") as log_progress:
         checkpoint, encoder = _open_origin(bundle, arguments.against)
-        expected = Probes(PROBE_TEXTS, embed(checkpoint, encoder, PROBE_TEXTS))
+        task = task_of(checkpoint)
+        expected = Probes(task.probe_inputs, task.compute(encoder, task.probe_inputs))
         cases = make_cases(checkpoint, encoder, arguments.thorough, log_progress)
         del encoder
     for precision in precisions_to_verify(bundle, arguments.precision, arguments.provider):
         with step(f"verifying {precision}"):
-            agreement = verify_precision(
-                bundle.path, precision, cases, expected, checkpoint, arguments.provider, arguments.threads
-            )
-        print(
-            f"{precision:<12} agrees with torch: largest difference {agreement.tokens.max_difference:.1e}, "
-            f"smallest cosine {agreement.vectors.min_cosine:.6f}{in_words(agreement.exactness)}"
-        )
+            place = Place(bundle.path, precision, arguments.provider, arguments.threads)
+            agreement = verify_precision(task, place, cases, expected)
+        print(f"{precision:<12} agrees with torch: {agreement}")
     return 0
 
 

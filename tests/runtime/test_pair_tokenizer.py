@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jinabert_onnx.text.pair_tokenizer import longest_first, tokenize_pairs
 from jinabert_onnx.text.tokenizer import Tokenizer
-from support.pair_goldens import NAMES
-from support.paths import GOLDENS
+from support.pair_goldens import CROSS_ENCODERS, NAMES
 
 WORDS = st.lists(st.sampled_from(["the", "of", "and", "Überraschung", "東京", "naïve!", "🙂", "  ", "x"]), max_size=30)
 TEXTS = WORDS.map(" ".join) | st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=40)
@@ -18,7 +17,7 @@ TEXTS = WORDS.map(" ".join) | st.text(alphabet=st.characters(exclude_categories=
 @pytest.mark.parametrize("name", NAMES)
 @given(first=TEXTS, second=TEXTS, max_length=st.integers(8, 60))
 def test_a_pair_is_what_the_library_makes_of_it(name: str, first: str, second: str, max_length: int) -> None:
-    path = GOLDENS / name / "tokenizer.json"
+    path = CROSS_ENCODERS / name / "tokenizer.json"
     library = tokenizers.Tokenizer.from_file(str(path))
     library.no_padding()
     library.enable_truncation(max_length, strategy="longest_first")
@@ -44,7 +43,7 @@ def test_the_longer_text_loses_tokens_until_both_fit(first: int, second: int, ro
 
 
 def test_a_text_that_is_in_many_pairs_is_cut_in_each_by_itself() -> None:
-    tokenizer = Tokenizer(GOLDENS / "reranker-6h" / "tokenizer.json")
+    tokenizer = Tokenizer(CROSS_ENCODERS / "reranker-6h" / "tokenizer.json")
     long, short = "word " * 40, "of"
     rows = tokenize_pairs(tokenizer, [(short, long), (long, long), long], 20)
     assert [len(row.input_ids) for row in rows] == [20, 20, 20]

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from jinabert_onnx import CrossEncoder, InputError, InputTypeError, RankedDocument
 from jinabert_onnx.scoring.ranking import best_of_windows, in_order, split_documents
 from jinabert_onnx.text.tokenizer import Tokenizer
-from support.pair_goldens import RERANKERS
-from support.paths import BUNDLES, GOLDENS, TRAINED_RERANKER
+from support.pair_goldens import CROSS_ENCODERS, RERANKERS
+from support.paths import BUNDLES, TRAINED_RERANKER
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def model() -> CrossEncoder:
 
 @pytest.mark.parametrize("name", RERANKERS)
 def test_windows_scores_and_order_are_the_originals(name: str) -> None:
-    golden = json.loads((GOLDENS / name / "golden_rerank.json").read_text("utf-8"))
+    golden = json.loads((CROSS_ENCODERS / name / "golden_rerank.json").read_text("utf-8"))
     model, documents = CrossEncoder.load(BUNDLES / name), golden["documents"]
     for run in golden["runs"]:
         query = golden["queries"][run["query"]]
@@ -83,7 +83,7 @@ def test_a_classifier_of_several_labels_gives_no_order() -> None:
         CrossEncoder.load(BUNDLES / "classifier-3-4h").rank("a", ["b"])
 
 
-TOKENIZER = Tokenizer(GOLDENS / "reranker-6h" / "tokenizer.json")
+TOKENIZER = Tokenizer(CROSS_ENCODERS / "reranker-6h" / "tokenizer.json")
 
 
 @given(words=st.integers(0, 200), query=st.integers(0, 30), half=st.integers(4, 40), overlap=st.integers(0, 50))

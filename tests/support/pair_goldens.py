@@ -10,8 +10,9 @@ import numpy as np
 from jinabert_onnx.text.pairs import TextOrPair
 from numpy.typing import NDArray
 
-from .paths import BUNDLES, GOLDENS
+from .paths import BUNDLES, DATA
 
+CROSS_ENCODERS = DATA / "cross-encoders"
 RERANKERS = ("reranker-12h", "reranker-6h")
 NAMES = (*RERANKERS, "classifier-3-4h")
 
@@ -34,7 +35,7 @@ class PairGolden:
 
 
 def read_pair_golden(name: str) -> PairGolden:
-    path = GOLDENS / name
+    path = CROSS_ENCODERS / name
     with np.load(path / "golden.npz") as arrays:
         logits = arrays["logits"]
         scores = arrays["scores"] if "scores" in arrays else arrays["probabilities"]

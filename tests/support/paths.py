@@ -14,3 +14,4 @@ CROSS_ENCODERS = sorted((DATA / "cross-encoders").iterdir())  # small rerankers 
 RERANKER = DATA / "tiny-de-en-reranker"  # trained, for arithmetic alone: it orders badly
 BUNDLES = ROOT / "build" / "bundles"  # one of each checkpoint, under its name, in all precisions
 TRAINED = BUNDLES / CHECKPOINT.name
+TRAINED_RERANKER = BUNDLES / RERANKER.name

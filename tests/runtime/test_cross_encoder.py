@@ -77,16 +77,10 @@ def test_a_pair_that_is_too_long_is_cut_longest_text_first_as_the_original_was(n
     assert all(report.dropped > 0 and set(report.cuts) != {None} for report in found.pairs)
 
 
-@pytest.mark.parametrize(("precision", "bound"), [("fp16", 0.01), ("int8", 0.05)])
+@pytest.mark.parametrize(("precision", "bound"), [("fp16", 0.01), ("int8", 0.1)])
 def test_other_precisions_give_nearly_the_same_scores(golden: PairGolden, precision: str, bound: float) -> None:
-    if precision not in Embedder_precisions(golden.bundle):
-        return
     scores = CrossEncoder.load(golden.bundle, precision=precision).predict(golden.pairs)
     assert np.abs(in_columns(scores) - golden.scores).max() < bound
-
-
-def Embedder_precisions(bundle: Path) -> list[str]:  # noqa: N802
-    return list(json.loads((bundle / "manifest.json").read_text("utf-8"))["precisions"])
 
 
 def test_the_trained_checkpoint_gives_the_scores_of_its_golden_file(model: CrossEncoder) -> None:

@@ -56,7 +56,7 @@ def read_pairs(
             f"{len(cut)} of {len(rows)} pairs were cut to {settings.max_length} tokens (the first: pair "
             f"{first + cut[0]})",
             TruncationWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
     return rows
 

@@ -32,7 +32,7 @@ def read_calibration_texts(path: Path | None = None) -> list[str]:
 def read_calibration_pairs(path: Path | None = None) -> list[TextOrPair]:
     """Read what a cross-encoder is calibrated with: pairs, and single texts.
 
-    In the user's own file a tab separates the texts of a pair. Of the shipped texts, each one's beginning is a query, to
+    In the user's own file a tab separates the texts of a pair. Of the shipped texts, each beginning is a query, to
     which in turn the text itself and the one after it is the document.
 
     Raises:

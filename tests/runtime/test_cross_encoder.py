@@ -129,9 +129,9 @@ def test_results_have_the_shape_of_what_was_given(model: CrossEncoder) -> None:
 @pytest.mark.parametrize(
     ("pairs", "words"),
     [
-        ([("a", 1)], "pair 0 is a tuple of str, int, not two texts"),
-        (["a", ("a", "b", "c")], "pair 1 is a tuple of str, str, str, not two texts"),
-        (["a", None], "pair 1 is NoneType, not two texts"),
+        ([("a", 1)], "pair 0 is a tuple of str, int; give two texts"),
+        (["a", ("a", "b", "c")], "pair 1 is a tuple of str, str, str; give two texts"),
+        (["a", None], "pair 1 is NoneType; give two texts"),
         ([()], "pair 0 is a tuple of nothing"),
         ({"a": "b"}, "pass one column or field as a list"),
         (3, "not int"),

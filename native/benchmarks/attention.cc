@@ -1,5 +1,5 @@
-// How long attention takes, of each kernel that this processor can run: medians, interleaved, beside what its products
-// alone would take at the peak rate that was measured in the same run.
+// How long attention takes, of each kernel that this processor can run: medians, interleaved, and the operations of all
+// pairs of tokens in a second, which may exceed the processor's peak: far pairs are left out.
 //
 //   benchmark_attention [heads] [head size] [threads] [length ...]
 #include <algorithm>

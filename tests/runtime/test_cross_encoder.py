@@ -129,9 +129,9 @@ def test_results_have_the_shape_of_what_was_given(model: CrossEncoder) -> None:
 @pytest.mark.parametrize(
     ("pairs", "words"),
     [
-        ([("a", 1)], "pair 0 is a tuple of str, int, not two texts"),
-        (["a", ("a", "b", "c")], "pair 1 is a tuple of str, str, str, not two texts"),
-        (["a", None], "pair 1 is NoneType, not two texts"),
+        ([("a", 1)], "pair 0 is a tuple of str, int; give two texts"),
+        (["a", ("a", "b", "c")], "pair 1 is a tuple of str, str, str; give two texts"),
+        (["a", None], "pair 1 is NoneType; give two texts"),
         ([()], "pair 0 is a tuple of nothing"),
         ({"a": "b"}, "pass one column or field as a list"),
         (3, "not int"),
@@ -261,3 +261,28 @@ def test_the_fingerprint_tells_lengths_and_precisions_apart(model: CrossEncoder)
     other.max_seq_length = 100
     assert other.fingerprint.space != fingerprint.space
     assert model.predict_with_report(["a"]).fingerprint == fingerprint
+
+
+@pytest.mark.parametrize(("precision", "logit", "places"), [("fp32", 1e-4, 1e-9), ("int8", 0.5, 0.02)])
+def test_held_out_candidates_get_the_scores_and_places_of_the_model_card(
+    precision: str, logit: float, places: float
+) -> None:
+    held_out = json.loads((RERANKER / "heldout.json").read_text("utf-8"))
+    queries, texts = held_out["queries"][::4], held_out["texts"]
+    pairs = [(query["query"], texts[candidate]) for query in queries for candidate in query["candidates"]]
+    logits = CrossEncoder.load(TRAINED_RERANKER, precision=precision).predict(pairs, raw_scores=True)
+    found, expected = logits.reshape(-1, 20), np.array([query["logits"] for query in queries])  # rounded to 4 digits
+    np.testing.assert_allclose(found, expected, rtol=0, atol=logit)
+    ours, cards = (
+        [reciprocal_rank(row, query["right"]) for row, query in zip(np.round(rows, 4), queries, strict=True)]
+        for rows in (found, expected)
+    )
+    assert np.mean(ours) == pytest.approx(np.mean(cards), abs=places)
+
+
+def reciprocal_rank(logits: np.ndarray, right: int | None) -> float:
+    """1 / the place of the right candidate among the first 10, else 0; ties count against it."""
+    if right is None:
+        return 0.0
+    place = int((logits >= logits[right]).sum())
+    return 1 / place if place <= 10 else 0.0

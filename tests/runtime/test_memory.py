@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from jinabert_onnx.bundle.manifest import FileRecord, Manifest, open_bundle
 from jinabert_onnx.engine.memory_model import MemoryModel, in_megabytes, memory_model, parse_memory, require_room
 from jinabert_onnx.errors import InputError, InputTypeError, MemoryLimitError
-from support.paths import TRAINED
+from support.paths import TRAINED, TRAINED_RERANKER
 
 linux_only = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")
 both_precisions = pytest.mark.parametrize("precision", ["fp32", "int8"])
@@ -130,6 +130,15 @@ def test_the_model_is_within_a_fifth_of_what_a_process_takes(precision: str, row
     modelled = memory_model(open_bundle(TRAINED).manifest, precision).peak([length] * rows)
     assert 0.8 * peak < modelled < 1.2 * peak
     assert length < 8192 or after < 1.3 * before < peak
+
+
+@linux_only
+@both_precisions
+def test_the_model_holds_for_a_cross_encoder(precision: str) -> None:
+    before, peak, after = numbers(start(ONE_BATCH, TRAINED_RERANKER, FILES[precision], precision, 1, 8192))
+    modelled = memory_model(open_bundle(TRAINED_RERANKER).manifest, precision).peak([8192])
+    assert 0.8 * peak < modelled < 1.2 * peak
+    assert after < 1.3 * before < peak
 
 
 @linux_only

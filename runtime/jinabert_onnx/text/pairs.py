@@ -37,7 +37,7 @@ def as_input(given: object, index: int) -> TextOrPair:
         return given
     if isinstance(given, Sequence) and _is_pair(given):
         return given[0], given[1]
-    raise InputTypeError(f"pair {index} is {_described(given)}, not two texts (or one, as a str)", index=index)
+    raise InputTypeError(f"pair {index} is {_described(given)}; give two texts, or one as a str", index=index)
 
 
 def _is_pair(given: Sequence[object]) -> bool:

@@ -280,6 +280,12 @@ REFUSED_AS_BROKEN: Cases = {
         adding(encoder__layer__0__layer_norm_1__weight=(64,)),
         "unexpected; plain; encoder.layer.0.layer_norm_1.weight",
     ),
+    "classifier-without-bias": (adding(classifier__weight=(1, 64)), "missing; classifier.bias"),
+    "classifier-without-weight": (adding(bert__classifier__bias=(1,)), "missing; classifier.weight"),
+    "classifier-in-name-only": (
+        config(architectures=["JinaBertForSequenceClassification"]),
+        "config.json; 'JinaBertForSequenceClassification'; no classifier.weight",
+    ),
     "tensor-misshapen": (changing(WIDE, lambda tensor: tensor[:-1]), f"{WIDE}; [255, 64]; [256, 64]"),
     "tensor-transposed": (changing(WIDE, lambda tensor: tensor.T), f"{WIDE}; [64, 256]; [256, 64]"),
     "tensor-of-a-wrong-rank": (changing(WIDE, torch.flatten), f"{WIDE}; [16384]; [256, 64]"),
@@ -347,8 +353,6 @@ REFUSED_AS_UNSUPPORTED: Cases = {
         "not a JinaBERT; both; gated_layers; up_gated_layer",
     ),
     "names-of-bert": (weights(as_bert), "not a JinaBERT; neither; gated_layers; up_gated_layer"),
-    "reranker": (adding(classifier__weight=(1, 64)), "classifier.*; reranker"),
-    "reranker-with-prefix": (adding(bert__classifier__bias=(1,)), "classifier.*; reranker"),
     # other models of the family
     **{
         f"architecture-{name}": (config(architectures=[name]), f"{words}; {name}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import Run, error_of, nested
+from conftest import Run, error_of
 from jinabert_onnx import Embedder
 from jinabert_onnx.bundle.manifest import open_bundle
 from jinabert_onnx.bundle.probes import Agreement
@@ -21,15 +20,13 @@ from jinabert_onnx_export import VerificationError, export, pipeline
 from jinabert_onnx_export.checkpoint.read import open_checkpoint
 from jinabert_onnx_export.verify import float64
 from jinabert_onnx_export.verify.reference import run_torch
-from onnx import helper, numpy_helper
+from support.broken_graphs import Break, alter_one_weight, change_a_slope, ignore_the_mask
 from support.bundles import record_again
 from support.large_scores import write_checkpoint
 from support.paths import GOLDENS
 
 SMALLEST = GOLDENS / "plain-12h-bert-prefix"  # one layer
 GRAPH = "onnx/model.onnx"
-
-Break = Callable[[onnx.ModelProto], None]
 
 
 @pytest.fixture(scope="module")
@@ -66,44 +63,10 @@ def test_info_and_verify_take_the_bundle_and_show_both_errors(run: Run, bundle: 
 def test_float64_is_left_out_where_fp32_is_within_rounding_of_torch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(float64._Float64Encoder, "_encoder", property(lambda self: pytest.fail("it was loaded")))
+    monkeypatch.setattr(float64._Float64, "encoder", property(lambda self: pytest.fail("it was loaded")))
     measured = export(GOLDENS / "plain-4h", tmp_path / "out").verification["fp32"]
     assert measured["max_difference_tokens"] <= 1e-5
     assert "max_error" not in measured
-
-
-# What breaks a graph. Each alters the optimised one, and nothing else.
-
-
-def change_a_slope(model: onnx.ModelProto) -> None:
-    """Let the steepest head of every attention have a slope that is 1e-3 of itself larger."""
-    changed = 0
-    for node in nested(model.graph.node):
-        for attribute in node.attribute:
-            if node.op_type == "AlibiAttention" and attribute.name == "slopes":
-                attribute.floats[0] *= 1.001
-                changed += 1
-    assert changed
-
-
-def ignore_the_mask(model: onnx.ModelProto) -> None:
-    """Let padding count as tokens."""
-    (plan,) = [node for node in model.graph.node if node.op_type == "AttentionPlan"]
-    one = helper.make_tensor("one", onnx.TensorProto.INT64, [1], [1])
-    shape = helper.make_node("Shape", ["attention_mask"], ["mask_shape"])
-    ones = helper.make_node("ConstantOfShape", ["mask_shape"], ["mask_of_ones"], value=one)
-    plan.input[list(plan.input).index("attention_mask")] = "mask_of_ones"
-    for node in (ones, shape):
-        model.graph.node.insert(0, node)
-
-
-def alter_one_weight(model: onnx.ModelProto, layer: int) -> None:
-    """Let one weight of a feed-forward be 0.01 larger."""
-    node = [node for node in model.graph.node if node.op_type == "GatedFeedForward"][layer]
-    tensor = next(tensor for tensor in model.graph.initializer if tensor.name == node.input[-1])
-    values = numpy_helper.to_array(tensor).copy()
-    values[3, 5] += np.float32(0.01)
-    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
 
 
 BREAKS = [change_a_slope, ignore_the_mask, partial(alter_one_weight, layer=0), partial(alter_one_weight, layer=-1)]

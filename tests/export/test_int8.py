@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from conftest import GOLDENS, Run, error_of, nested, stock_session
+from conftest import GOLDENS, Run, error_of, stock_session
 from jinabert_onnx import Embedder
 from jinabert_onnx.engine.session import open_session
 from jinabert_onnx_export import export
@@ -22,6 +22,7 @@ from jinabert_onnx_export.int8.calibration import read_calibration_texts
 from jinabert_onnx_export.passes.optimize import optimize
 from jinabert_onnx_export.verify.reference import calibration_ids, tokenize
 from onnx import TensorProto, numpy_helper
+from support.broken_graphs import nested
 from support.references import cosines
 
 TINY = GOLDENS.parent / "tiny-de-en"

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import GOLDENS, nested, ragged, stock_session, trace_golden
+from conftest import GOLDENS, ragged, stock_session, trace_golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinabert_onnx_export.checkpoint.read import open_checkpoint
@@ -19,6 +19,7 @@ from jinabert_onnx_export.encoder.model import JinaBertEncoder, Variant
 from jinabert_onnx_export.operators.attention_plan import DENSE_TOKENS
 from jinabert_onnx_export.passes.optimize import optimize
 from onnx import TensorProto, numpy_helper
+from support.broken_graphs import nested
 
 NAMES = ("plain-4h", "plain-12h", "plain-6h-reglu", "qk-post-norm-12h")
 TOLERANCE = 3e-5  # of values near 1, through all layers; torch in float32 is no closer to torch in float64

@@ -80,7 +80,7 @@ def test_vectors_may_stay_as_the_model_gives_them(server: LiveServer, model: Emb
 
 
 def test_vectors_of_a_dense_fine_tune_go_through_its_last_layer(start: Start) -> None:
-    server = start("--precision", "fp32", "--max-length", "256", bundle=BUNDLES / DENSE_GOLDEN.name)
+    server = start("--precision", "fp32", bundle=BUNDLES / DENSE_GOLDEN.name)
     texts, expected = read_dense_golden()
     found = vectors_of(server.embed(input=texts, normalized=False, truncate=True))
     assert found.shape == (len(texts), 40)

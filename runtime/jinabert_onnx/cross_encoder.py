@@ -5,6 +5,7 @@ Checks what is asked for and composes the other modules; holds no arithmetic of 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import Unpack
 
@@ -12,11 +13,12 @@ from .bundle.fingerprint import fingerprint_of
 from .bundle.score_agreement import Logits
 from .encoding.options import BATCH_SIZE, expand_options, require_known
 from .encoding.self_test import require_logits_of_export
+from .encoding.streaming import Stream
 from .engine.cancellation import Limits
-from .errors import InputError, InputTypeError
+from .errors import InputError, TruncationWarning
 from .model import Model
 from .progress import Progress
-from .scoring import ranking, steps, streaming
+from .scoring import ranking, steps
 from .scoring.options import (
     MAX_LENGTH,
     MAX_QUERY_LENGTH,
@@ -28,12 +30,14 @@ from .scoring.options import (
     resolve_pair_settings,
 )
 from .scoring.results import Predictions, RankedDocument, Scores
-from .text.inputs import as_stream, as_texts, require_range
-from .text.pairs import TextOrPair, as_pairs
+from .text.inputs import count_ahead, require_range
+from .text.pairs import TextOrPair, as_input, as_pair_stream, as_pairs, characters_of
 
 
 class CrossEncoder(Model):
     """A loaded bundle of a reranker or classifier, which scores pairs of texts. Make one with `CrossEncoder.load`.
+
+    Threads, forked children and `close` are as for an `Embedder`.
 
     A reranker reads query and document together: slower than comparing vectors, and finer. Let an `Embedder` find some
     dozens of documents, and `rank` order them.
@@ -122,21 +126,34 @@ class CrossEncoder(Model):
 
     @expand_options(PredictOptions)
     def predict_stream(
-        self, pairs: Iterable[TextOrPair], *, look_ahead: int = 1024, **options: Unpack[PredictOptions]
+        self,
+        pairs: TextOrPair | Iterable[TextOrPair],
+        *,
+        look_ahead: int = 1024,
+        total: int | None = None,
+        **options: Unpack[PredictOptions],
     ) -> Iterator[Scores]:
         """Score a stream of pairs of any length in constant memory: one score, or (labels,), per pair, in order.
 
         Errors are those of `predict`; `timeout` covers the whole stream.
 
         Args:
-            pairs: any iterable of pairs or texts.
+            pairs: as for `predict`.
             look_ahead: maximum number of pairs to take at once, which are sorted by length and run together.
+            total: number of pairs to expect, for the time left; by default the length of `pairs`, if it has one.
             options: those of `PredictOptions`.
         """
         settings, limits = self._resolve("predict_stream", options)
-        progress = Progress(None, "pairs", options.get("show_progress_bar"))
+        given = as_pair_stream(pairs)
         look_ahead = require_range("look_ahead", look_ahead, 1, None)
-        return streaming.stream(self.loaded, as_stream(pairs), settings, limits, look_ahead, progress)
+        progress = Progress(count_ahead(given, total), "pairs", options.get("show_progress_bar"))
+
+        def compute(taken: list[TextOrPair], first: int) -> Scores:
+            rows = steps.read_pairs(self.loaded.tokenizer, taken, settings, first=first)
+            return steps.predict(self.loaded, rows, settings, limits, progress.advance)
+
+        checked = (as_input(pair, index) for index, pair in enumerate(given))
+        return Stream("pair", characters_of, compute).run(checked, limits, look_ahead, progress)
 
     @expand_options(RankOptions)
     def rank(
@@ -152,8 +169,8 @@ class CrossEncoder(Model):
     ) -> list[RankedDocument]:
         """Order documents by how well they fit a query, the best first, equal ones by index.
 
-        A document that does not fit beside the query into `max_length` is read in overlapping windows, and its best
-        window counts, as in the `rerank` of jina-reranker-v2.
+        A document that does not fit beside the query into `max_length`, or the smaller `max_seq_length`, is read in
+        overlapping windows, and its best window counts, as in the `rerank` of jina-reranker-v2.
 
         Args:
             query: one text.
@@ -161,7 +178,7 @@ class CrossEncoder(Model):
             top_n: how many to return; default: all.
             return_documents: whether results hold the texts.
             max_length: tokens of the query with a window, special ones included; at least twice `max_query_length`.
-            max_query_length: tokens that the query is cut to.
+            max_query_length: tokens that the query is cut to, with a TruncationWarning.
             overlap_tokens: tokens that neighbouring windows share, at most a quarter of a window.
             options: those of `RankOptions`.
 
@@ -171,27 +188,26 @@ class CrossEncoder(Model):
         """
         limits = self._start("rank", options, RankOptions)
         self._require_one_label()
-        (query,) = as_texts([query])
-        texts = as_texts(_not_one(documents))
-        ranking.require_lengths(max_length, max_query_length, overlap_tokens, self.bundle.manifest.model.max_tokens)
+        texts = ranking.require_texts(query, documents)
+        lengths = ranking.Lengths(max_length, max_query_length, overlap_tokens).within(self._max_seq_length)
         top_n = None if top_n is None else require_range("top_n", top_n, 1, None)
         batch_size = require_range("batch_size", options.get("batch_size", BATCH_SIZE), 1, None)
-        windows = ranking.split_documents(
-            self.loaded.tokenizer, query, texts, max_length, max_query_length, overlap_tokens
-        )
+        windows = ranking.split_documents(self.loaded.tokenizer, query, texts, lengths)
+        if windows.query_dropped:
+            warnings.warn(f"the query was cut to {lengths.max_query_length} tokens", TruncationWarning, stacklevel=2)
         with Progress(len(windows.owners), "windows", options.get("show_progress_bar")) as progress:
             logits = steps.logits_of(
                 self.loaded, windows.input_ids, windows.token_type_ids, batch_size, limits, progress.advance
             )
-        scores = steps.scores_of(self.loaded, logits, raw_scores=False)
-        best = ranking.best_of_windows(scores, windows.owners, len(texts))
-        return ranking.in_order(best, texts, top_n, return_documents)
+        best = ranking.best_of_windows(logits[:, 0], windows.owners, len(texts))
+        scores = steps.scores_of(self.loaded, best[:, None], raw_scores=False)
+        return ranking.in_order(best, scores, texts, top_n, return_documents)
 
     def _require_one_label(self) -> None:
         if len(self.labels) != 1:
             raise InputError(
                 f"rank needs a reranker, which has one label, and this model has {len(self.labels)} "
-                f"({', '.join(self.labels[:5])}); use predict"
+                f"({', '.join(self.labels[:5])}); use CrossEncoder.predict"
             )
 
     def _resolve(self, method: str, options: PredictOptions) -> tuple[PairSettings, Limits]:
@@ -205,9 +221,3 @@ class CrossEncoder(Model):
         limits = Limits(options.get("timeout"), options.get("cancellation"))
         limits.check()
         return limits
-
-
-def _not_one(documents: Iterable[str]) -> Iterable[str]:
-    if isinstance(documents, str):
-        raise InputTypeError("documents is one str, not an iterable of them; pass a list", argument="documents")
-    return documents

@@ -5,23 +5,24 @@ Checks what is asked for and composes the other modules; holds no arithmetic of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, Unpack, cast, overload
 
 from .bundle.fingerprint import fingerprint_of
-from .encoding import late_chunking, steps, streaming, vector_types
+from .encoding import late_chunking, steps, vector_types
 from .encoding.options import BATCH_SIZE, EncodeOptions, TextOptions, VectorOptions, expand_options, require_known
 from .encoding.pooling import Vectors
 from .encoding.results import Chunks, Embeddings
 from .encoding.self_test import require_vectors_of_export
 from .encoding.settings import Settings, require_rows_of_tokens, resolve_settings
+from .encoding.streaming import Stream
 from .encoding.tokenized import tokenize
 from .encoding.vector_types import AnyVectors
 from .engine.cancellation import Limits
 from .errors import InputError
 from .model import Model
 from .progress import Progress
-from .text.inputs import as_stream, as_texts, choose_prompt, require_range
+from .text.inputs import as_stream, as_text, as_texts, choose_prompt, count_ahead, require_range
 
 DOCUMENT_PROMPTS = ("document", "passage", "corpus")  # names that a bundle's prompt for documents may have
 
@@ -164,12 +165,15 @@ class Embedder(Model):
         """
         settings, limits = self._resolve("encode_stream", options)
         texts = as_stream(sentences)
-        if total is None and isinstance(texts, Sized):
-            total = len(texts)
-        total = total if total is None else require_range("total", total, 0, None)
-        progress = Progress(total, "texts", options.get("show_progress_bar"))
         look_ahead = require_range("look_ahead", look_ahead, 1, None)
-        return streaming.stream(self._model, texts, settings, limits, look_ahead, progress)
+        progress = Progress(count_ahead(texts, total), "texts", options.get("show_progress_bar"))
+
+        def compute(taken: list[str], first: int) -> AnyVectors:
+            tokenized = tokenize(self._model.tokenizer, taken, settings, first=first)
+            return steps.vectors_of(self._model, tokenized, settings, limits, progress.advance)
+
+        checked = (as_text(text, index) for index, text in enumerate(texts))
+        return Stream("text", len, compute).run(checked, limits, look_ahead, progress)
 
     @expand_options(VectorOptions)
     def encode_chunks(

@@ -167,7 +167,7 @@ class Model(ABC):
 
     @property
     def max_seq_length(self) -> int:
-        """Return the number of tokens, special ones included, that `encode` cuts to unless `max_length` is given.
+        """Return the number of tokens, special ones included, that inputs are cut to unless `max_length` is given.
 
         It can be set, to more than the special tokens and at most the model's limit; other values are an InputError.
         """

@@ -127,7 +127,6 @@ def test_the_newest_layout_of_sentence_transformers_counts_first(folder: Path) -
     [
         ({"tokenizer_class": "BertTokenizer"}, True),
         ({"tokenizer_class": "BertTokenizerFast"}, True),
-        ({"tokenizer_class": "PreTrainedTokenizerFast"}, True),
         ({}, True),  # what transformers takes for a model of type "bert"
         ({"tokenizer_class": "RobertaTokenizer"}, False),
         ({"tokenizer_class": "XLMRobertaTokenizerFast"}, False),
@@ -152,6 +151,10 @@ REFUSED = {
     "activation": ({"config.json": {"sentence_transformers": {"activation_fn": f"{ACTIVATION}.Tanh"}}}, "Tanh"),
     "activation-of-others": ({"config.json": {"sbert_ce_default_activation_function": "my.Sigmoid"}}, "'my.Sigmoid'"),
     "problem-type": ({"config.json": {"problem_type": "ranking"}}, "problem_type 'ranking'"),
+    "base-class": (
+        {"tokenizer_config.json": {"tokenizer_class": "PreTrainedTokenizerFast"}},
+        "tokenizer_class 'PreTrainedTokenizerFast' passes token_type_ids to the model is not known",
+    ),
     "tokenizer-class": ({"tokenizer_config.json": {"tokenizer_class": "MyTokenizer"}}, "tokenizer_class 'MyTokenizer'"),
     "one-type": ({"config.json": {"type_vocab_size": 1}}, "the model's type_vocab_size 1"),
     "default-prompt": (

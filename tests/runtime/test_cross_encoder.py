@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import threading
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +135,7 @@ def test_results_have_the_shape_of_what_was_given(model: CrossEncoder) -> None:
         (["a", ("a", "b", "c")], "pair 1 is a tuple of str, str, str; give two texts"),
         (["a", None], "pair 1 is NoneType; give two texts"),
         ([()], "pair 0 is a tuple of nothing"),
+        (None, "pairs must be a str or an iterable of str, not NoneType"),
         ({"a": "b"}, "pass one column or field as a list"),
         (3, "not int"),
     ],
@@ -189,8 +192,15 @@ def test_a_stream_gives_the_same_in_order_and_takes_no_more_than_it_looks_ahead(
     first = next(stream)
     assert len(taken) == 8
     np.testing.assert_allclose([first, *stream], model.predict(pairs), rtol=0, atol=1e-6)
+    assert list(model.predict_stream(("a", "b"))) == [pytest.approx(float(model.predict(("a", "b"))), abs=1e-6)]
     with pytest.raises(InputTypeError, match="pair 2 is int"):
         list(model.predict_stream(["a", "b", 3]))
+
+
+def test_rows_of_a_table_are_pairs(model: CrossEncoder) -> None:
+    pairs = [("a", "b"), ("query", "document")]
+    np.testing.assert_array_equal(model.predict(np.array(pairs)), model.predict(pairs))
+    np.testing.assert_array_equal(model.predict(np.array(pairs, dtype=object)), model.predict(pairs))
 
 
 def test_each_class_refuses_the_other_kind_and_names_the_right_one() -> None:
@@ -215,12 +225,26 @@ def test_calls_are_bounded_and_a_closed_model_says_so(model: CrossEncoder) -> No
         pickle.dumps(model)
 
 
+@pytest.mark.parametrize("call", ["predict", "rank"])
+def test_a_running_call_can_be_ended(model: CrossEncoder, call: str) -> None:
+    cancellation, documents = Cancellation(), ["word " * 500] * 60
+    threading.Timer(0.5, cancellation.cancel).start()
+    pairs = [("query", text) for text in documents]
+    run = partial(model.predict, pairs) if call == "predict" else partial(model.rank, "query", documents)
+    with pytest.raises(CancelledError):
+        run(cancellation=cancellation)
+    assert model.predict(["a"]).shape == (1,)
+
+
 def test_memory_is_bounded(model: CrossEncoder) -> None:
     with pytest.raises(MemoryLimitError, match="more than max_memory allows"):
         CrossEncoder.load(TRAINED_RERANKER, max_memory="20MB")
     bounded = CrossEncoder.load(TRAINED_RERANKER, max_memory="500MB")
     pairs = [("query", "word " * length) for length in (1, 200, 30)]
     np.testing.assert_allclose(bounded.predict(pairs), model.predict(pairs), rtol=0, atol=1e-6)
+    tight = CrossEncoder.load(TRAINED_RERANKER, max_memory="150MB")
+    with pytest.raises(MemoryLimitError, match=r"has 8\d\d\d tokens and takes \d+MB, more than"):
+        tight.predict([("query", "word " * 9000)], truncation="head")
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
@@ -258,6 +282,8 @@ def test_the_fingerprint_tells_lengths_and_precisions_apart(model: CrossEncoder)
     fingerprint = model.fingerprint
     assert CrossEncoder.load(TRAINED_RERANKER, precision="int8").fingerprint.space == fingerprint.space
     other = CrossEncoder.load(TRAINED_RERANKER)
+    with pytest.raises(InputError, match="max_seq_length is 4; it must be from 5"):
+        other.max_seq_length = 4
     other.max_seq_length = 100
     assert other.fingerprint.space != fingerprint.space
     assert model.predict_with_report(["a"]).fingerprint == fingerprint

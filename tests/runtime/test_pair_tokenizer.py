@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
+from jinabert_onnx import BundleError
 from jinabert_onnx.text.pair_tokenizer import longest_first, tokenize_pairs
 from jinabert_onnx.text.tokenizer import Tokenizer
 from support.pair_goldens import CROSS_ENCODERS, NAMES
@@ -40,6 +44,22 @@ def test_the_longer_text_loses_tokens_until_both_fit(first: int, second: int, ro
         cut = [whole - left for whole, left in zip((first, second), kept, strict=True)]
         shorter = min((0, 1), key=(first, second).__getitem__)
         assert not cut[shorter] or abs(kept[0] - kept[1]) <= 1
+
+
+@pytest.mark.parametrize("template", [None, "[CLS] $B [SEP] $A [SEP]", "$A [SEP] $B [SEP] $A"])
+def test_a_tokenizer_that_joins_texts_otherwise_still_reads_single_ones(template: str | None, tmp_path: Path) -> None:
+    library = tokenizers.Tokenizer.from_file(str(CROSS_ENCODERS / "classifier-3-4h" / "tokenizer.json"))
+    special = [(token, library.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
+    library.post_processor = tokenizers.processors.TemplateProcessing("[CLS] $A [SEP]", template or "$A $B", special)
+    content = json.loads(library.to_str())
+    if template is None:  # a file may leave the second text out
+        content["post_processor"]["pair"] = content["post_processor"]["single"]
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content), "utf-8")
+    tokenizer = Tokenizer(tmp_path / "tokenizer.json")
+    assert tokenizer(["a"], 10).input_ids[0].tolist() == library.encode("a").ids
+    assert tokenizer.pair is None
+    with pytest.raises(BundleError, match="joins two texts by more than special tokens around them"):
+        tokenize_pairs(tokenizer, [("a", "b")], 10)
 
 
 def test_a_text_that_is_in_many_pairs_is_cut_in_each_by_itself() -> None:

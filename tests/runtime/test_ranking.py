@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jinabert_onnx import CrossEncoder, InputError, InputTypeError, RankedDocument
-from jinabert_onnx.scoring.ranking import best_of_windows, in_order, split_documents
+from jinabert_onnx import CrossEncoder, InputError, InputTypeError, RankedDocument, TruncationWarning
+from jinabert_onnx.scoring.ranking import Lengths, best_of_windows, in_order, split_documents
+from jinabert_onnx.text.pair_tokenizer import tokenize_pairs
 from jinabert_onnx.text.tokenizer import Tokenizer
 from support.pair_goldens import CROSS_ENCODERS, RERANKERS
 from support.paths import BUNDLES, TRAINED_RERANKER
@@ -20,6 +21,7 @@ def model() -> CrossEncoder:
     return CrossEncoder.load(TRAINED_RERANKER)
 
 
+@pytest.mark.filterwarnings("ignore:the query was cut")  # as the original's was, in one run
 @pytest.mark.parametrize("name", RERANKERS)
 def test_windows_scores_and_order_are_the_originals(name: str) -> None:
     golden = json.loads((CROSS_ENCODERS / name / "golden_rerank.json").read_text("utf-8"))
@@ -28,7 +30,7 @@ def test_windows_scores_and_order_are_the_originals(name: str) -> None:
         query = golden["queries"][run["query"]]
         lengths = {key: run[key] for key in ("max_length", "max_query_length", "overlap_tokens") if key in run}
         asked = {"max_length": 1024, "max_query_length": 512, "overlap_tokens": 80} | lengths
-        windows = split_documents(model.loaded.tokenizer, query, documents, **asked)
+        windows = split_documents(model.loaded.tokenizer, query, documents, Lengths(**asked))
         assert [ids.tolist() for ids in windows.input_ids] == run["chunk_input_ids"]
         assert windows.owners.tolist() == run["chunk_owner"]
         ranked = model.rank(query, documents, **lengths)
@@ -60,10 +62,12 @@ def test_equal_scores_keep_the_order_of_the_documents(model: CrossEncoder) -> No
     ("arguments", "error", "words"),
     [
         ({"documents": "text"}, InputTypeError, "documents is one str"),
-        ({"documents": ["a", 3]}, InputTypeError, "text 1 is int"),
-        ({"query": 3}, InputTypeError, "text 0 is int"),
+        ({"documents": ["a", 3]}, InputTypeError, "document 1 is int"),
+        ({"documents": None}, InputTypeError, "documents must be a str or an iterable of str, not NoneType"),
+        ({"documents": ["a", "\ud800"]}, InputError, "document 1 is not valid Unicode"),
+        ({"query": 3}, InputTypeError, "query is int, not str"),
+        ({"query": "\ud800"}, InputError, "the query is not valid Unicode"),
         ({"max_length": 600}, InputError, "max_length 600 is less than twice max_query_length 512"),
-        ({"max_length": 10_000}, InputError, "max_length"),
         ({"max_length": 8, "max_query_length": 1}, InputError, "less than the 2 special tokens"),
         ({"max_length": 4, "max_query_length": 2}, InputError, "leaves no room for a document"),
         ({"overlap_tokens": -1}, InputError, "overlap_tokens"),
@@ -78,8 +82,43 @@ def test_arguments_that_cannot_be_used_are_named(
         model.rank(**{"query": "a", "documents": ["b"]} | arguments)
 
 
+def test_scores_that_float32_rounds_to_1_keep_their_order() -> None:
+    logits = np.array([20, 25, 22, 25], dtype=np.float32)
+    assert [each.index for each in in_order(logits, np.ones(4, dtype=np.float32), ["a"] * 4, None, False)] == [
+        1,
+        3,
+        2,
+        0,
+    ]
+
+
+def test_windows_are_no_longer_than_the_models_own_limit() -> None:
+    model = CrossEncoder.load(TRAINED_RERANKER)
+    document = "word " * 300
+    model.max_seq_length = 64
+    short = model.rank("some query", [document])
+    assert short == model.rank("some query", [document], max_length=64, max_query_length=32)
+    model.max_seq_length = 8192
+    assert short != model.rank("some query", [document])
+
+
+def test_a_query_that_is_cut_is_told(model: CrossEncoder) -> None:
+    with pytest.warns(TruncationWarning, match="the query was cut to 512 tokens") as caught:
+        model.rank("word " * 600, ["text"])
+    assert caught[0].filename == __file__
+
+
+def test_token_types_of_windows_are_those_of_pairs() -> None:
+    tokenizer = CrossEncoder.load(BUNDLES / "classifier-3-4h").loaded.tokenizer
+    windows = split_documents(tokenizer, "how is it", ["fine thanks", ""], Lengths(64, 32, 8))
+    rows = tokenize_pairs(tokenizer, [("how is it", "fine thanks"), ("how is it", "")], 64)
+    assert [ids.tolist() for ids in windows.input_ids] == [row.input_ids.tolist() for row in rows]
+    assert [types.tolist() for types in windows.token_type_ids] == [row.token_type_ids.tolist() for row in rows]
+    assert 1 in windows.token_type_ids[0]
+
+
 def test_a_classifier_of_several_labels_gives_no_order() -> None:
-    with pytest.raises(InputError, match=r"has 3 \(contradiction, entailment, neutral\); use predict"):
+    with pytest.raises(InputError, match=r"has 3 \(contradiction, entailment, neutral\); use CrossEncoder\.predict"):
         CrossEncoder.load(BUNDLES / "classifier-3-4h").rank("a", ["b"])
 
 
@@ -90,7 +129,7 @@ TOKENIZER = Tokenizer(CROSS_ENCODERS / "reranker-6h" / "tokenizer.json")
 def test_windows_hold_every_token_and_overlap_as_asked(words: int, query: int, half: int, overlap: int) -> None:
     document = " ".join(f"word{index % 10}" for index in range(words))
     question = " ".join(["query"] * query)
-    windows = split_documents(TOKENIZER, question, [document], 2 * half + 8, half, overlap)
+    windows = split_documents(TOKENIZER, question, [document], Lengths(2 * half + 8, half, overlap))
     (ids,) = TOKENIZER.bare([document])
     kept = min(len(TOKENIZER.bare([question])[0]), half - 2)
     parts = [row[kept + 3 : -1] for row in windows.input_ids]
@@ -114,5 +153,5 @@ def test_the_best_window_counts_and_ties_go_by_index(windows: list[tuple[int, fl
         place: max(score for owner, score in zip(places, scores, strict=True) if owner == place)
         for place in range(len(documents))
     }
-    ranked = in_order(best, [str(each) for each in documents], None, True)
+    ranked = in_order(best, best, [str(each) for each in documents], None, True)
     assert [each.index for each in ranked] == sorted(expected, key=lambda place: (-expected[place], place))

@@ -52,6 +52,16 @@ def test_a_table_is_as_wide_as_the_terminal(
     assert max(map(len, lines)) == 60
     assert "\x1b" not in output
     assert any(line.endswith("…") for line in lines)
+    assert all(line == line.rstrip() for line in lines)
+
+
+def test_letters_of_east_asian_scripts_take_two_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    assert main(["rerank", str(TRAINED_RERANKER), "東京", "東京の天気" * 20]) == 0
+    line = capsys.readouterr().out.splitlines()[1]
+    assert 58 <= sum(2 if ord(letter) > 0x2FFF else 1 for letter in line) <= 60
 
 
 def test_an_output_file_appears_whole(tmp_path: Path) -> None:
@@ -79,8 +89,10 @@ def test_what_cannot_be_done_is_one_line(arguments: list[str], words: str, capsy
     assert told.out == ""
 
 
-def test_other_commands_name_rerank(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["embed", str(TRAINED_RERANKER), "text"]) == 1
+@pytest.mark.parametrize("command", [["embed"], ["bench", "run"], ["lambda-zip"], ["serve"]])
+def test_other_commands_name_rerank(command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    last = {"embed": ["text"], "lambda-zip": [str(tmp_path / "function.zip")]}.get(command[0], [])
+    assert main([*command, str(TRAINED_RERANKER), *last]) == 1
     assert "`jinabert-onnx rerank`" in capsys.readouterr().err
 
 

@@ -23,7 +23,7 @@ TORCH_ACTIVATIONS = {
     "identity": "torch.nn.modules.linear.Identity",
 }
 _MULTI_LABEL, _REGRESSION, _SINGLE_LABEL = "multi_label_classification", "regression", "single_label_classification"
-_PASS_TYPES = ("BertTokenizer", "PreTrainedTokenizer")
+_PASS_TYPES = ("BertTokenizer",)  # the base class does in one release of transformers, and in another does not
 _PASS_NO_TYPES = (
     "RobertaTokenizer", "XLMRobertaTokenizer", "CamembertTokenizer", "DistilBertTokenizer", "MPNetTokenizer",
     "GPT2Tokenizer", "TokenizersBackend",

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jinabert_onnx import CrossEncoder
 from jinabert_onnx.bundle.manifest import ClassifierRecord
-from jinabert_onnx.bundle.probes import Agreement, Rows
+from jinabert_onnx.bundle.probes import Agreement, Rows, together_and_alone
 from jinabert_onnx.bundle.score_agreement import compare_scores, required_scores, worst_scores
 from jinabert_onnx.text.pairs import TextOrPair
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from jinabert_onnx_export.int8.calibration import read_calibration_pairs
 from .pairs import predict, tokenize
 from .probe_texts import PROBE_PAIRS, SELF_TEST_PAIRS
 from .reference import Case, random_ids, random_types
-from .task import Measured, Place, Probed, Task, Tokens, probe
+from .task import Measured, Place, Probed, Task, Tokens
 
 
 class Classification(Task[TextOrPair]):
@@ -59,11 +59,7 @@ class Classification(Task[TextOrPair]):
             integrity="off",
             self_test=False,
         )
-
-        def compute(pairs: Sequence[TextOrPair]) -> NDArray[np.float32]:
-            return model.predict(pairs, raw_scores=True, truncation="head").reshape(len(pairs), -1)
-
-        return Probed(*probe(compute, inputs), compute(SELF_TEST_PAIRS))
+        return Probed(*together_and_alone(model.logits, inputs), model.logits(SELF_TEST_PAIRS))
 
     def rows_of(self, case: Case, output: Rows) -> Rows:
         """Return all of it: logits (texts, labels)."""

@@ -20,7 +20,7 @@ from jinabert_onnx_export.int8.calibration import read_calibration_texts
 from . import vector_space
 from .probe_texts import PROBE_TEXTS, SELF_TEST_TEXTS
 from .reference import Case, calibration_ids, embed
-from .task import Measured, Place, Probed, Task, Tokens, probe
+from .task import Measured, Place, Probed, Task, Tokens
 
 
 class Embedding(Task[str]):
@@ -52,7 +52,7 @@ class Embedding(Task[str]):
             self_test=False,
         )
         self_test = embedder.encode(SELF_TEST_TEXTS, truncation="head", prompt="")
-        return Probed(*probe(embedder.encode, inputs), self_test)
+        return Probed(*probes.together_and_alone(embedder.encode, inputs), self_test)
 
     def rows_of(self, case: Case, output: Rows) -> Rows:
         """Return the embeddings of tokens, (tokens, hidden)."""

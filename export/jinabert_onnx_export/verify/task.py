@@ -5,16 +5,14 @@ Knows nothing of the order of the steps.
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic
 
 import numpy as np
 from jinabert_onnx.bundle.probes import Agreement, Input, Rows
-from jinabert_onnx.errors import TruncationWarning
 from numpy.typing import NDArray
 
 from jinabert_onnx_export.checkpoint.read import Checkpoint
@@ -103,12 +101,3 @@ class Task(ABC, Generic[Input]):
     @abstractmethod
     def calibration(self, path: Path | None) -> tuple[list[Tokens], list[Tokens] | None]:
         """Return token ids, and types if the model takes them, of the inputs that int8 is calibrated with."""
-
-
-def probe(
-    compute: Callable[[Sequence[Input]], NDArray[np.float32]], inputs: Sequence[Input]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return what `compute` gives for all inputs at once, and for each alone."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", TruncationWarning)  # a model with a small limit cuts these too
-        return compute(inputs), np.concatenate([compute([one]) for one in inputs])

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jinabert_onnx.bundle.hub import is_hub_id
+from jinabert_onnx.bundle.kinds import require_embedding_model
 from jinabert_onnx.bundle.locate import open_source, require_files
 from jinabert_onnx.bundle.manifest import Bundle
 from jinabert_onnx.embedder import Embedder
@@ -62,6 +63,7 @@ def open_subject(source: str, wanted: Wanted, revision: str | None, local_files_
         What `Embedder.load` raises.
     """
     bundle = open_source(source, revision, local_files_only)
+    require_embedding_model(bundle)
     _require_possible(wanted, bundle)
     configurations = {one: _kernels(bundle, one) for one in _configurations(bundle, wanted)}
     for precision in {configuration.precision for configuration in configurations}:

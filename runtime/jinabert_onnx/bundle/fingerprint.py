@@ -77,7 +77,7 @@ def fingerprint_of(manifest: Manifest, precision: str, max_length: int) -> Finge
     if manifest.dense:  # whose weights are among those hashed
         parts["dense"] = [record.activation for record in manifest.dense]
     if manifest.classifier is not None:
-        parts["scores"] = manifest.classifier.activation
+        parts["scores"] = [manifest.classifier.activation, manifest.classifier.token_types]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode("utf-8")).hexdigest()
     return Fingerprint(digest[:16], precision)
 

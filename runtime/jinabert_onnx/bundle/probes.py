@@ -127,13 +127,18 @@ def worst(agreements: Sequence[Agreement]) -> Agreement:
     )
 
 
-def probe(encode: Callable[[Sequence[Input]], Rows], texts: Sequence[Input], vectors: Rows) -> Agreement:
+def probe(encode: Callable[[Sequence[Input]], NDArray[np.float32]], texts: Sequence[Input], vectors: Rows) -> Agreement:
     """Compare what `encode` gives for texts with the expected vectors, all texts at once and each alone."""
+    return worst([compare(rows, vectors) for rows in together_and_alone(encode, texts)])
+
+
+def together_and_alone(
+    compute: Callable[[Sequence[Input]], NDArray[np.float32]], inputs: Sequence[Input]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return what `compute` gives for all inputs at once, and for each alone."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", TruncationWarning)  # a model with a small limit cuts these texts too
-        together = encode(texts)
-        alone = np.concatenate([encode([text]) for text in texts])
-    return worst([compare(together, vectors), compare(alone, vectors)])
+        warnings.simplefilter("ignore", TruncationWarning)  # a model with a small limit cuts these too
+        return compute(inputs), np.concatenate([compute([one]) for one in inputs])
 
 
 def read_probes(bundle: Bundle) -> Probes[str]:

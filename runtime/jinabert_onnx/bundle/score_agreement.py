@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from jinabert_onnx.text.pairs import TextOrPair
 
-from .probes import FP32_MAX_ERROR
+from .probes import FP32_MAX_ERROR, together_and_alone
 
 Logits = NDArray[np.float32]  # (pairs, labels)
 
@@ -63,8 +63,8 @@ def activate(logits: Logits, activation: str) -> Logits:
     if activation == "identity":
         return logits
     if activation == "sigmoid":
-        half, one = np.float32(0.5), np.float32(1)
-        shares: Logits = half * (np.tanh(half * logits) + one)  # which cannot overflow
+        small = np.exp(-np.abs(logits))  # so that nothing overflows, and small scores keep all their digits
+        shares: Logits = np.where(logits >= 0, np.float32(1), small) / (1 + small)
         return shares
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
     scores: Logits = powers / powers.sum(axis=-1, keepdims=True)
@@ -72,11 +72,15 @@ def activate(logits: Logits, activation: str) -> Logits:
 
 
 def compare_scores(actual: Logits, expected: Logits, activation: str) -> ScoreAgreement:
-    """Compare two arrays of logits (pairs, labels)."""
+    """Compare two arrays of logits (pairs, labels).
+
+    Where logits are the scores, these are on no known scale: their difference counts as a share of what they span.
+    """
     scores, right = (activate(logits.astype(np.float32), activation) for logits in (actual, expected))
+    span = float(np.ptp(right)) if activation == "identity" else 1.0
     return ScoreAgreement(
         float(np.abs(actual.astype(np.float64) - expected).max()),
-        float(np.abs(scores - right).max()),
+        float(np.abs(scores - right).max()) / (span or 1.0),
         min(rank_correlation(ours, theirs) for ours, theirs in zip(actual.T, expected.T, strict=True)),
     )
 
@@ -105,9 +109,7 @@ def probe_scores(
     predict: Callable[[Sequence[TextOrPair]], Logits], pairs: Sequence[TextOrPair], logits: Logits, activation: str
 ) -> ScoreAgreement:
     """Compare the logits that `predict` gives with those expected, all pairs at once and each alone."""
-    together = predict(pairs)
-    alone = np.concatenate([predict([pair]) for pair in pairs])
-    return worst_scores([compare_scores(each, logits, activation) for each in (together, alone)])
+    return worst_scores([compare_scores(each, logits, activation) for each in together_and_alone(predict, pairs)])
 
 
 def _ranks(values: NDArray[np.floating[Any]]) -> NDArray[np.float64]:

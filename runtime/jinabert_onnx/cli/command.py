@@ -84,7 +84,7 @@ def add_runtime_options(
         help="full: hash every file; fast: hash once, then check sizes and headers; off: trust the files "
         "(default: %(default)s)",
     )
-    parser.add_argument("--no-self-test", action="store_true", help="do not compare with vectors from the export")
+    parser.add_argument("--no-self-test", action="store_true", help="do not compare with results from the export")
 
 
 def add_provider_options(parser: ArgumentParser) -> None:

@@ -66,8 +66,7 @@ def _lines(bundle: Bundle) -> Iterator[str]:
         yield f"prompts      {', '.join(manifest.prompts) or 'none'}"
     yield f"made with    {', '.join(f'{name} {version}' for name, version in manifest.created_with.items())}"
     yield f"opset        {manifest.opset}"
-    if manifest.classifier is None:
-        yield f"space        {fingerprint_of(manifest, 'fp32', manifest.default_max_length).space}"
+    yield f"space        {fingerprint_of(manifest, 'fp32', manifest.default_max_length).space}"
     yield ""
     yield from _precisions(manifest)
     yield from _errors(manifest)

@@ -6,7 +6,10 @@ import argparse
 import json
 import shutil
 import sys
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from unicodedata import east_asian_width
 
 from jinabert_onnx.cross_encoder import CrossEncoder
 from jinabert_onnx.encoding.options import BATCH_SIZE
@@ -88,7 +91,7 @@ def _run(arguments: argparse.Namespace) -> int:
     lines = map(_json_line, ranked) if arguments.format == "jsonl" else _table(ranked)
     with open_output(arguments.output) as stream:
         for line in lines:
-            stream.write(line.encode("utf-8", "backslashreplace") + b"\n")
+            stream.write(line.rstrip().encode("utf-8", "backslashreplace") + b"\n")
     return 0
 
 
@@ -99,15 +102,21 @@ def _json_line(ranked: RankedDocument) -> str:
 
 def _table(ranked: Sequence[RankedDocument]) -> Iterator[str]:
     """Lay out one line a document, as wide as the terminal: its text is cut."""
-    index_width = max([len("index"), *(len(str(each.index)) for each in ranked)])
-    place_width = max(len("place"), len(str(len(ranked))))
-    yield f"{'place':>{place_width}}  {'index':>{index_width}}  {'score':>6}  document"
-    before = place_width + index_width + 12
-    room = max(_LEAST_WIDTH, shutil.get_terminal_size().columns - before)
-    for place, each in enumerate(ranked, start=1):
-        text = printable(" ".join((each.document or "").split()))
-        shown = text if len(text) <= room else f"{text[: room - 1]}…"
-        yield f"{place:>{place_width}}  {each.index:>{index_width}}  {each.score:>6.4f}  {shown}"
+    rows = [(str(place), str(each.index), f"{each.score:.4f}") for place, each in enumerate(ranked, start=1)]
+    titles = ("place", "index", "score")
+    widths = [max(len(cell) for cell in column) for column in zip(titles, *rows, strict=True)]
+    room = max(_LEAST_WIDTH, shutil.get_terminal_size().columns - sum(widths) - 2 * len(widths))
+    texts = (printable(" ".join((each.document or "").split())) for each in ranked)
+    for cells, text in zip((titles, *rows), ("document", *texts), strict=True):
+        yield "  ".join([*(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True)), _cut(text, room)])
+
+
+def _cut(text: str, columns: int) -> str:
+    """Cut a text to so many columns of a terminal; letters of East Asian scripts take two."""
+    ends = list(accumulate(2 if east_asian_width(letter) in "WF" else 1 for letter in text))
+    if not ends or ends[-1] <= columns:
+        return text
+    return f"{text[: bisect_right(ends, columns - 1)]}…"
 
 
 COMMAND = Command("order documents by how well they fit a query", _add_arguments, _run)

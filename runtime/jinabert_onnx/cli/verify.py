@@ -98,4 +98,4 @@ def _tell(model: Model, source: str, measured: str, missed: str | None) -> None:
     print(f"{model.precision:<12} agrees with torch on {model.provider}: {measured}")
 
 
-COMMAND = Command("check the files of a bundle, and the vectors that it computes on this machine", _add_arguments, _run)
+COMMAND = Command("check the files of a bundle, and what it computes on this machine", _add_arguments, _run)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from jinabert_onnx.bundle.manifest import TOKENIZER, Bundle
 from jinabert_onnx.engine.session import Session
 from jinabert_onnx.errors import BundleError
+from jinabert_onnx.text.pair_tokenizer import special_tokens_of
 from jinabert_onnx.text.tokenizer import Tokenizer
 
 
@@ -22,10 +23,11 @@ def require_fitting(bundle: Bundle, tokenizer: Tokenizer, session: Session) -> N
             f"{model.vocab_size}; this is another model's tokenizer"
         )
     _require_fitting_graph(bundle, session)
-    if manifest.default_max_length <= tokenizer.special_tokens:
+    special_tokens = special_tokens_of(tokenizer, manifest.classifier is not None)
+    if manifest.default_max_length <= special_tokens:
         raise BundleError(
-            f"{bundle.path}: default_max_length {manifest.default_max_length} leaves no room beside "
-            f"{tokenizer.special_tokens} special tokens; export the bundle again"
+            f"{bundle.path}: default_max_length {manifest.default_max_length} leaves no room beside {special_tokens} "
+            "special tokens; export the bundle again"
         )
 
 

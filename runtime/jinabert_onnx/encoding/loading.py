@@ -11,6 +11,7 @@ from pathlib import Path
 
 from jinabert_onnx.bundle.domain_version import read_domain_version
 from jinabert_onnx.bundle.integrity import require_integrity
+from jinabert_onnx.bundle.kinds import require_cross_encoder, require_embedding_model
 from jinabert_onnx.bundle.locate import Source, open_source, require_files
 from jinabert_onnx.bundle.manifest import TOKENIZER, Bundle
 from jinabert_onnx.engine import providers
@@ -20,7 +21,6 @@ from jinabert_onnx.engine.memory_limit import MemoryLimit
 from jinabert_onnx.engine.memory_model import memory_model, parse_memory, require_room
 from jinabert_onnx.engine.precision import choose_precision
 from jinabert_onnx.engine.session import Session, SessionLoading
-from jinabert_onnx.errors import BundleError
 from jinabert_onnx.text.tokenizer import Tokenizer
 
 from .consistency import require_fitting
@@ -82,7 +82,7 @@ def _with_kernels(options: LoadOptions) -> LoadOptions:
 def _open(source: Source, options: LoadOptions, limit: int | None, scores: bool) -> Opened:
     require_integrity(options.integrity)
     bundle = open_source(source, options.revision, options.local_files_only)
-    _require_kind(bundle, scores)
+    (require_cross_encoder if scores else require_embedding_model)(bundle)
     device = _device(options)
     choice = choose_precision(options.precision, list(bundle.manifest.precisions), device, cpu_features())
     files = require_files(source, bundle, choice.precision, options.integrity, options.local_files_only)
@@ -98,21 +98,6 @@ def _open(source: Source, options: LoadOptions, limit: int | None, scores: bool)
     assumed = session.provider if choice.precision == "int8" else device  # int8 never runs on a GPU
     model = LoadedModel(bundle, choice.precision, tokenizer, session, None, read_dense(bundle))
     return Opened(model, choice.reason, assumed)
-
-
-def _require_kind(bundle: Bundle, scores: bool) -> None:
-    """Refuse the bundle of a cross-encoder where vectors are wanted, and of an embedding model where scores are."""
-    classifier = bundle.manifest.classifier
-    if classifier is not None and not scores:
-        raise BundleError(
-            f"{bundle.path}: a cross-encoder, which scores pairs of texts and gives no vectors; load it with "
-            "CrossEncoder.load, or use `jinabert-onnx rerank`"
-        )
-    if classifier is None and scores:
-        raise BundleError(
-            f"{bundle.path}: an embedding model, which gives vectors and scores no pairs; load it with Embedder.load, "
-            "or use `jinabert-onnx embed`"
-        )
 
 
 def request_kernels(bundle: Bundle, onnx_file: Path, asked: str) -> KernelRequest:

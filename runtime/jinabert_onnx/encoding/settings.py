@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from jinabert_onnx.errors import InputError
 from jinabert_onnx.text.inputs import choose_prompt, require_range
+from jinabert_onnx.text.pair_tokenizer import special_tokens_of
 
 from .loaded_model import LoadedModel
 from .options import EncodeOptions, require_no_effect, with_defaults
@@ -77,13 +78,15 @@ def resolve_settings(model: LoadedModel, options: EncodeOptions, max_length: int
 
 
 def require_length(model: LoadedModel, argument: str, value: int) -> int:
-    """Return `value` if texts can be cut to so many tokens; special tokens alone would say nothing.
+    """Return `value` if texts, or pairs, can be cut to so many tokens; special tokens alone would say nothing.
 
     Raises:
         InputTypeError: it is no integer.
         InputError: it is out of range.
     """
-    return require_range(argument, value, model.tokenizer.special_tokens + 1, model.bundle.manifest.model.max_tokens)
+    manifest = model.bundle.manifest
+    special_tokens = special_tokens_of(model.tokenizer, manifest.classifier is not None)
+    return require_range(argument, value, special_tokens + 1, manifest.model.max_tokens)
 
 
 def require_rows_of_tokens(settings: Settings) -> None:

@@ -24,7 +24,7 @@ from .settings import Settings
 from .tokenized import TokenizedTexts
 from .vector_types import AnyVectors, convert, limit_for
 
-Advance = Callable[[int], object]  # told how many more texts are done
+Advance = Callable[[int], object]  # told how many more texts, or pairs, are done
 
 
 Rows = Sequence[NDArray[np.int64]]  # of token ids, (tokens,)

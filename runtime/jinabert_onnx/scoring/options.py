@@ -8,10 +8,10 @@ from typing import Annotated, TypedDict, cast
 
 from jinabert_onnx.encoding.loaded_model import LoadedModel
 from jinabert_onnx.encoding.options import BATCH_SIZE, Option, defaults_of
+from jinabert_onnx.encoding.settings import require_length
 from jinabert_onnx.engine.cancellation import Cancellation
 from jinabert_onnx.errors import InputError
 from jinabert_onnx.text.inputs import require_range
-from jinabert_onnx.text.pair_tokenizer import require_pair_frame
 
 TRUNCATIONS = ("warn", "head", "error")
 
@@ -89,19 +89,8 @@ def resolve_pair_settings(model: LoadedModel, options: PredictOptions, max_lengt
             f"truncation {truncation!r} is unknown; use one of {', '.join(TRUNCATIONS)}", argument="truncation"
         )
     return PairSettings(
-        require_pair_length(model, "max_length", max_length if length is None else length),
+        max_length if length is None else require_length(model, "max_length", length),
         require_range("batch_size", given["batch_size"], 1, None),
         truncation,
         given["raw_scores"],
     )
-
-
-def require_pair_length(model: LoadedModel, argument: str, value: int) -> int:
-    """Return `value` if pairs can be cut to so many tokens.
-
-    Raises:
-        InputTypeError: it is no integer.
-        InputError: it is out of range.
-    """
-    special_tokens = require_pair_frame(model.tokenizer).special_tokens
-    return require_range(argument, value, special_tokens + 1, model.bundle.manifest.model.max_tokens)

@@ -11,102 +11,122 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from jinabert_onnx.errors import InputError
-from jinabert_onnx.text.inputs import require_range
+from jinabert_onnx.errors import InputError, InputTypeError
+from jinabert_onnx.text.inputs import as_stream, as_text, require_range, require_unicode
+from jinabert_onnx.text.pair_frame import Ids
 from jinabert_onnx.text.pair_tokenizer import join, require_pair_frame
 from jinabert_onnx.text.tokenizer import Tokenizer
 
 from .results import RankedDocument, Scores
 
-Ids = NDArray[np.int64]  # (tokens,)
+
+@dataclass(frozen=True)
+class Lengths:
+    """What `rank` reads at a time, in tokens: of query and window together, of the query, and shared by windows."""
+
+    max_length: int
+    max_query_length: int
+    overlap_tokens: int
+
+    def within(self, limit: int) -> Lengths:
+        """Return these lengths, none of them more than `limit` allows.
+
+        Raises:
+            InputTypeError: one is no integer.
+            InputError: one is out of range, or a window may have no room for half of the document.
+        """
+        for name in ("max_length", "max_query_length", "overlap_tokens"):
+            require_range(name, getattr(self, name), 0 if name == "overlap_tokens" else 1, None)
+        if self.max_length < 2 * self.max_query_length:
+            raise InputError(
+                f"max_length {self.max_length} is less than twice max_query_length {self.max_query_length}; raise the "
+                "one or lower the other",
+                argument="max_length",
+            )
+        length = min(self.max_length, limit)
+        return Lengths(length, min(self.max_query_length, length // 2), self.overlap_tokens)
 
 
 @dataclass(frozen=True)
 class Windows:
     """Rows of token ids and token types, (tokens,) each: the query with each window of each document.
 
-    `owners` (windows,) says which document a window is of; each document has one at least.
+    `owners` (windows,) says which document a window is of; each document has one at least. `query_dropped` says whether
+    the query was cut.
     """
 
     input_ids: list[Ids]
     token_type_ids: list[Ids]
     owners: NDArray[np.intp]
+    query_dropped: bool
 
 
-def require_lengths(max_length: int, max_query_length: int, overlap_tokens: int, limit: int) -> None:
-    """Return if queries and windows can be cut to these numbers of tokens.
+def require_texts(query: object, documents: object) -> list[str]:
+    """Return the documents as a list, if they and the query are texts.
 
     Raises:
-        InputTypeError: one is no integer.
-        InputError: one is out of range, or a window may have no room for half of the document.
+        InputTypeError: the query is no text, or the documents are no iterable of texts.
+        InputError: one of them is not valid Unicode.
     """
-    require_range("max_length", max_length, 1, limit)
-    require_range("max_query_length", max_query_length, 1, limit)
-    require_range("overlap_tokens", overlap_tokens, 0, None)
-    if max_length < 2 * max_query_length:
-        raise InputError(
-            f"max_length {max_length} is less than twice max_query_length {max_query_length}; raise the one or lower "
-            "the other",
-            argument="max_length",
-        )
+    if not isinstance(query, str):
+        raise InputTypeError(f"query is {type(query).__name__}, not str", argument="query")
+    if isinstance(documents, str):
+        raise InputTypeError("documents is one str, not an iterable of them; pass a list", argument="documents")
+    texts = [as_text(text, index, "document") for index, text in enumerate(as_stream(documents, "documents"))]
+    require_unicode(query, "the query")
+    for index, text in enumerate(texts):
+        require_unicode(text, f"document {index}")
+    return texts
 
 
-def split_documents(
-    tokenizer: Tokenizer,
-    query: str,
-    documents: Sequence[str],
-    max_length: int,
-    max_query_length: int,
-    overlap_tokens: int,
-) -> Windows:
-    """Lay windows over documents, so that each with the query has at most `max_length` tokens.
+def split_documents(tokenizer: Tokenizer, query: str, documents: Sequence[str], lengths: Lengths) -> Windows:
+    """Lay windows over documents, so that each with the query has at most `lengths.max_length` tokens.
 
-    Args:
-        tokenizer: of the bundle.
-        query: its special tokens are included in `max_query_length`.
-        documents: an empty one has one empty window.
-        max_length: tokens of a row, special ones included.
-        max_query_length: tokens that the query is cut to.
-        overlap_tokens: tokens that neighbouring windows share, at most a quarter of a window.
+    Neighbours share `overlap_tokens`, at most a quarter of a window. An empty document has one empty window.
 
     Raises:
-        InputError: no token of a document fits beside the query, or a text is not valid Unicode.
+        InputError: no token of a document fits beside the query.
     """
     frame = require_pair_frame(tokenizer)
-    room_of_query = max_query_length - tokenizer.special_tokens
+    room_of_query = lengths.max_query_length - tokenizer.special_tokens
     if room_of_query < 0:
         raise InputError(
-            f"max_query_length {max_query_length} is less than the {tokenizer.special_tokens} special tokens of a "
-            "query; raise it",
+            f"max_query_length {lengths.max_query_length} is less than the {tokenizer.special_tokens} special tokens "
+            "of a query; raise it",
             argument="max_query_length",
         )
-    question = tokenizer.bare([query], room_of_query)[0][:room_of_query]
-    room = max_length - len(question) - frame.special_tokens
+    whole = tokenizer.bare([query], room_of_query)[0]
+    question = whole[:room_of_query]
+    room = lengths.max_length - len(question) - frame.special_tokens
     if room < 1:
-        raise InputError(f"max_length {max_length} leaves no room for a document; raise it", argument="max_length")
+        raise InputError(
+            f"max_length {lengths.max_length} leaves no room for a document; raise it", argument="max_length"
+        )
     rows, owners = [], []
     for owner, ids in enumerate(tokenizer.bare(documents)):
-        for start, end in _places(len(ids), room, min(overlap_tokens, room // 4)):
+        for start, end in _windows_of(len(ids), room, min(lengths.overlap_tokens, room // 4)):
             rows.append(join(frame, question, ids[start:end]))
             owners.append(owner)
     input_ids, token_type_ids = ([row[part] for row in rows] for part in (0, 1))
-    return Windows(input_ids, token_type_ids, np.array(owners, dtype=np.intp))
+    return Windows(input_ids, token_type_ids, np.array(owners, dtype=np.intp), len(whole) > room_of_query)
 
 
-def best_of_windows(scores: Scores, owners: NDArray[np.intp], documents: int) -> Scores:
-    """Return the best score of each document, (documents,), of its windows' (windows,)."""
+def best_of_windows(logits: Scores, owners: NDArray[np.intp], documents: int) -> Scores:
+    """Return the best logit of each document, (documents,), of its windows' (windows,)."""
     best = np.full(documents, -np.inf, dtype=np.float32)
-    np.maximum.at(best, owners, scores)
+    np.maximum.at(best, owners, logits)
     return best
 
 
-def in_order(scores: Scores, documents: Sequence[str], top_n: int | None, with_text: bool) -> list[RankedDocument]:
-    """Order documents by score, the best first, equal ones by index."""
-    order = np.argsort(-scores, kind="stable")[:top_n].tolist()
+def in_order(
+    logits: Scores, scores: Scores, documents: Sequence[str], top_n: int | None, with_text: bool
+) -> list[RankedDocument]:
+    """Order documents by logit, (documents,), which tells apart what scores near 1 do not; equal ones by index."""
+    order = np.argsort(-logits, kind="stable")[:top_n].tolist()
     return [RankedDocument(index, float(scores[index]), documents[index] if with_text else None) for index in order]
 
 
-def _places(tokens: int, room: int, overlap: int) -> Iterator[tuple[int, int]]:
+def _windows_of(tokens: int, room: int, overlap: int) -> Iterator[tuple[int, int]]:
     """Yield start and end of each window; the last of several ends where the document does, and is full."""
     start = 0
     while start + room < tokens:

@@ -6,14 +6,14 @@ Knows nothing of an order of documents.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from jinabert_onnx.bundle.manifest import ClassifierRecord
 from jinabert_onnx.bundle.score_agreement import Logits, activate
 from jinabert_onnx.encoding.loaded_model import LoadedModel
-from jinabert_onnx.encoding.steps import Rows, require_finite, run
+from jinabert_onnx.encoding.steps import Advance, Rows, require_finite, run
 from jinabert_onnx.engine.cancellation import Limits
 from jinabert_onnx.errors import TruncationError, TruncationWarning
 from jinabert_onnx.text.pair_tokenizer import PairRow, tokenize_pairs
@@ -22,8 +22,6 @@ from jinabert_onnx.text.tokenizer import Tokenizer
 
 from .options import PairSettings
 from .results import PairReport, Scores
-
-Advance = Callable[[int], object]  # told how many more pairs are done
 
 
 def read_pairs(

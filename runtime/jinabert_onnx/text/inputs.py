@@ -5,15 +5,10 @@ Knows nothing of tokens or models.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sized
 from pathlib import Path
-from typing import TypeVar
 
 from jinabert_onnx.errors import InputError, InputTypeError
-
-_CHARACTERS_AHEAD = 4_000_000  # of inputs that are taken together, whatever their number
-
-_Input = TypeVar("_Input")
 
 
 def as_texts(sentences: object) -> list[str]:
@@ -25,26 +20,28 @@ def as_texts(sentences: object) -> list[str]:
     return [as_text(text, index) for index, text in enumerate(as_stream(sentences))]
 
 
-def as_text(text: object, index: int) -> str:
-    """Return a text, which is that of this index.
+def as_text(text: object, index: int, name: str = "text") -> str:
+    """Return a text, which is that of this index; `name` is what errors call it.
 
     Raises:
         InputTypeError: it is none.
     """
     if not isinstance(text, str):
-        raise InputTypeError(f"text {index} is {type(text).__name__}, not str", index=index)
+        raise InputTypeError(f"{name} {index} is {type(text).__name__}, not str", index=index)
     return text
 
 
-def as_stream(sentences: object) -> Iterable[str]:
+def as_stream(sentences: object, name: str = "sentences") -> Iterable[str]:
     """Return a str as a list of one, and any other iterable as it is, its elements not yet checked.
+
+    `name` is what errors call the argument.
 
     Raises:
         InputTypeError: no iterable of texts, or a table or mapping, which would give the names of its columns.
     """
     if isinstance(sentences, str):
         return [sentences]
-    message = f"sentences must be a str or an iterable of str, not {type(sentences).__name__}"
+    message = f"{name} must be a str or an iterable of str, not {type(sentences).__name__}"
     if isinstance(sentences, Mapping) or _is_table(sentences):
         raise InputTypeError(f"{message}; pass one column or field as a list")
     if isinstance(sentences, bytes | bytearray) or not isinstance(sentences, Iterable):
@@ -52,20 +49,29 @@ def as_stream(sentences: object) -> Iterable[str]:
     return sentences
 
 
-def take_ahead(
-    inputs: Iterable[_Input], look_ahead: int, characters_of: Callable[[_Input], int]
-) -> Iterator[list[_Input]]:
-    """Yield lists of up to `look_ahead` inputs, fewer where they are long."""
-    taken: list[_Input] = []
-    characters = 0
-    for each in inputs:
-        taken.append(each)
-        characters += characters_of(each)
-        if len(taken) == look_ahead or characters >= _CHARACTERS_AHEAD:
-            yield taken
-            taken, characters = [], 0
-    if taken:
-        yield taken
+def require_unicode(text: str, name: str) -> None:
+    """Refuse a text that cannot be written as UTF-8; `name` is what errors call it.
+
+    Raises:
+        InputError: it cannot.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{name} is not valid Unicode: lone surrogate at character {error.start}; decode it correctly"
+        ) from error
+
+
+def count_ahead(inputs: object, total: int | None) -> int | None:
+    """Return how many inputs a stream will have: `total`, or the length of `inputs` if it has one.
+
+    Raises:
+        InputError, InputTypeError: `total` is no number of inputs.
+    """
+    if total is not None:
+        return require_range("total", total, 0, None)
+    return len(inputs) if isinstance(inputs, Sized) else None
 
 
 def _is_table(value: object) -> bool:

@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from jinabert_onnx.errors import BundleError, InputError
+from jinabert_onnx.errors import BundleError
 
+from .inputs import require_unicode
+from .pair_frame import Ids, PairFrame
 from .pairs import TextOrPair
-from .tokenizer import PairFrame, Tokenizer
-
-Ids = NDArray[np.int64]  # (tokens,)
+from .tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -50,14 +49,11 @@ def tokenize_pairs(
         BundleError: the tokenizer cannot join two texts.
     """
     texts: dict[str, int] = {}
-    for given in pairs:
+    for index, given in enumerate(pairs):
         for text in (given,) if isinstance(given, str) else given:
+            require_unicode(text, f"pair {index}")
             texts.setdefault(text, len(texts))
-    try:
-        bare = tokenizer.bare(list(texts), None if count_dropped else max_length)
-    except InputError:
-        require_unicode_pairs(pairs)
-        raise
+    bare = tokenizer.bare(list(texts), None if count_dropped else max_length)
     rows = []
     for given in pairs:
         if isinstance(given, str):
@@ -66,22 +62,6 @@ def tokenize_pairs(
             first, second = (bare[texts[text]] for text in given)
             rows.append(_joined(require_pair_frame(tokenizer), first, second, max_length))
     return rows
-
-
-def require_unicode_pairs(pairs: Sequence[TextOrPair]) -> None:
-    """Refuse a text that is not valid Unicode.
-
-    Raises:
-        InputError: one is not; names the pair.
-    """
-    for index, given in enumerate(pairs):
-        for text in (given,) if isinstance(given, str) else given:
-            try:
-                text.encode("utf-8")
-            except UnicodeEncodeError as error:
-                raise InputError(
-                    f"pair {index} is not valid Unicode: lone surrogate at character {error.start}; decode it correctly"
-                ) from error
 
 
 def require_pair_frame(tokenizer: Tokenizer) -> PairFrame:
@@ -96,6 +76,15 @@ def require_pair_frame(tokenizer: Tokenizer) -> PairFrame:
             "checkpoint's own tokenizer"
         )
     return tokenizer.pair
+
+
+def special_tokens_of(tokenizer: Tokenizer, pairs: bool) -> int:
+    """Return how many special tokens a text has, or a pair.
+
+    Raises:
+        BundleError: the tokenizer cannot join two texts.
+    """
+    return require_pair_frame(tokenizer).special_tokens if pairs else tokenizer.special_tokens
 
 
 def join(frame: PairFrame, first: Ids, second: Ids) -> tuple[Ids, Ids]:

@@ -5,7 +5,9 @@ Knows nothing of tokens or models.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+import numpy as np
 
 from jinabert_onnx.errors import InputTypeError
 
@@ -22,9 +24,16 @@ def as_pairs(pairs: object) -> tuple[list[TextOrPair], bool]:
     Raises:
         InputTypeError: neither an input nor an iterable of inputs; names the index of the first that is none.
     """
-    if isinstance(pairs, str) or (isinstance(pairs, tuple) and _is_pair(pairs)):
-        return [pairs if isinstance(pairs, str) else (pairs[0], pairs[1])], True
-    return [as_input(given, index) for index, given in enumerate(as_stream(pairs))], False
+    return [as_input(given, index) for index, given in enumerate(as_pair_stream(pairs))], _is_one(pairs)
+
+
+def as_pair_stream(pairs: object) -> Iterable[object]:
+    """Return a single input as a list of one, and any other iterable as it is, its elements not yet checked.
+
+    Raises:
+        InputTypeError: no iterable of inputs.
+    """
+    return [pairs] if _is_one(pairs) else as_stream(pairs, "pairs")
 
 
 def as_input(given: object, index: int) -> TextOrPair:
@@ -35,9 +44,20 @@ def as_input(given: object, index: int) -> TextOrPair:
     """
     if isinstance(given, str):
         return given
+    if isinstance(given, np.ndarray):  # a row of a table
+        given = given.tolist()
     if isinstance(given, Sequence) and _is_pair(given):
         return given[0], given[1]
     raise InputTypeError(f"pair {index} is {_described(given)}; give two texts, or one as a str", index=index)
+
+
+def characters_of(given: TextOrPair) -> int:
+    """Count the characters of a text, or of both of a pair."""
+    return len(given) if isinstance(given, str) else sum(map(len, given))
+
+
+def _is_one(pairs: object) -> bool:
+    return isinstance(pairs, str) or (isinstance(pairs, tuple) and _is_pair(pairs))
 
 
 def _is_pair(given: Sequence[object]) -> bool:

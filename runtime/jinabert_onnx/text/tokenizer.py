@@ -20,6 +20,8 @@ from jinabert_onnx.errors import BundleError, InputError, first_line
 from jinabert_onnx.foreign_errors import is_from, is_from_reading
 
 from .boundaries import find_boundaries, prefix_length
+from .inputs import require_unicode
+from .pair_frame import find_pair_frame
 
 # First guess of how many characters of a text must be read; few texts have more of them per token.
 CHARACTERS_PER_TOKEN = 8
@@ -53,24 +55,6 @@ class PlacedTokens:
     ends: NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class PairFrame:
-    """What a tokenizer puts around and between the two texts of a pair: ids, int64, and their token types, int64."""
-
-    before: NDArray[np.int64]
-    between: NDArray[np.int64]
-    after: NDArray[np.int64]
-    types_before: NDArray[np.int64]
-    types_between: NDArray[np.int64]
-    types_after: NDArray[np.int64]
-    types_of_texts: tuple[int, int]
-
-    @property
-    def special_tokens(self) -> int:
-        """Return how many special tokens a pair has."""
-        return len(self.before) + len(self.between) + len(self.after)
-
-
 class Tokenizer:
     """A `tokenizer.json` file, used without padding and with truncation by argument.
 
@@ -95,7 +79,7 @@ class Tokenizer:
             self._tokenizer.no_padding()
             self._tokenizer.no_truncation()
             frame = _find_frame(self._tokenizer)
-            self.pair = _find_pair_frame(self._tokenizer)
+            self.pair = find_pair_frame(self._tokenizer, next(_texts_with_tokens(self._tokenizer), None))
             self._boundaries = find_boundaries(self._tokenizer)
         except OSError as error:
             if not is_from_reading(error):
@@ -262,42 +246,26 @@ class Tokenizer:
         return np.concatenate((self.before, np.asarray(ids, dtype=np.int64), self.after))
 
 
-def _find_pair_frame(tokenizer: tokenizers.Tokenizer) -> PairFrame | None:
-    """Find what the post-processor puts around two texts, by the first text that has a token."""
-    for text in _short_texts(tokenizer):
-        tokens = tokenizer.encode(text, add_special_tokens=False).ids
-        if tokens:
-            whole = tokenizer.encode(text, text)
-            content = [i for i, sequence in enumerate(whole.sequence_ids) if sequence is not None]
-            first, last = content[: len(tokens)], content[len(tokens) :]
-            ids, types = (np.array(values, dtype=np.int64) for values in (whole.ids, whole.type_ids))
-            if whole.ids[first[0] : first[-1] + 1] != tokens or whole.ids[last[0] : last[-1] + 1] != tokens:
-                return None
-            before, between, after = slice(first[0]), slice(first[-1] + 1, last[0]), slice(last[-1] + 1, None)
-            types_of_texts = int(types[first[0]]), int(types[last[0]])
-            return PairFrame(
-                ids[before], ids[between], ids[after], types[before], types[between], types[after], types_of_texts
-            )
-    return None
-
-
 def _find_frame(tokenizer: tokenizers.Tokenizer) -> tuple[list[int], list[int]]:
     """Find the ids that the post-processor puts before and after a text, by the first text that has a token."""
-    for text in _short_texts(tokenizer):
-        tokens = tokenizer.encode(text, add_special_tokens=False).ids
-        if tokens:
-            whole = tokenizer.encode(text)
-            content = [i for i, sequence in enumerate(whole.sequence_ids) if sequence is not None]
-            before, after = whole.ids[: content[0]], whole.ids[content[-1] + 1 :]
-            if before + tokens + after != whole.ids:
-                raise ValueError("its post-processor does more than add tokens before and after a text")
-            return before, after
-    return tokenizer.encode("").ids, []
+    text = next(_texts_with_tokens(tokenizer), None)
+    if text is None:
+        return tokenizer.encode("").ids, []
+    whole, tokens = tokenizer.encode(text), tokenizer.encode(text, add_special_tokens=False).ids
+    content = [i for i, sequence in enumerate(whole.sequence_ids) if sequence is not None]
+    before, after = whole.ids[: content[0]], whole.ids[content[-1] + 1 :]
+    if before + tokens + after != whole.ids:
+        raise ValueError("its post-processor does more than add tokens before and after a text")
+    return before, after
 
 
-def _short_texts(tokenizer: tokenizers.Tokenizer) -> Iterator[str]:
-    yield "a"  # mostly enough; reading the vocabulary takes as long as the rest of loading
-    yield from tokenizer.get_vocab()
+def _texts_with_tokens(tokenizer: tokenizers.Tokenizer) -> Iterator[str]:
+    def has_tokens(text: str) -> bool:
+        return bool(tokenizer.encode(text, add_special_tokens=False).ids)
+
+    if has_tokens("a"):
+        yield "a"  # mostly enough; reading the vocabulary takes as long as the rest of loading
+    yield from filter(has_tokens, tokenizer.get_vocab())
 
 
 def _places(text: str, offsets: Sequence[tuple[int, int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -319,9 +287,4 @@ def _places(text: str, offsets: Sequence[tuple[int, int]]) -> tuple[NDArray[np.i
 def _require_unicode(texts: Sequence[str]) -> None:
     # All of every text, though only the head may be tokenized: an error must not depend on the length kept.
     for index, text in enumerate(texts):
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise InputError(
-                f"text {index} is not valid Unicode: lone surrogate at character {error.start}; decode it correctly"
-            ) from error
+        require_unicode(text, f"text {index}")

@@ -1,4 +1,4 @@
-"""The int8 graph of the trained cross-encoder: its logits order held-out pairs nearly as those of torch's float32 do."""
+"""The int8 graph of the trained cross-encoder: it orders held-out pairs nearly as torch's float32 does."""
 
 from __future__ import annotations
 

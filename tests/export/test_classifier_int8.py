@@ -1,4 +1,4 @@
-"""The int8 graph of the trained cross-encoder: it orders held-out pairs nearly as torch's float32 does."""
+"""The int8 graph of the trained cross-encoder orders held-out pairs nearly as torch's float32 does."""
 
 from __future__ import annotations
 

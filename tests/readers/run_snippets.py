@@ -1,6 +1,6 @@
-"""Run snippets of a page in the environment whose Python runs this, and save the `vectors` of each.
+"""Run snippets of a page in the environment whose Python runs this, and save what each computes.
 
-The jobs come as JSON on stdin: a list of {"code", "directory", "output"}. Knows nothing of this project.
+The jobs come as JSON on stdin: a list of {"code", "directory", "output", "result"}. Knows nothing of this project.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def main() -> None:
         os.chdir(job["directory"])
         names: dict[str, Any] = {"__name__": "snippet"}
         exec(compile(job["code"], "snippet", "exec"), names)
-        np.save(job["output"], np.asarray(names["vectors"]))
+        np.save(job["output"], np.asarray(names[job["result"]]))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The snippets of a page, with other texts or another precision put in, and the environments that they run in."""
+"""The snippets of a page, with other inputs or another precision put in, and the environments that they run in."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jinabert_onnx.text.pairs import TextOrPair
 from numpy.typing import NDArray
 from support.paths import ROOT
 
@@ -24,11 +25,12 @@ Vectors = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Job:
-    """A snippet, the directory that it runs in, and where its vectors go."""
+    """A snippet, the directory that it runs in, where its result goes, and the variable that holds it."""
 
     code: str
     directory: Path
     output: Path
+    result: str = "vectors"
 
 
 def sections(page: str) -> dict[str, list[str]]:
@@ -42,6 +44,13 @@ def with_texts(code: str, texts: Sequence[str]) -> str:
     """The same for other texts than those of the page."""
     escaped = json.dumps(texts).replace("\\", r"\\")
     return _replaced(r"^((?:const )?texts = )\[.*\]", rf"\g<1>{escaped}", code)
+
+
+def with_pairs(code: str, pairs: Sequence[TextOrPair]) -> str:
+    """The same for other pairs, or single texts, than those of the page."""
+    shown = json.dumps(pairs) if "const pairs" in code else repr(list(pairs))
+    escaped = shown.replace("\\", r"\\")
+    return _replaced(r"^((?:const )?pairs = )\[.*\]", rf"\g<1>{escaped}", code)
 
 
 def with_precision(code: str, precision: str) -> str:
@@ -72,7 +81,7 @@ def run_node(job: Job) -> None:
     if not packages.exists():
         packages.symlink_to(NODE / "node_modules")
     answer = job.output.with_suffix(".json")
-    saving = f"import {{ writeFileSync }} from 'node:fs';\nwriteFileSync('{answer}', JSON.stringify(vectors));\n"
+    saving = f"import {{ writeFileSync }} from 'node:fs';\nwriteFileSync('{answer}', JSON.stringify({job.result}));\n"
     script.write_text(job.code + saving, encoding="utf-8")
     _run(["node", str(script)], cwd=job.directory)
     np.save(job.output, np.array(json.loads(answer.read_text("utf-8")), np.float32))

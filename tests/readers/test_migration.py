@@ -1,4 +1,4 @@
-"""docs/guides/migration.md: before and after give the same vectors, and an index made before can be searched after."""
+"""docs/guides/migration.md: before and after give the same vectors or scores, and an old index is searched after."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from conftest import TRAINED
 from jinabert_onnx import Embedder
-from snippets import ROOT, Job, Vectors, run_python, sections, with_texts
+from snippets import ROOT, Job, Vectors, run_python, sections, with_pairs, with_texts
+from support.pair_goldens import read_pair_golden
+from support.paths import RERANKER, TRAINED_RERANKER
 from support.references import cosines
 
 PAGE = sections("guides/migration.md")
@@ -26,6 +28,7 @@ BEFORE = {
     "fastembed": (".venv-peers-fastembed", PUBLISHED, f'{PUBLISHED}, specific_model_path="bundle"'),
     "optimum": (".venv-peers-transformers", PUBLISHED, '"bundle"'),
 }
+CROSS_ENCODER, PUBLISHED_RERANKER = "CrossEncoder of sentence-transformers", '"jinaai/jina-reranker-v1-turbo-en"'
 NOT_RUN_BEFORE = {"transformers"}  # needs the code that comes with the published model
 QUERIES = 300
 # Of the page's table: precision, cosine, share of the same first hit, mean overlap of the first ten.
@@ -58,14 +61,17 @@ def workplace(tmp_path: Path, bundles: dict[str, Path], texts: dict[str, list[st
 def before(name: str) -> tuple[str, str]:
     """An environment, and what runs there in place of the page's snippet."""
     environment, published, local = BEFORE[name]
-    code = PAGE[name][0]
-    assert code.count(published) == 1
-    return environment, code.replace(published, local)
+    return environment, replaced_once(PAGE[name][0], published, local)
+
+
+def replaced_once(code: str, old: str, new: str) -> str:
+    assert code.count(old) == 1
+    return code.replace(old, new)
 
 
 def test_every_section_has_before_and_after() -> None:
     named = {name: len(snippets) for name, snippets in PAGE.items() if snippets}
-    assert named == dict.fromkeys([*BEFORE, *NOT_RUN_BEFORE], 2)
+    assert named == dict.fromkeys([*BEFORE, CROSS_ENCODER, *NOT_RUN_BEFORE], 2)
 
 
 @pytest.mark.parametrize("name", BEFORE)
@@ -74,6 +80,19 @@ def test_after_gives_the_vectors_of_before(name: str, workplace: Workplace) -> N
     old = workplace.run(environment, code)
     new = workplace.run(".venv", PAGE[name][1])
     np.testing.assert_allclose(new, old, rtol=0, atol=1e-4)
+
+
+def test_a_cross_encoder_gives_the_scores_of_before(tmp_path: Path) -> None:
+    (tmp_path / "bundle").symlink_to(TRAINED_RERANKER)
+    environment, published, local = BEFORE["sentence-transformers"]
+    old = replaced_once(PAGE[CROSS_ENCODER][0], published.replace(PUBLISHED, PUBLISHED_RERANKER), local)
+    pairs = read_pair_golden(RERANKER.name).pairs
+    scores = []
+    for place, code in ((environment, old), (".venv", PAGE[CROSS_ENCODER][1])):
+        job = Job(with_pairs(code, pairs), tmp_path, tmp_path / "scores.npy", "scores")
+        run_python(place, [job])
+        scores.append(np.load(job.output))
+    np.testing.assert_allclose(scores[1], scores[0], rtol=0, atol=5e-5)
 
 
 @pytest.mark.parametrize("name", NOT_RUN_BEFORE)

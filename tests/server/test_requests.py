@@ -13,7 +13,8 @@ import pytest
 from conftest import Start
 from jinabert_onnx import Embedder
 from support.live_server import LiveServer
-from support.paths import TRAINED
+from support.paths import BUNDLES, DENSE_GOLDEN, TRAINED
+from support.references import read_dense_golden
 
 TEXTS = ["How is the weather today?", "Wie ist das Wetter heute? " * 30, "", "列车 🚆", "\x00", "a\x00" * 100]
 
@@ -76,6 +77,14 @@ def test_vectors_may_stay_as_the_model_gives_them(server: LiveServer, model: Emb
     np.testing.assert_allclose(
         vectors_of(server.embed(input=TEXTS, normalized=False)), model.encode(TEXTS), rtol=1e-6, atol=1e-6
     )
+
+
+def test_vectors_of_a_dense_fine_tune_go_through_its_last_layer(start: Start) -> None:
+    server = start("--precision", "fp32", bundle=BUNDLES / DENSE_GOLDEN.name)
+    texts, expected = read_dense_golden()
+    found = vectors_of(server.embed(input=texts, normalized=False, truncate=True))
+    assert found.shape == (len(texts), 40)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5)
 
 
 def test_late_chunking_reads_all_texts_as_one(server: LiveServer, model: Embedder) -> None:

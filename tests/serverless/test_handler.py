@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from conftest import HTTP, TEXTS, Context, Handler, read_event, vectors_of
 from jinabert_onnx import Embedder
-from support.paths import TRAINED
+from support.paths import BUNDLES, DENSE_GOLDEN, TRAINED
 from support.python import Ended, run_python
+from support.references import read_dense_golden
 
 
 def body_of(answer: dict, status: int = 200) -> dict:
@@ -272,6 +273,15 @@ def test_the_environment_sets_precision_and_threads() -> None:
     }
     health = body_of(json.loads(start(ANSWER_LINES, [HEALTH], environment).stdout)[0])
     assert (health["precision"], health["threads"]) == ("fp32", 3)
+
+
+def test_vectors_of_a_dense_fine_tune_go_through_its_last_layer() -> None:
+    environment = {"JINABERT_ONNX_MODEL": str(BUNDLES / DENSE_GOLDEN.name), "JINABERT_ONNX_PRECISION": "fp32"}
+    texts, expected = read_dense_golden()
+    process = start(ANSWER_LINES, [{"input": texts, "normalized": False, "truncate": True}], environment)
+    found = vectors_of(json.loads(process.stdout)[0])
+    assert found.shape == (len(texts), 40)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 from jinabert_onnx.text.pairs import TextOrPair
 from numpy.typing import NDArray
 
-from .paths import BUNDLES, DATA
+from .paths import BUNDLES, DATA, RERANKER
 
 CROSS_ENCODERS = DATA / "cross-encoders"
 RERANKERS = ("reranker-12h", "reranker-6h")
@@ -35,26 +35,29 @@ class PairGolden:
 
 
 def read_pair_golden(name: str) -> PairGolden:
-    path = CROSS_ENCODERS / name
+    """Read one of `NAMES`, or that of the trained reranker, which was given no token types."""
+    path = RERANKER if name == RERANKER.name else CROSS_ENCODERS / name
     with np.load(path / "golden.npz") as arrays:
-        logits = arrays["logits"]
+        input_ids = arrays["input_ids"]
+        logits = arrays["logits"].reshape(len(input_ids), -1)
         scores = arrays["scores"] if "scores" in arrays else arrays["probabilities"]
         return PairGolden(
             path,
             BUNDLES / name,
             _pairs(path),
             arrays["lengths"].tolist(),
-            arrays["input_ids"],
-            arrays["token_type_ids"],
+            input_ids,
+            arrays["token_type_ids"] if "token_type_ids" in arrays else np.zeros_like(input_ids),
             logits,
             scores.reshape(logits.shape),
         )
 
 
 def _pairs(path: Path) -> list[TextOrPair]:
-    """Read the inputs of either kind of golden."""
-    if (path / "golden_pairs.json").is_file():
-        entries = json.loads((path / "golden_pairs.json").read_text("utf-8"))["pairs"]
-        return [(entry["query"], entry["document"]) for entry in entries]
+    """Read the inputs of any kind of golden."""
+    for name in ("golden_pairs.json", "golden.json"):
+        if (path / name).is_file():
+            entries = json.loads((path / name).read_text("utf-8"))["pairs"]
+            return [(entry["query"], entry["document"]) for entry in entries]
     entries = json.loads((path / "golden_inputs.json").read_text("utf-8"))["inputs"]
     return [entry["text"] if entry["text_pair"] is None else (entry["text"], entry["text_pair"]) for entry in entries]

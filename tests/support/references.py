@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .paths import BUNDLES, CHECKPOINT, ENCODER_GOLDENS, GOLDENS
+from .paths import BUNDLES, CHECKPOINT, DENSE_GOLDEN, ENCODER_GOLDENS, GOLDENS
 
 NAMES = [path.name for path in ENCODER_GOLDENS]
 
@@ -49,6 +49,13 @@ def read_golden(name: str) -> Golden:
             arrays["token_embeddings"],
             arrays["pooled"],
         )
+
+
+def read_dense_golden() -> tuple[list[str], NDArray[np.float32]]:
+    """Return the texts of the golden with a Dense module, and their vectors, (texts, 40)."""
+    texts = json.loads((DENSE_GOLDEN / "golden_texts.json").read_text("utf-8"))["texts"]
+    with np.load(DENSE_GOLDEN / "golden.npz") as arrays:
+        return texts, arrays["embeddings"]
 
 
 def write_few_texts(path: Path) -> Path:

@@ -43,7 +43,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a name that clients use for the model; repeatable (default: the names of its checkpoint and its bundle)",
     )
     parser.add_argument(
-        "--max-length", type=int, metavar="N", help="maximum number of tokens per text (default: the model's limit)"
+        "--max-length", type=int, metavar="N", help="maximum number of tokens per text (default: the bundle's)"
     )
     parser.add_argument(
         "--api-key-file",
@@ -184,7 +184,7 @@ def _set_max_length(embedder: Embedder, arguments: argparse.Namespace) -> None:
     """Set the most tokens of a text, which a request must be able to have."""
     lowest = embedder.loaded.tokenizer.special_tokens + 1
     highest = embedder.loaded.bundle.manifest.model.max_tokens
-    length = highest if arguments.max_length is None else arguments.max_length
+    length = embedder.max_seq_length if arguments.max_length is None else arguments.max_length
     if not lowest <= length <= highest:
         arguments.usage_error(
             f"--max-length is {length}; it must be from {lowest}, of which {lowest - 1} are special tokens, to "

@@ -30,6 +30,7 @@ from optimum.onnxruntime import ORTModelForFeatureExtraction, ORTQuantizer
 from optimum.onnxruntime.configuration import AutoQuantizationConfig
 from support.large_scores import write_checkpoint
 from support.network import only_hosts
+from support.pair_goldens import CROSS_ENCODERS
 from support.paths import CHECKPOINT, GOLDENS
 from support.references import cosines
 from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, BertModel
@@ -177,6 +178,11 @@ class TestLoading:
         BertModel(config).save_pretrained(tmp_path)
         with pytest.raises(UnsupportedCheckpointError, match="not a JinaBERT checkpoint"):
             JinaBertModel.from_pretrained(tmp_path)
+
+    @pytest.mark.parametrize("name", ["reranker-12h", "classifier-3-4h"])
+    def test_a_reranker_or_classifier_is_refused(self, name: str):
+        with pytest.raises(UnsupportedCheckpointError, match="a reranker or classifier, and only embedding models"):
+            JinaBertModel.from_pretrained(CROSS_ENCODERS / name)
 
     def test_missing_weights_are_not_initialised(self, tmp_path: Path):
         for name in ("config.json", "tokenizer.json"):

@@ -114,6 +114,16 @@ def adding(**shapes: tuple[int, ...]) -> Alter:
     return weights(lambda tensors: tensors | added)
 
 
+def with_head(**shapes: tuple[int, ...]) -> Alter:
+    """Adds tensors of a classifier, and says what its tokenizer passes to the model."""
+
+    def alter(directory: Path) -> None:
+        adding(**shapes)(directory)
+        update("tokenizer_config.json", model_input_names=["input_ids", "attention_mask"])(directory)
+
+    return alter
+
+
 def changing(name: str, change: Callable[[Tensor], Tensor]) -> Alter:
     return weights(lambda tensors: tensors | {name: change(tensors[name]).contiguous()})
 
@@ -280,7 +290,7 @@ REFUSED_AS_BROKEN: Cases = {
         adding(encoder__layer__0__layer_norm_1__weight=(64,)),
         "unexpected; plain; encoder.layer.0.layer_norm_1.weight",
     ),
-    "classifier-without-bias": (adding(classifier__weight=(1, 64)), "missing; classifier.bias"),
+    "classifier-without-bias": (with_head(classifier__weight=(1, 64)), "missing; classifier.bias"),
     "classifier-without-weight": (adding(bert__classifier__bias=(1,)), "missing; classifier.weight"),
     "classifier-in-name-only": (
         config(architectures=["JinaBertForSequenceClassification"]),

@@ -1,8 +1,8 @@
 """Order documents for one query: our reranker beside torch and a plain export, taking turns in one process.
 
-    python benchmarks/make_checkpoint.py build/turbo/checkpoint --size turbo --labels 1
-    jinabert-onnx export build/turbo/checkpoint build/turbo/bundle --precision fp32 int8
-    python benchmarks/rerank.py build/turbo/checkpoint build/turbo/bundle --work build/turbo
+    python benchmarks/make_checkpoint.py build/turbo --size turbo --labels 1
+    jinabert-onnx export build/turbo build/turbo-bundle --precision fp32 int8
+    python benchmarks/rerank.py build/turbo build/turbo-bundle --work build/rerank
 
 50 documents of 20 to 300 tokens, 2 threads. The others run padded batches of 32 pairs sorted by length, as
 sentence-transformers does; all times include tokenizing. Medians, and medians of the ratios of each round.

@@ -72,10 +72,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True, help="directory for the plain export")
+    parser.add_argument("--queries", type=int, help="only so many (default: all)")
     arguments = parser.parse_args()
     held_out = json.loads((arguments.checkpoint / "heldout.json").read_text("utf-8"))
-    queries, texts = held_out["queries"], held_out["texts"]
+    queries, texts = held_out["queries"][: arguments.queries], held_out["texts"]
     pairs = [(query["query"], texts[candidate]) for query in queries for candidate in query["candidates"]]
     places = [query["right"] for query in queries]
     logits = {

@@ -24,8 +24,14 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SMALL = {  # what documented commands name, and what stands for it here
     "build/base": "tests/data/tiny-de-en",
     "build/base-bundle": "build/bundles/tiny-de-en",
+    "build/turbo": "tests/data/tiny-de-en-reranker",
+    "build/turbo-bundle": "build/bundles/tiny-de-en-reranker",
 }
-SHORT = {"on_cuda.py": "--rehearse --lengths 16 --batches 1"}  # makes a run short, changes nothing else
+SHORT = {  # makes a run short, changes nothing else
+    "on_cuda.py": "--rehearse --lengths 16 --batches 1",
+    "rerank.py": "--rounds 1",
+    "rerank_quality.py": "--queries 5",
+}
 SHORT_BENCH = "--seconds 1 --rounds 2 --length 16 --batch-size 1 --precision int8"
 ELSEWHERE = ("side_by_side.py", "make_checkpoint.py")  # tests/peers and tests/export run them
 

@@ -20,6 +20,16 @@ from run_tests import LIBRARY, TESTS, build
 ROOT = SOURCE.parent
 HASWELL = ("qemu-x86_64", "-cpu", "Haswell")
 NEOVERSE = ("qemu-aarch64", "-cpu", "neoverse-n1")  # of many servers
+CPUINFO = """\
+processor\t: 0
+BogoMIPS\t: 50.00
+Features\t: fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp
+CPU implementer\t: 0x41
+CPU architecture: 8
+CPU variant\t: 0x3
+CPU part\t: 0xd0c
+CPU revision\t: 1
+"""
 LONGEST = "1000"  # tokens of a text in C++: emulated, longer ones take too long
 CROSS = ("-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64")
 
@@ -37,7 +47,7 @@ def run(folder: Path) -> None:
     # A static program needs no library of that system.
     command = str(zig(folder / "aarch64-musl-compiler", "-target", "aarch64-linux-musl", "-static"))
     run_programs("neon", NEOVERSE, folder / "aarch64-musl", command, *CROSS)
-    root = unpack_python(folder / "debian")
+    root = describe_processor(unpack_python(folder / "debian"))
     emulator = (*NEOVERSE, "-L", str(root))
     python = root / "usr" / "bin" / "python3"
     run_bundles(emulator, python, references, [ROOT / "runtime", *make_packages(folder, emulator, python)])
@@ -104,6 +114,18 @@ def unpack_python(folder: Path) -> Path:
     subprocess.run([*apt, "install", "--download-only", "--no-install-recommends", *wanted], check=True)
     for package in sorted((folder / "archives").glob("*.deb")):
         subprocess.run(["dpkg", "-x", package, root], check=True)
+    return root
+
+
+def describe_processor(root: Path) -> Path:
+    """Write below `root` what an aarch64 Linux tells of its processor, and return `root`.
+
+    onnxruntime crashes on what is told of the machine that emulates.
+    """
+    files = {"proc/cpuinfo": CPUINFO, "sys/devices/system/cpu/possible": "0\n", "sys/devices/system/cpu/present": "0\n"}
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(content, encoding="utf-8")
     return root
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jinabert_onnx.cli.main import main
 from support.bundles import edit_json, record_again
-from support.pair_goldens import RERANKERS, read_pair_golden
+from support.pair_goldens import CROSS_ENCODERS, RERANKERS, read_pair_golden
 from support.paths import BUNDLES, TRAINED, TRAINED_RERANKER
 
 DOCUMENTS = ["Äpfel und Birnen", "Das Wetter ist heute schön.", "The weather is nice today."]
@@ -37,6 +37,20 @@ def test_the_command_gives_the_originals_scores(name: str, tmp_path: Path, capsy
         assert line["document"] == golden.pairs[chosen[line["index"]]][1]
         assert line["score"] == pytest.approx(golden.scores[chosen[line["index"]], 0], abs=2e-5)
     assert [line["score"] for line in lines] == sorted((line["score"] for line in lines), reverse=True)
+
+
+@pytest.mark.parametrize("name", RERANKERS)
+def test_long_documents_are_read_in_the_originals_windows(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    golden = json.loads((CROSS_ENCODERS / name / "golden_rerank.json").read_text("utf-8"))
+    run = golden["runs"][0]
+    lengths = {f"--{key.replace('_', '-')}": str(run[key]) for key in run if key.startswith(("max_", "overlap_"))}
+    options = [word for option in lengths.items() for word in option]
+    query = golden["queries"][run["query"]]
+    assert main(["rerank", str(BUNDLES / name), query, *golden["documents"], *options, "--format", "jsonl"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["index"] for line in lines] == run["order"]
+    for line in lines:
+        assert line["score"] == pytest.approx(run["relevance_scores"][line["index"]], abs=2e-5)
 
 
 def test_a_table_is_as_wide_as_the_terminal(

@@ -227,8 +227,8 @@ def test_calls_are_bounded_and_a_closed_model_says_so(model: CrossEncoder) -> No
 
 @pytest.mark.parametrize("call", ["predict", "rank"])
 def test_a_running_call_can_be_ended(model: CrossEncoder, call: str) -> None:
-    cancellation, documents = Cancellation(), ["word " * 500] * 60
-    threading.Timer(0.5, cancellation.cancel).start()
+    cancellation, documents = Cancellation(), ["word " * 500] * 200
+    threading.Timer(0.1, cancellation.cancel).start()
     pairs = [("query", text) for text in documents]
     run = partial(model.predict, pairs) if call == "predict" else partial(model.rank, "query", documents)
     with pytest.raises(CancelledError):

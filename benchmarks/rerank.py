@@ -29,7 +29,8 @@ from jinabert_onnx.engine.batching import pad
 from jinabert_onnx.text.pair_tokenizer import tokenize_pairs
 from jinabert_onnx.text.tokenizer import Tokenizer
 from numpy.typing import NDArray
-from peers.plain_cross_encoder import PlainCrossEncoder, export_plain, run_plain
+from peers.plain import load, write
+from peers.plain_cross_encoder import PlainCrossEncoder
 
 QUERY_TOKENS, DOCUMENTS, SHORTEST, LONGEST = 16, 50, 20, 300
 BATCH = 32
@@ -81,10 +82,13 @@ def contenders(checkpoint: Path, bundle: Path, work: Path, threads: int) -> dict
     query, documents = make_texts(bundle)
     tokenizer = Tokenizer(bundle / "tokenizer.json")
     model = PlainCrossEncoder.open(checkpoint)
-    plain = export_plain(model, work / "plain" / "model.onnx")
+    plain = work / "plain.onnx"
+    work.mkdir(parents=True, exist_ok=True)
+    write(model, "logits", str(plain))
+    run_plain, _ = load(str(plain), str(threads))
     found = {
         "torch": theirs(model.logits, tokenizer, query, documents),
-        "plain": theirs(run_plain(plain, threads), tokenizer, query, documents),
+        "plain": theirs(run_plain, tokenizer, query, documents),
     }
     for precision in ("fp32", "int8"):
         for kernels in ("off", "require"):

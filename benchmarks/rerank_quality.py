@@ -22,7 +22,9 @@ from jinabert_onnx.engine.batching import pad
 from jinabert_onnx.text.pair_tokenizer import tokenize_pairs
 from jinabert_onnx.text.tokenizer import Tokenizer
 from numpy.typing import NDArray
-from peers.plain_cross_encoder import Ids, Logits, PlainCrossEncoder, export_plain, run_plain
+from peers.plain import load, write
+from peers.plain_cross_encoder import Logits, PlainCrossEncoder
+from peers.worker import Ids
 
 BATCH, THREADS = 32, 2
 Pairs = list[tuple[str, str]]
@@ -33,10 +35,11 @@ def stock_int8(checkpoint: Path, work: Path) -> Callable[[Ids, Ids], Logits]:
     """Make stock dynamic int8 of a plain export, and return what runs it."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    plain = export_plain(PlainCrossEncoder.open(checkpoint), work / "plain" / "model.onnx")
-    quantized = work / "plain" / "model_int8.onnx"
+    plain, quantized = work / "plain.onnx", work / "plain_int8.onnx"
+    work.mkdir(parents=True, exist_ok=True)
+    write(PlainCrossEncoder.open(checkpoint), "logits", str(plain))
     quantize_dynamic(plain, quantized, weight_type=QuantType.QInt8, per_channel=True)
-    return run_plain(quantized, THREADS)
+    return load(str(quantized), str(THREADS))[0]
 
 
 def run_batches(logits: Callable[[Ids, Ids], Logits], tokenizer: Tokenizer, pairs: Pairs) -> Logits:

@@ -5,26 +5,36 @@ Float32, dynamic batch and length, standard operators only, weights beside the f
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .worker import About, Ids, Run, Vectors
+
+if TYPE_CHECKING:  # what runs the file needs no torch
+    from torch.nn import Module
 
 
 def make(checkpoint: str, output: str) -> None:
     """Trace the plain encoder of `checkpoint` and write it to `output`."""
+    from .plain_model import PlainEncoder, open_encoder
+
+    write(PlainEncoder(*open_encoder(checkpoint)).eval(), "last_hidden_state", output)
+
+
+def write(module: Module, output_name: str, output: str) -> None:
+    """Trace a module of token ids and mask, int64 (batch, sequence), and write it to `output`."""
     import torch
     from jinabert_onnx_export.encoder.trace import quiet_torch
-
-    from .plain_model import PlainEncoder, open_encoder
 
     example = torch.ones((2, 9), dtype=torch.int64)
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")}
     with quiet_torch():
         program = torch.onnx.export(
-            PlainEncoder(*open_encoder(checkpoint)).eval(),
+            module,
             (example, example.clone()),
             dynamo=True,
             opset_version=18,
             input_names=["input_ids", "attention_mask"],
-            output_names=["last_hidden_state"],
+            output_names=[output_name],
             dynamic_shapes={"input_ids": axes, "attention_mask": axes},
             verbose=False,
         )

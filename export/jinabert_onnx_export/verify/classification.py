@@ -51,14 +51,7 @@ class Classification(Task[TextOrPair]):
 
     def run(self, place: Place, inputs: Sequence[TextOrPair]) -> Probed:
         """Return logits (inputs, labels)."""
-        model = CrossEncoder.load(
-            place.bundle,
-            precision=place.precision,
-            provider=place.provider,
-            threads=place.threads,
-            integrity="off",
-            self_test=False,
-        )
+        model = place.load(CrossEncoder)
         return Probed(*together_and_alone(model.logits, inputs), model.logits(SELF_TEST_PAIRS))
 
     def rows_of(self, case: Case, output: Rows) -> Rows:

@@ -43,14 +43,7 @@ class Embedding(Task[str]):
 
     def run(self, place: Place, inputs: Sequence[str]) -> Probed:
         """Return vectors (texts, channels)."""
-        embedder = Embedder.load(
-            place.bundle,
-            precision=place.precision,
-            provider=place.provider,
-            threads=place.threads,
-            integrity="off",
-            self_test=False,
-        )
+        embedder = place.load(Embedder)
         self_test = embedder.encode(SELF_TEST_TEXTS, truncation="head", prompt="")
         return Probed(*probes.together_and_alone(embedder.encode, inputs), self_test)
 

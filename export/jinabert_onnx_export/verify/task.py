@@ -9,16 +9,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic
+from typing import Generic, TypeVar
 
 import numpy as np
 from jinabert_onnx.bundle.probes import Agreement, Input, Rows
+from jinabert_onnx.model import Model
 from numpy.typing import NDArray
 
 from jinabert_onnx_export.checkpoint.read import Checkpoint
 from jinabert_onnx_export.encoder.model import JinaBertEncoder
 
 from .reference import Case
+
+_Model = TypeVar("_Model", bound=Model)
 
 Tokens = NDArray[np.int64]  # (tokens,)
 
@@ -31,6 +34,17 @@ class Place:
     precision: str
     provider: str
     threads: int | str
+
+    def load(self, kind: type[_Model]) -> _Model:
+        """Load it as an `Embedder` or a `CrossEncoder`; what follows is more than the checks at load."""
+        return kind.load(
+            self.bundle,
+            precision=self.precision,
+            provider=self.provider,
+            threads=self.threads,
+            integrity="off",
+            self_test=False,
+        )
 
 
 @dataclass(frozen=True)

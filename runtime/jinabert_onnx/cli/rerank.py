@@ -113,7 +113,8 @@ def _table(ranked: Sequence[RankedDocument]) -> Iterator[str]:
 
 def _cut(text: str, columns: int) -> str:
     """Cut a text to so many columns of a terminal; letters of East Asian scripts take two."""
-    ends = list(accumulate(2 if east_asian_width(letter) in "WF" else 1 for letter in text))
+    beginning = text[: columns + 1]  # more than fits; texts may be long
+    ends = list(accumulate(2 if east_asian_width(letter) in "WF" else 1 for letter in beginning))
     if not ends or ends[-1] <= columns:
         return text
     return f"{text[: bisect_right(ends, columns - 1)]}…"

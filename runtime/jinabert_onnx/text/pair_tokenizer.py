@@ -51,8 +51,9 @@ def tokenize_pairs(
     texts: dict[str, int] = {}
     for index, given in enumerate(pairs):
         for text in (given,) if isinstance(given, str) else given:
-            require_unicode(text, f"pair {index}")
-            texts.setdefault(text, len(texts))
+            if text not in texts:
+                require_unicode(text, f"pair {index}")
+                texts[text] = len(texts)
     bare = tokenizer.bare(list(texts), None if count_dropped else max_length)
     rows = []
     for given in pairs:

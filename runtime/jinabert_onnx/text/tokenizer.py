@@ -78,8 +78,9 @@ class Tokenizer:
             # The file's padding and truncation are the settings of whoever saved it.
             self._tokenizer.no_padding()
             self._tokenizer.no_truncation()
-            frame = _find_frame(self._tokenizer)
-            self.pair = find_pair_frame(self._tokenizer, next(_texts_with_tokens(self._tokenizer), None))
+            text = next(_texts_with_tokens(self._tokenizer), None)
+            frame = _find_frame(self._tokenizer, text)
+            self.pair = find_pair_frame(self._tokenizer, text)
             self._boundaries = find_boundaries(self._tokenizer)
         except OSError as error:
             if not is_from_reading(error):
@@ -246,9 +247,8 @@ class Tokenizer:
         return np.concatenate((self.before, np.asarray(ids, dtype=np.int64), self.after))
 
 
-def _find_frame(tokenizer: tokenizers.Tokenizer) -> tuple[list[int], list[int]]:
+def _find_frame(tokenizer: tokenizers.Tokenizer, text: str | None) -> tuple[list[int], list[int]]:
     """Find the ids that the post-processor puts before and after a text, by the first text that has a token."""
-    text = next(_texts_with_tokens(tokenizer), None)
     if text is None:
         return tokenizer.encode("").ids, []
     whole, tokens = tokenizer.encode(text), tokenizer.encode(text, add_special_tokens=False).ids

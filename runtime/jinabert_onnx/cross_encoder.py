@@ -192,9 +192,10 @@ class CrossEncoder(Model):
         lengths = ranking.Lengths(max_length, max_query_length, overlap_tokens).within(self._max_seq_length)
         top_n = None if top_n is None else require_range("top_n", top_n, 1, None)
         batch_size = require_range("batch_size", options.get("batch_size", BATCH_SIZE), 1, None)
-        windows = ranking.split_documents(self.loaded.tokenizer, query, texts, lengths)
-        if windows.query_dropped:
+        question = ranking.read_query(self.loaded.tokenizer, query, lengths)
+        if question.was_cut:
             warnings.warn(f"the query was cut to {lengths.max_query_length} tokens", TruncationWarning, stacklevel=2)
+        windows = ranking.split_documents(question, self.loaded.tokenizer.bare(texts))
         with Progress(len(windows.owners), "windows", options.get("show_progress_bar")) as progress:
             logits = steps.logits_of(
                 self.loaded, windows.input_ids, windows.token_type_ids, batch_size, limits, progress.advance

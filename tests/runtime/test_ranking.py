@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jinabert_onnx import CrossEncoder, InputError, InputTypeError, RankedDocument, TruncationWarning
-from jinabert_onnx.scoring.ranking import Lengths, best_of_windows, in_order, split_documents
+from jinabert_onnx.scoring.ranking import Lengths, Windows, best_of_windows, in_order, read_query, split_documents
 from jinabert_onnx.text.pair_tokenizer import tokenize_pairs
 from jinabert_onnx.text.tokenizer import Tokenizer
 from support.pair_goldens import CROSS_ENCODERS, RERANKERS
@@ -21,6 +21,10 @@ def model() -> CrossEncoder:
     return CrossEncoder.load(TRAINED_RERANKER)
 
 
+def windows_of(tokenizer: Tokenizer, query: str, documents: list[str], lengths: Lengths) -> Windows:
+    return split_documents(read_query(tokenizer, query, lengths), tokenizer.bare(documents))
+
+
 @pytest.mark.filterwarnings("ignore:the query was cut")  # as the original's was, in one run
 @pytest.mark.parametrize("name", RERANKERS)
 def test_windows_scores_and_order_are_the_originals(name: str) -> None:
@@ -30,7 +34,7 @@ def test_windows_scores_and_order_are_the_originals(name: str) -> None:
         query = golden["queries"][run["query"]]
         lengths = {key: run[key] for key in ("max_length", "max_query_length", "overlap_tokens") if key in run}
         asked = {"max_length": 1024, "max_query_length": 512, "overlap_tokens": 80} | lengths
-        windows = split_documents(model.loaded.tokenizer, query, documents, Lengths(**asked))
+        windows = windows_of(model.loaded.tokenizer, query, documents, Lengths(**asked))
         assert [ids.tolist() for ids in windows.input_ids] == run["chunk_input_ids"]
         assert windows.owners.tolist() == run["chunk_owner"]
         ranked = model.rank(query, documents, **lengths)
@@ -110,7 +114,7 @@ def test_a_query_that_is_cut_is_told(model: CrossEncoder) -> None:
 
 def test_token_types_of_windows_are_those_of_pairs() -> None:
     tokenizer = CrossEncoder.load(BUNDLES / "classifier-3-4h").loaded.tokenizer
-    windows = split_documents(tokenizer, "how is it", ["fine thanks", ""], Lengths(64, 32, 8))
+    windows = windows_of(tokenizer, "how is it", ["fine thanks", ""], Lengths(64, 32, 8))
     rows = tokenize_pairs(tokenizer, [("how is it", "fine thanks"), ("how is it", "")], 64)
     assert [ids.tolist() for ids in windows.input_ids] == [row.input_ids.tolist() for row in rows]
     assert [types.tolist() for types in windows.token_type_ids] == [row.token_type_ids.tolist() for row in rows]
@@ -129,7 +133,7 @@ TOKENIZER = Tokenizer(CROSS_ENCODERS / "reranker-6h" / "tokenizer.json")
 def test_windows_hold_every_token_and_overlap_as_asked(words: int, query: int, half: int, overlap: int) -> None:
     document = " ".join(f"word{index % 10}" for index in range(words))
     question = " ".join(["query"] * query)
-    windows = split_documents(TOKENIZER, question, [document], Lengths(2 * half + 8, half, overlap))
+    windows = windows_of(TOKENIZER, question, [document], Lengths(2 * half + 8, half, overlap))
     (ids,) = TOKENIZER.bare([document])
     kept = min(len(TOKENIZER.bare([question])[0]), half - 2)
     parts = [row[kept + 3 : -1] for row in windows.input_ids]

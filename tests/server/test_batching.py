@@ -16,7 +16,8 @@ import pytest
 from conftest import Start
 from jinabert_onnx import Embedder
 from jinabert_onnx.engine.cancellation import Limits
-from jinabert_onnx.http.embeddings import Work
+from jinabert_onnx.http.served import serve_as
+from jinabert_onnx.http.work import Work
 from jinabert_onnx.server.metrics import Metrics
 from jinabert_onnx.server.scheduler import Scheduler
 from support.live_server import LiveServer, wait_for
@@ -60,7 +61,8 @@ def test_a_request_of_one_text_overtakes_one_of_many(start: Start) -> None:
 
 
 def test_a_request_that_fails_alone_does_not_take_others_with_it(model: Embedder) -> None:
-    scheduler = Scheduler(model.loaded, 65_536, 60, Metrics({}, lambda: 0))
+    served = serve_as(model, "a model")
+    scheduler = Scheduler([served], 65_536, 60, Metrics([{"model": served.name}], lambda name: 0))
     taken: dict[str, int] = {}
     finished: dict[str, BaseException | None] = {}
     gate = threading.Event()
@@ -72,7 +74,8 @@ def test_a_request_that_fails_alone_does_not_take_others_with_it(model: Embedder
             if fails:
                 raise ValueError("this request's own")
 
-        return Work([np.array([2, last, 3])] * 2, take, lambda: np.empty(0), 6)
+        rows = [np.array([2, last, 3])] * 2
+        return Work(served, rows, None, take, answer=bytes, items=2, tokens=6, held=0)
 
     for name, fails, last in (("first", False, 5), ("bad", True, 5), ("good", False, 5), ("broken", False, 10**9)):
         scheduler.submit(work(name, fails, last), Limits(), lambda error, name=name: finished.update({name: error}))
@@ -85,7 +88,7 @@ def test_a_request_that_fails_alone_does_not_take_others_with_it(model: Embedder
     assert isinstance(finished["bad"], ValueError)
     assert isinstance(finished["broken"], Exception)
     assert taken["good"] == 2
-    assert scheduler.waiting_tokens == 0
+    assert scheduler.waiting_tokens(served) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

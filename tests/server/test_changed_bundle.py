@@ -15,7 +15,7 @@ GRAPH = "onnx/model_int8.onnx"
 
 def test_a_bundle_overwritten_in_place_ends_all_answers(tmp_path: Path, start: Start) -> None:
     bundle = Path(shutil.copytree(TRAINED, tmp_path / "bundle"))
-    server = start(bundle=bundle)
+    server = start(bundles=[bundle])
     assert server.embed(model="bundle", input="a").status_code == 200
 
     with (bundle / GRAPH).open("r+b") as stream:
@@ -34,7 +34,7 @@ def test_a_bundle_overwritten_in_place_ends_all_answers(tmp_path: Path, start: S
 
 def test_a_request_notices_it_without_any_probe(tmp_path: Path, start: Start) -> None:
     bundle = Path(shutil.copytree(TRAINED, tmp_path / "bundle"))
-    server = start(bundle=bundle)
+    server = start(bundles=[bundle])
     (bundle / GRAPH).touch()
     wait_for(lambda: server.embed(model="bundle", input=["a", "b"]).status_code == 503)
     assert server.log.count("replace a bundle by rename") == 1

@@ -129,8 +129,8 @@ def test_clients_that_do_not_read_their_answers_are_ended(start: Start) -> None:
     before = server.memory()
     connections = [ask_and_read_nothing(server, 500) for _ in range(10)]
 
-    answered = 'jinabert_onnx_requests_total{route="/v1/embeddings",status="200"}'
-    wait_for(lambda: server.metric(answered) == 10)
+    answered = {"route": "/v1/embeddings", "status": "200"}
+    wait_for(lambda: server.metric("jinabert_onnx_requests_total", **answered) == 10)
     wait_for(lambda: server.metric("jinabert_onnx_open_requests") <= 1)
     wait_for(lambda: server.memory() - before < 40 * MEGABYTE)
 
@@ -141,7 +141,7 @@ def test_clients_that_do_not_read_their_answers_are_ended(start: Start) -> None:
 def test_a_client_that_stops_reading_is_noted_and_frees_its_place(start: Start) -> None:
     server = start("--body-timeout", "1")
     with ask_and_read_nothing(server, 2000):  # an answer of more than what the system holds of it
-        wait_for(lambda: server.metric('jinabert_onnx_requests_total{route="/v1/embeddings",status="499"}') == 1)
+        wait_for(lambda: server.metric("jinabert_onnx_requests_total", route="/v1/embeddings", status="499") == 1)
         assert server.metric("jinabert_onnx_open_requests") <= 1
         assert server.embed(input="a").status_code == 200
     assert "Traceback" not in server.log

@@ -244,7 +244,7 @@ def test_the_work_of_a_client_that_has_gone_is_dropped(start: Start) -> None:
     wait_for(lambda: server.metric("jinabert_onnx_queued_tokens") == 0)
 
     assert server.metric("jinabert_onnx_tokens_total") < 4 * 8192
-    wait_for(lambda: server.metric('jinabert_onnx_requests_total{route="/v1/embeddings",status="499"}') == 1)
+    wait_for(lambda: server.metric("jinabert_onnx_requests_total", route="/v1/embeddings", status="499") == 1)
 
 
 def test_a_memory_limit_refuses_what_cannot_fit(start: Start) -> None:

@@ -80,7 +80,7 @@ def test_vectors_may_stay_as_the_model_gives_them(server: LiveServer, model: Emb
 
 
 def test_vectors_of_a_dense_fine_tune_go_through_its_last_layer(start: Start) -> None:
-    server = start("--precision", "fp32", bundle=BUNDLES / DENSE_GOLDEN.name)
+    server = start("--precision", "fp32", bundles=[BUNDLES / DENSE_GOLDEN.name])
     texts, expected = read_dense_golden()
     found = vectors_of(server.embed(input=texts, normalized=False, truncate=True))
     assert found.shape == (len(texts), 40)
@@ -237,14 +237,14 @@ def test_probes_and_metrics_say_what_really_runs(server: LiveServer, model: Embe
     assert health["fingerprint"] == str(model.fingerprint)
     assert f'fingerprint="{model.fingerprint}"' in metrics
     for name in (
-        'requests_total{route="/v1/embeddings",status="200"}',
+        "requests_total",
         "queue_seconds_count",
         "batch_rows_count",
         "batch_tokens_count",
-        'request_seconds_count{route="/v1/embeddings"}',
+        "request_seconds_count",
         "tokens_total",
     ):
-        assert server.metric(f"jinabert_onnx_{name}") > 0
+        assert server.metric(f"jinabert_onnx_{name}", model="tiny-de-en") > 0
     assert server.metric("process_resident_memory_bytes") > 1e7
 
 

@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,12 +50,20 @@ class LiveServer:
         with self.client() as client:
             return client.post("/v1/embeddings", json=fields)
 
-    def metric(self, line: str) -> float:
-        """Return the value of the line of /metrics that begins so."""
+    def rerank(self, path: str = "/v1/rerank", **fields: object) -> httpx.Response:
+        with self.client() as client:
+            return client.post(path, json=fields)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Return the sum of what /metrics has under this name, with these labels."""
         with urllib.request.urlopen(f"{self.url}/metrics", timeout=PATIENCE) as response:
             metrics = response.read().decode()
-        value = re.search(rf"^{re.escape(line)} (\S+)$", metrics, re.MULTILINE)
-        return float(value[1]) if value else 0.0
+        lines = re.findall(rf"^{re.escape(name)}(?:{{(.*)}})? (\S+)$", metrics, re.MULTILINE)
+        return sum(
+            float(value)
+            for found, value in lines
+            if labels.items() <= dict(re.findall(r'(\w+)="([^"]*)"', found)).items()
+        )
 
     def memory(self) -> int:
         """Return the resident bytes."""
@@ -110,9 +118,10 @@ def launch(log_file: Path, *options: str, environment: dict[str, str] | None = N
 
 
 @contextmanager
-def serving(bundle: Path, log_file: Path, *options: str) -> Iterator[LiveServer]:
+def serving(bundles: Path | Sequence[Path], log_file: Path, *options: str) -> Iterator[LiveServer]:
     """Yield a server that is ready; afterwards it must still run, and SIGTERM must end it with exit code 0."""
-    server = launch(log_file, str(bundle), *options, environment={"JINABERT_ONNX_API_KEYS": ""})
+    paths = [bundles] if isinstance(bundles, Path) else bundles
+    server = launch(log_file, *map(str, paths), *options, environment={"JINABERT_ONNX_API_KEYS": ""})
     try:
         yield server
         assert server.process.poll() is None, server.log

@@ -47,14 +47,24 @@ def load_exporter(name: str) -> object:
         ) from error
 
 
-def add_model_argument(parser: ArgumentParser, variable: str | None = None) -> None:
-    """Add MODEL, --revision and --local-files-only; MODEL may be left out where the variable `variable` names it."""
-    help_text = "directory of a bundle, or the hub id (owner/name) of one"
-    if variable is None:
-        parser.add_argument("model", metavar="MODEL", help=help_text)
-    else:
-        default = os.environ.get(variable)
-        parser.add_argument("model", metavar="MODEL", nargs="?", default=default, help=f"{help_text} (or ${variable})")
+_MODEL = "directory of a bundle, or the hub id (owner/name) of one"
+
+
+def add_model_argument(parser: ArgumentParser) -> None:
+    """Add MODEL, --revision and --local-files-only."""
+    parser.add_argument("model", metavar="MODEL", help=_MODEL)
+    _add_hub_options(parser)
+
+
+def add_models_argument(parser: ArgumentParser, variable: str) -> None:
+    """Add MODEL, which may be several, or none where the variable `variable` names one, and what goes with it."""
+    named = os.environ.get(variable)
+    default = [named] if named else []
+    parser.add_argument("models", metavar="MODEL", nargs="*", default=default, help=f"{_MODEL} (or ${variable})")
+    _add_hub_options(parser)
+
+
+def _add_hub_options(parser: ArgumentParser) -> None:
     parser.add_argument("--revision", help="branch, tag or commit, for a hub id")
     parser.add_argument("--local-files-only", action="store_true", help="use only files that are already downloaded")
 

@@ -6,7 +6,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from jinabert_onnx.bundle.kinds import require_embedding_model
 from jinabert_onnx.bundle.locate import open_source, require_files
 from jinabert_onnx.bundle.manifest import PRECISIONS
 from jinabert_onnx.serverless.lambda_zip import HANDLER, LARGEST, LARGEST_UPLOAD, architecture, write_zip
@@ -26,7 +25,6 @@ def _run(arguments: argparse.Namespace) -> int:
     machine = architecture()
     precision = arguments.precision
     bundle = open_source(arguments.model, arguments.revision, arguments.local_files_only)
-    require_embedding_model(bundle)
     require_files(arguments.model, bundle, precision, "full", arguments.local_files_only)
     package = write_zip(bundle, precision, Path(arguments.output))
     print(f"package    {_mb(package.zipped)}: {arguments.output}")

@@ -1,21 +1,26 @@
-"""`jinabert-onnx serve`: an embeddings server that OpenAI's and Jina's clients speak to."""
+"""`jinabert-onnx serve`: a server of embeddings and reranking for clients of OpenAI's, Jina's and Cohere's APIs."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from jinabert_onnx.embedder import Embedder
+from jinabert_onnx.bundle.locate import open_source
 from jinabert_onnx.encoding.load_options import LoadOptions
-from jinabert_onnx.engine.memory_model import parse_memory
-from jinabert_onnx.errors import InputError, needed
+from jinabert_onnx.engine.memory_model import in_megabytes, parse_memory
+from jinabert_onnx.errors import InputError, MemoryLimitError, needed
+from jinabert_onnx.model import Model
+from jinabert_onnx.text.pair_tokenizer import special_tokens_of
 
-from .command import Command, add_model_argument, add_runtime_options, load_embedder
+from .command import Command, add_models_argument, add_runtime_options, class_of, load_options
 
 if TYPE_CHECKING:
+    from jinabert_onnx.http.served import Served
     from jinabert_onnx.server.options import Options
 
 _MODEL_VARIABLE = "JINABERT_ONNX_MODEL"
@@ -26,7 +31,7 @@ _SMALLEST_BODY = len('{"input":"a"}')
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_model_argument(parser, variable=_MODEL_VARIABLE)
+    add_models_argument(parser, _MODEL_VARIABLE)
     parser.add_argument(
         "--host",
         default=os.environ.get("HOST", "127.0.0.1"),
@@ -40,10 +45,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="a name that clients use for the model; repeatable (default: the names of its checkpoint and its bundle)",
+        help="a name that clients use for the model; repeatable, or once for each of several models in their order "
+        "(default: the names of a model's checkpoint and of its bundle)",
     )
     parser.add_argument(
-        "--max-length", type=int, metavar="N", help="maximum number of tokens per text (default: the bundle's)"
+        "--max-length", type=int, metavar="N", help="maximum number of tokens per text or pair (default: the bundle's)"
     )
     parser.add_argument(
         "--api-key-file",
@@ -52,7 +58,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_limits(parser)
     parser.add_argument(
-        "--accept-token-ids", action="store_true", help="also accept token ids of this model's tokenizer"
+        "--accept-token-ids", action="store_true", help="also accept token ids of a model's own tokenizer"
     )
     parser.add_argument(
         "--log-format",
@@ -63,7 +69,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_runtime_options(
         parser,
         precision=os.environ.get(_PRECISION_VARIABLE, LoadOptions.precision),
-        memory_help="memory limit of the process: model, server and open requests, such as 1400MB (default: none)",
+        memory_help="memory limit of the process: models, server and open requests, such as 1400MB (default: none)",
     )
     parser.set_defaults(usage_error=parser.error)
 
@@ -91,14 +97,14 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=2048,
         metavar="N",
-        help="maximum number of texts per request (default: %(default)s)",
+        help="maximum number of texts or documents per request (default: %(default)s)",
     )
     parser.add_argument(
         "--max-queue-tokens",
         type=int,
         default=65_536,
         metavar="N",
-        help="maximum number of tokens in the queue, and in one request (default: %(default)s)",
+        help="maximum number of tokens in a model's queue, and in one request (default: %(default)s)",
     )
     parser.add_argument(
         "--drain",
@@ -111,17 +117,54 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     with needed("the server needs more packages", "cpu,server", "install them"):
+        from jinabert_onnx.http.served import require_own_names
         from jinabert_onnx.server.serving import serve
-    if arguments.model is None:
+    if not arguments.models:
         raise InputError(f"no model; give the directory or the hub id of a bundle, or set {_MODEL_VARIABLE}")
     options, port = _options(arguments), _port(arguments)
     stopped: list[int] = []
     # A signal while the model loads takes effect once it has loaded: libraries do not like to be interrupted.
     signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
-    with load_embedder(arguments) as embedder:
-        _set_max_length(embedder, arguments)
-        serve(embedder, arguments.model, options, arguments.host, port, stopped)
+    with ExitStack() as stack:
+        models = [_served(arguments, place, model) for place, model in enumerate(_load_all(arguments, stack))]
+        require_own_names(models)
+        serve(models, options, arguments.host, port, stopped)
     return 0
+
+
+def _load_all(arguments: argparse.Namespace, stack: ExitStack) -> Iterator[Model]:
+    """Load the models one after the other, each into the memory that those before it leave."""
+    options = load_options(arguments)
+    limit = None if options.max_memory is None else parse_memory(options.max_memory)
+    taken = 0
+    for source in arguments.models:
+        bundle = open_source(source, options.revision, options.local_files_only)
+        try:
+            left = None if limit is None else max(1, limit - taken)
+            model = stack.enter_context(class_of(bundle).load(source, **vars(replace(options, max_memory=left))))
+        except MemoryLimitError as error:
+            if not taken:
+                raise
+            raise MemoryLimitError(f"{source}: {error}; the models before it take {in_megabytes(taken)}") from error
+        if model.loaded.memory is not None:
+            taken += model.loaded.memory.model.beyond_process()
+        _set_max_length(model, arguments)
+        yield model
+
+
+def _served(arguments: argparse.Namespace, place: int, model: Model) -> Served:
+    """Describe one of the models as the arguments have it for clients."""
+    from jinabert_onnx.http.served import serve_as
+
+    one = len(arguments.models) == 1
+    return serve_as(
+        model,
+        arguments.models[place],
+        arguments.model_name if one else arguments.model_name[place : place + 1],
+        max_inputs=arguments.max_inputs,
+        max_tokens=arguments.max_queue_tokens,
+        accept_token_ids=arguments.accept_token_ids,
+    )
 
 
 def _options(arguments: argparse.Namespace) -> Options:
@@ -135,12 +178,9 @@ def _options(arguments: argparse.Namespace) -> Options:
         body_timeout=_seconds(arguments, "body_timeout"),
         max_body=max_body,
         held=held_memory(max_body),
-        max_inputs=arguments.max_inputs,
         max_queue_tokens=arguments.max_queue_tokens,
         drain=_seconds(arguments, "drain", _SHORTEST_DRAIN),
         keys=read_keys(arguments.api_key_file),
-        names=tuple(arguments.model_name),
-        accept_token_ids=arguments.accept_token_ids,
         json_log=arguments.log_format == "json",
     )
 
@@ -152,6 +192,11 @@ def _require_usable(arguments: argparse.Namespace) -> None:
     for name in arguments.model_name:
         if not (name.strip() and name.isprintable()):
             fail(f"--model-name is {name!r}; give a name of printable characters, or leave the option out")
+    models, names = len(arguments.models), len(arguments.model_name)
+    if models > 1 and names not in (0, models):
+        fail(f"--model-name was given {names} times for {models} models; give it once for each, in their order")
+    if models > 1 and arguments.revision is not None:
+        fail("--revision is that of one model; serve several from directories, or as they are on the hub now")
     if arguments.max_inputs < 1:
         fail(f"--max-inputs is {arguments.max_inputs}; it must be at least 1")
 
@@ -180,11 +225,12 @@ def _port(arguments: argparse.Namespace) -> int:
     return int(text)
 
 
-def _set_max_length(embedder: Embedder, arguments: argparse.Namespace) -> None:
-    """Set the most tokens of a text, which a request must be able to have."""
-    lowest = embedder.loaded.tokenizer.special_tokens + 1
-    highest = embedder.loaded.bundle.manifest.model.max_tokens
-    length = embedder.max_seq_length if arguments.max_length is None else arguments.max_length
+def _set_max_length(model: Model, arguments: argparse.Namespace) -> None:
+    """Set the most tokens of a text or pair, which a request must be able to have."""
+    manifest = model.bundle.manifest
+    lowest = special_tokens_of(model.loaded.tokenizer, pairs=manifest.classifier is not None) + 1
+    highest = manifest.model.max_tokens
+    length = model.max_seq_length if arguments.max_length is None else arguments.max_length
     if not lowest <= length <= highest:
         arguments.usage_error(
             f"--max-length is {length}; it must be from {lowest}, of which {lowest - 1} are special tokens, to "
@@ -195,7 +241,9 @@ def _set_max_length(embedder: Embedder, arguments: argparse.Namespace) -> None:
             f"--max-queue-tokens is {arguments.max_queue_tokens}; a text may have {length} tokens, so it must be at "
             f"least {length}, or --max-length smaller"
         )
-    embedder.max_seq_length = length
+    model.max_seq_length = length
 
 
-COMMAND = Command("serve embeddings over HTTP to clients of OpenAI's and Jina's APIs", _add_arguments, _run)
+COMMAND = Command(
+    "serve embeddings and reranking over HTTP to clients of OpenAI's, Jina's and Cohere's APIs", _add_arguments, _run
+)

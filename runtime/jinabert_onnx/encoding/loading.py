@@ -18,7 +18,7 @@ from jinabert_onnx.engine import providers
 from jinabert_onnx.engine.cpu import cpu_features
 from jinabert_onnx.engine.kernels import KernelRequest, require_kernels_option
 from jinabert_onnx.engine.memory_limit import MemoryLimit
-from jinabert_onnx.engine.memory_model import memory_model, parse_memory, require_room
+from jinabert_onnx.engine.memory_model import MemoryModel, memory_model, parse_memory, require_room, return_large_blocks
 from jinabert_onnx.engine.precision import choose_precision
 from jinabert_onnx.engine.session import Session, SessionLoading
 from jinabert_onnx.text.tokenizer import Tokenizer
@@ -55,8 +55,9 @@ def open_model(source: Source, options: LoadOptions, scores: bool = False) -> Op
         opened.model.session.close()  # the precision was picked for a GPU that could not be started
         opened = _open(source, replace(options, provider="cpu"), limit, scores)
     session = opened.model.session
-    memory = _memory_limit(opened.model.bundle, opened.model.precision, limit, session.kernels.native)
-    opened = replace(opened, model=replace(opened.model, memory=memory))
+    if limit is not None:
+        memory = _memory_model(opened.model.bundle, opened.model.precision, limit, session.kernels.native)
+        opened = replace(opened, model=replace(opened.model, memory=MemoryLimit(memory, limit, session.give_back)))
     logger.info(
         "%s: %s (%s) on %s (%s), %d threads (%s), %s attention (%s)",
         opened.model.bundle.path,
@@ -86,8 +87,10 @@ def _open(source: Source, options: LoadOptions, limit: int | None, scores: bool)
     device = _device(options)
     choice = choose_precision(options.precision, list(bundle.manifest.precisions), device, cpu_features())
     files = require_files(source, bundle, choice.precision, options.integrity, options.local_files_only)
-    if device == "cpu":  # before anything large is loaded; else the precision may yet change
-        _memory_limit(bundle, choice.precision, limit)
+    if limit is not None:
+        return_large_blocks()  # of the whole process, which is what the limit is for
+    if limit is not None and device == "cpu":  # before anything large is loaded; else the precision may yet change
+        _memory_model(bundle, choice.precision, limit)
     weights = [bundle.path / name for name in files[1:]]
     onnx_file = bundle.path / files[0]
     kernels = request_kernels(bundle, onnx_file, options.kernels)
@@ -115,10 +118,8 @@ def _device(options: LoadOptions) -> str:
     return providers.choose(options.provider, "fp32", available)[0]
 
 
-def _memory_limit(bundle: Bundle, precision: str, limit: int | None, native: bool = False) -> MemoryLimit | None:
-    if limit is None:
-        return None
-    # A limit must hold however long the process lives.
+def _memory_model(bundle: Bundle, precision: str, limit: int, native: bool = False) -> MemoryModel:
+    """Return the model of the memory of a process that lives for long, which must fit into its limit."""
     model = memory_model(bundle.manifest, precision, native).settled()
     require_room(model, limit)
-    return MemoryLimit(model, limit)
+    return model

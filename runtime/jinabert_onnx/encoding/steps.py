@@ -86,8 +86,8 @@ def running(
     token_type_ids = None if token_types is None else pad(token_types)[0]  # (batch, sequence)
     lengths, memory = [len(ids) for ids in rows], model.memory
     with memory.turn(limits, lengths) if memory else nullcontext():
-        if memory is not None and memory.may_exceed(lengths):
-            model.session.give_back()
+        if memory is not None:
+            memory.make_room(lengths)
         yield model.session.run(input_ids, attention_mask, limits, token_type_ids), attention_mask
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from jinabert_onnx.foreign_errors import is_from_reading
 
 from .batching import TOKEN_BUDGETS
 from .cancellation import Limits
-from .memory_model import MemoryModel, give_back_freed, in_megabytes, return_large_blocks
+from .memory_model import MemoryModel, give_back_freed, in_megabytes
 from .waiting import Queue
 
 _STATUS = Path("/proc/self/statm")  # sizes in pages, the resident one second; Linux only
@@ -27,10 +27,13 @@ class MemoryLimit:
     long text.
     """
 
-    def __init__(self, model: MemoryModel, limit: int) -> None:
-        """Limit the process that has loaded what `model` describes to `limit` bytes."""
-        return_large_blocks()  # of the whole process, which is what the limit is for
+    def __init__(self, model: MemoryModel, limit: int, give_back: Callable[[], None]) -> None:
+        """Limit the process that has loaded what `model` describes to `limit` bytes.
+
+        `give_back` releases what earlier batches of the model took.
+        """
         self.limit = limit
+        self._give_back = [give_back]
         self._model = replace(model, loading=0)  # loaded by now
         self._queue = Queue()
 
@@ -42,6 +45,13 @@ class MemoryLimit:
     def reserve(self, size: int) -> None:
         """Count `size` bytes more as held by the process: those of the program around the model."""
         self._model = replace(self._model, permanent=self._model.permanent + size)
+
+    def join(self, other: MemoryLimit, limit: int, size: int) -> None:
+        """Take turns with the batches of `other`, within one limit; `size` bytes are those of other models."""
+        if other is not self:
+            other._give_back += self._give_back
+        self._queue, self._give_back, self.limit = other._queue, other._give_back, limit
+        self.reserve(size)
 
     def peak(self, lengths: Sequence[int]) -> int:
         """Compute the bytes of the process while one batch of texts of these lengths (tokens) runs."""
@@ -80,10 +90,19 @@ class MemoryLimit:
             needed, lambda taken: taken == 0 or (small and resident + taken + 2 * needed <= self.limit), limits
         )
 
-    def may_exceed(self, lengths: Sequence[int]) -> bool:
-        """Return whether a batch of texts of these lengths might not fit beside memory that earlier ones still hold."""
+    def make_room(self, lengths: Sequence[int]) -> None:
+        """Release what earlier batches still hold, if a batch of texts of these lengths might not fit beside it."""
         resident = resident_memory()
-        return resident is not None and resident + self.peak(lengths) - self._model.resident() > self.limit
+        if resident is not None and resident + self.peak(lengths) - self._model.resident() > self.limit:
+            for give_back in self._give_back:
+                give_back()
+
+
+def share_limit(memories: Sequence[MemoryLimit]) -> None:
+    """Let the models of one process count each other's bytes, and take turns; the limit is the largest of theirs."""
+    sizes = [memory.model.beyond_process() for memory in memories]
+    for memory, size in zip(memories, sizes, strict=True):
+        memory.join(memories[0], max(each.limit for each in memories), sum(sizes) - size)
 
 
 def resident_memory() -> int | None:

@@ -91,6 +91,10 @@ class MemoryModel:
         """Compute the bytes that the process holds once the model is loaded and only the self-test has run."""
         return self.permanent + self._touched(_SELF_TEST)
 
+    def beyond_process(self) -> int:
+        """Compute how many of these bytes are the model's, and not the interpreter's and libraries'."""
+        return self.resident() - _PROCESS
+
     def peak(self, lengths: Sequence[int]) -> int:
         """Compute the most bytes of a process that loads the model and runs a batch of texts of these lengths (tokens).
 
@@ -171,6 +175,11 @@ def memory_model(manifest: Manifest, precision: str, native: bool = False) -> Me
         mapped=table if apart else 0,
         casts=casts,
     )
+
+
+def resident_together(models: Sequence[MemoryModel]) -> int:
+    """Compute the bytes of one process that has loaded several models."""
+    return _PROCESS + sum(model.beyond_process() for model in models)
 
 
 def require_room(model: MemoryModel, max_memory: int) -> None:

@@ -1,29 +1,35 @@
-"""What a server or a function says about its model: its names, and what actually runs."""
+"""What a server or a function says about its models: their names, and what actually runs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jinabert_onnx.embedder import Embedder
 from jinabert_onnx.version import __version__
 
+from .served import Served
 
-def model_entries(names: Sequence[str], created: int) -> list[dict[str, str | int]]:
-    """Return an entry of `GET /v1/models` for each name; `created` is in seconds since 1970."""
+Entry = dict[str, str | int]
+
+
+def model_entries(models: Sequence[Served], created: int) -> list[Entry]:
+    """Return an entry of `GET /v1/models` for each name of each model; `created` is in seconds since 1970."""
+    names = [name for served in models for name in served.names]
     return [{"id": name, "object": "model", "created": created, "owned_by": "jinabert-onnx"} for name in names]
 
 
-def describe(embedder: Embedder, name: str) -> dict[str, str | int]:
-    """Return what actually runs, for `GET /health`; `name` is the model's."""
+def describe(served: Served) -> Entry:
+    """Return what actually runs, for `GET /health`."""
+    model, session = served.model, served.model.session
+    scored = {"labels": len(served.labels)} if served.labels else {"dimensions": model.bundle.manifest.dimensions}
     return {
-        "model": name,
-        "fingerprint": str(embedder.fingerprint),
-        "provider": embedder.provider,
-        "precision": embedder.precision,
-        "threads": embedder.threads,
-        "attention": embedder.kernels.attention,
-        "attention_reason": embedder.kernels.reason,
-        "max_tokens": embedder.max_seq_length,
-        "dimensions": embedder.get_sentence_embedding_dimension(),
+        "model": served.name,
+        "fingerprint": served.fingerprint,
+        "provider": session.provider,
+        "precision": model.precision,
+        "threads": session.threads,
+        "attention": session.kernels.attention,
+        "attention_reason": session.kernels.reason,
+        "max_tokens": served.max_length,
+        **scored,
         "version": __version__,
     }

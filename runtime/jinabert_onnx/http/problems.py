@@ -54,9 +54,9 @@ class Problem:
         return headers
 
     def body(self) -> bytes:
-        """Return the JSON of the response."""
+        """Return the JSON of the response, with the message once more where Jina's clients look for it."""
         error = {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
-        return orjson.dumps({"error": error})
+        return orjson.dumps({"error": error, "detail": self.message})
 
 
 class RequestError(JinaBertError, ValueError):

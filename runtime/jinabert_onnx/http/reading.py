@@ -21,9 +21,9 @@ from .problems import RequestError, refuse
 
 _PIECE = 16_384  # characters that are counted at a time
 _UNBROKEN = 65_536  # most characters between two places where a text can be cut
-_PER_TOKEN = 32  # most characters a token, on average, of a text that is read up to the limit
+PER_TOKEN = 32  # most characters a token, on average, of a text that is read up to the limit
 _TOGETHER = 65_536  # characters of texts that are read at a time
-_MOST_CHUNKED = 262_144  # characters of a text that must be read whole, for late chunking
+MOST_WHOLE = 262_144  # characters of a text that is read whole
 # Bytes of memory: for one of a body as JSON, for a field or item of it, and for one that the tokenizer is reading.
 _PER_BYTE, _PER_ITEM, _PER_READ = 4, 400, 500
 
@@ -38,7 +38,7 @@ class Bounds:
 
 def reading_memory(body: bytes) -> int:
     """Return the most bytes of memory that a request's body takes while it is read: as JSON, and by the tokenizer."""
-    together = _MOST_CHUNKED if body.isascii() else 4 * _MOST_CHUNKED  # bytes of characters
+    together = MOST_WHOLE if body.isascii() else 4 * MOST_WHOLE  # bytes of characters
     return _PER_BYTE * len(body) + _PER_ITEM * body.count(b",") + _PER_READ * min(len(body), together)
 
 
@@ -50,16 +50,14 @@ def read_texts(model: LoadedModel, texts: Sequence[str], settings: Settings, bou
     """
     rows: list[NDArray[np.int64]] = []
     tokens = 0
-    for first, group in _groups(texts):
-        heads = [_head(model.tokenizer, text, first + index, settings) for index, text in enumerate(group)]
+    for first, group in groups_of(texts):
+        names = [f"input[{first + index}]" for index in range(len(group))]
+        heads = [
+            head_of(model.tokenizer, text, name, settings.max_length) for text, name in zip(group, names, strict=True)
+        ]
         tokenized = tokenize(model.tokenizer, heads, settings)
         for index, (text, report) in enumerate(zip(group, tokenized.reports, strict=True)):
-            if report.cut is None and len(heads[index]) < len(text):
-                raise refuse(
-                    f"input[{first + index}] has {len(text)} characters and hardly any words; split it",
-                    "unreadable_text",
-                    "input",
-                )
+            require_words(report.cut is not None or len(heads[index]) == len(text), text, names[index])
             if report.cut is not None and not bounds.truncate:
                 raise _too_long(model.tokenizer, text, first + index, settings, bounds)
         rows += tokenized.input_ids
@@ -68,7 +66,41 @@ def read_texts(model: LoadedModel, texts: Sequence[str], settings: Settings, bou
     return rows
 
 
-def require_tokens(tokens: int, most: int | None) -> None:
+def head_of(tokenizer: Tokenizer, text: str, name: str, tokens: int) -> str:
+    """Return as much of a text as holds more than so many tokens, unless it is of hardly any words.
+
+    Raises:
+        RequestError: it has no places where it can be cut.
+    """
+    wanted = max(PER_TOKEN * tokens, 2 * _UNBROKEN)
+    head = text if len(text) <= wanted else next(tokenizer.pieces(text, wanted))
+    _require_places(tokenizer, head, name)
+    return head
+
+
+def require_words(enough: bool, text: str, name: str) -> None:
+    """Return if the head of a text had `enough` tokens.
+
+    Raises:
+        RequestError: it had not.
+    """
+    if not enough:
+        message = f"{name} has {len(text)} characters and hardly any words; split it"
+        raise refuse(message, "unreadable_text", _field(name))
+
+
+def require_count(count: int, most: int, what: str, param: str) -> None:
+    """Return if a request may have so many texts or documents.
+
+    Raises:
+        RequestError: it may not.
+    """
+    if count > most:
+        message = f"{count} {what} are more than the {most} that a request may have; send them in parts"
+        raise refuse(message, "too_many_inputs", param)
+
+
+def require_tokens(tokens: int, most: int | None, param: str = "input") -> None:
     """Return if a request may have so many tokens.
 
     Raises:
@@ -76,21 +108,19 @@ def require_tokens(tokens: int, most: int | None) -> None:
     """
     if most is not None and tokens > most:
         message = f"the input has {tokens} tokens or more, and a request may have at most {most}; send it in parts"
-        raise refuse(message, "too_many_tokens", "input")
+        raise refuse(message, "too_many_tokens", param)
 
 
-def require_whole(tokenizer: Tokenizer, text: str, bounds: Bounds) -> None:
-    """Return if a text can be read whole, for late chunking.
+def require_whole(tokenizer: Tokenizer, text: str, name: str, advice: str = "send it in parts") -> None:
+    """Return if a text can be read whole.
 
     Raises:
-        RequestError: it is too long.
+        RequestError: it is too long, or has no places where it can be cut.
     """
-    if len(text) > _MOST_CHUNKED:
-        message = f"late_chunking takes {_MOST_CHUNKED} characters, and these are {len(text)}; send them in parts"
-        raise refuse(message, "too_many_characters", "input")
-    _require_places(tokenizer, text, "the input")
-    if bounds.max_tokens is not None:
-        require_tokens(count_tokens(tokenizer, text, bounds.max_tokens)[0], bounds.max_tokens)
+    if len(text) > MOST_WHOLE:
+        message = f"{name} has {len(text)} characters, and {MOST_WHOLE} are the most that are read whole; {advice}"
+        raise refuse(message, "too_many_characters", _field(name))
+    _require_places(tokenizer, text, name)
 
 
 def too_long(index: int, tokens: int, limit: int, more: bool = False) -> RequestError:
@@ -100,7 +130,7 @@ def too_long(index: int, tokens: int, limit: int, more: bool = False) -> Request
     return refuse(f"{message}; shorten it, or set truncate to true", "context_length_exceeded", "input")
 
 
-def _groups(texts: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+def groups_of(texts: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
     """Yield texts that are read together, and the index of the first."""
     first, group, size = 0, list[str](), 0
     for index, text in enumerate(texts):
@@ -110,14 +140,6 @@ def _groups(texts: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
         group.append(text)
         size += len(text)
     yield first, group
-
-
-def _head(tokenizer: Tokenizer, text: str, index: int, settings: Settings) -> str:
-    """Return as much of a text as holds more tokens than are wanted, unless it is of hardly any words."""
-    wanted = max(_PER_TOKEN * settings.max_length, 2 * _UNBROKEN)
-    head = text if len(text) <= wanted else next(tokenizer.pieces(text, wanted))
-    _require_places(tokenizer, head, f"input[{index}]")
-    return head
 
 
 def _require_places(tokenizer: Tokenizer, text: str, name: str) -> None:
@@ -131,7 +153,12 @@ def _require_places(tokenizer: Tokenizer, text: str, name: str) -> None:
     longest = max(map(len, tokenizer.pieces(text, _PIECE)))
     if longest > _PIECE + _UNBROKEN:
         message = f"{name} has {longest} characters without a place to cut them, such as the end of a word; split it"
-        raise refuse(message, "unreadable_text", "input")
+        raise refuse(message, "unreadable_text", _field(name))
+
+
+def _field(name: str) -> str:
+    """Return the field of a request that a text's name, such as input[3], begins with."""
+    return name.partition("[")[0]
 
 
 def _too_long(tokenizer: Tokenizer, text: str, index: int, settings: Settings, bounds: Bounds) -> RequestError:

@@ -5,7 +5,7 @@ The windows are those of the `rerank` that comes with jina-reranker-v2. Knows no
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from jinabert_onnx.errors import InputError, InputTypeError
 from jinabert_onnx.text.inputs import as_stream, as_text, require_range, require_unicode
-from jinabert_onnx.text.pair_frame import Ids
+from jinabert_onnx.text.pair_frame import Ids, PairFrame
 from jinabert_onnx.text.pair_tokenizer import join, require_pair_frame
 from jinabert_onnx.text.tokenizer import Tokenizer
 
@@ -48,17 +48,39 @@ class Lengths:
 
 
 @dataclass(frozen=True)
+class Question:
+    """A query as it stands in every window, and what of a document stands beside it.
+
+    Attributes:
+        input_ids: of the query, without special tokens.
+        was_cut: whether the query has more tokens.
+        frame: what stands around query and window.
+        room: most tokens of a window.
+        overlap: tokens that neighbouring windows share.
+    """
+
+    input_ids: Ids
+    was_cut: bool
+    frame: PairFrame
+    room: int
+    overlap: int
+
+    @property
+    def tokens(self) -> int:
+        """Return how many tokens stand beside a window."""
+        return len(self.input_ids) + self.frame.special_tokens
+
+
+@dataclass(frozen=True)
 class Windows:
     """Rows of token ids and token types, (tokens,) each: the query with each window of each document.
 
-    `owners` (windows,) says which document a window is of; each document has one at least. `query_dropped` says whether
-    the query was cut.
+    `owners` (windows,) says which document a window is of; each document has one at least.
     """
 
     input_ids: list[Ids]
     token_type_ids: list[Ids]
     owners: NDArray[np.intp]
-    query_dropped: bool
 
 
 def require_texts(query: object, documents: object) -> list[str]:
@@ -79,13 +101,11 @@ def require_texts(query: object, documents: object) -> list[str]:
     return texts
 
 
-def split_documents(tokenizer: Tokenizer, query: str, documents: Sequence[str], lengths: Lengths) -> Windows:
-    """Lay windows over documents, so that each with the query has at most `lengths.max_length` tokens.
-
-    Neighbours share `overlap_tokens`, at most a quarter of a window. An empty document has one empty window.
+def read_query(tokenizer: Tokenizer, query: str, lengths: Lengths) -> Question:
+    """Tokenize a query, and find how much of a document fits beside it.
 
     Raises:
-        InputError: no token of a document fits beside the query.
+        InputError: no token of a document does.
     """
     frame = require_pair_frame(tokenizer)
     room_of_query = lengths.max_query_length - tokenizer.special_tokens
@@ -96,19 +116,27 @@ def split_documents(tokenizer: Tokenizer, query: str, documents: Sequence[str], 
             argument="max_query_length",
         )
     whole = tokenizer.bare([query], room_of_query)[0]
-    question = whole[:room_of_query]
-    room = lengths.max_length - len(question) - frame.special_tokens
+    kept = whole[:room_of_query]
+    room = lengths.max_length - len(kept) - frame.special_tokens
     if room < 1:
         raise InputError(
             f"max_length {lengths.max_length} leaves no room for a document; raise it", argument="max_length"
         )
+    return Question(kept, len(whole) > room_of_query, frame, room, min(lengths.overlap_tokens, room // 4))
+
+
+def split_documents(question: Question, documents: Iterable[Ids]) -> Windows:
+    """Lay windows over documents, (tokens,) each without special tokens; neighbours share `question.overlap` tokens.
+
+    An empty document has one empty window.
+    """
     rows, owners = [], []
-    for owner, ids in enumerate(tokenizer.bare(documents)):
-        for start, end in _windows_of(len(ids), room, min(lengths.overlap_tokens, room // 4)):
-            rows.append(join(frame, question, ids[start:end]))
+    for owner, ids in enumerate(documents):
+        for start, end in _windows_of(len(ids), question.room, question.overlap):
+            rows.append(join(question.frame, question.input_ids, ids[start:end]))
             owners.append(owner)
     input_ids, token_type_ids = ([row[part] for row in rows] for part in (0, 1))
-    return Windows(input_ids, token_type_ids, np.array(owners, dtype=np.intp), len(whole) > room_of_query)
+    return Windows(input_ids, token_type_ids, np.array(owners, dtype=np.intp))
 
 
 def best_of_windows(logits: Scores, owners: NDArray[np.intp], documents: int) -> Scores:

@@ -1,7 +1,8 @@
-"""An embeddings server: `jinabert-onnx serve`. Needs the extra `server`.
+"""A server of embeddings and reranking: `jinabert-onnx serve`. Needs the extra `server`.
 
-request ──middlewares──▶ app ──http──▶ Work ──scheduler (fair_queue)──▶ session ──▶ Work ──http──▶ answer
+request ──middlewares──▶ routes ──http──▶ Work ──scheduler (queues)──▶ session ──▶ Work ──http──▶ answer
 
-One process has one model, one session and its threads. `app` puts the middlewares around the routes; it is the only
-module that knows FastAPI. `serving`, `draining` and `protocol` are the only ones that know uvicorn.
+One process has one or more models, each with a session, and one queue for them all. `app` puts the middlewares around
+the routes; it, `routes` and `probes` are the only modules that know FastAPI. `serving`, `draining` and `protocol` are
+the only ones that know uvicorn.
 """

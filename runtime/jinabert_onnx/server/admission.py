@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from jinabert_onnx.http.problems import Problem, RequestError
 
@@ -14,11 +14,9 @@ _MOST_OPEN = 512  # requests without an answer yet
 class Admission:
     """The middleware; counts requests that are open."""
 
-    def __init__(
-        self, app: App, require_room: Callable[[], None], queued_paths: frozenset[str], report: Callable[[int], None]
-    ) -> None:
-        """Ask `require_room`, which raises, for each request to `queued_paths`; `report` is given each new count."""
-        self._app, self._require_room, self._queued_paths, self._report = app, require_room, queued_paths, report
+    def __init__(self, app: App, queues: Mapping[str, Callable[[], None]], report: Callable[[int], None]) -> None:
+        """Ask the queue of a request's path, which raises if it is full; `report` is given each new count."""
+        self._app, self._queues, self._report = app, queues, report
         self._open = 0
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -32,8 +30,9 @@ class Admission:
             if has_body(scope) and self._open > _MOST_OPEN:
                 message = "too many open requests; try again"
                 raise RequestError(Problem(429, message, "rate_limit_exceeded", retry_after=1))
-            if has_body(scope) and scope["path"] in self._queued_paths:
-                self._require_room()
+            require_room = self._queues.get(scope["path"])
+            if has_body(scope) and require_room:
+                require_room()
             await self._app(scope, receive, send)
         finally:
             self._count(-1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from prometheus_client import (
     CollectorRegistry,
@@ -22,47 +23,63 @@ _TOKENS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 class Metrics:
     """Counters, gauges and histograms of one server."""
 
-    def __init__(self, model: dict[str, str], waiting: Callable[[], int]) -> None:
-        """Describe what actually runs by `model`; `waiting` returns how many tokens wait."""
+    def __init__(self, models: Sequence[dict[str, str]], waiting: Callable[[str], int]) -> None:
+        """Describe what actually runs by `models`; `waiting` returns how many tokens wait for the one of a name."""
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)  # memory, CPU time, open files; Linux only
-        Info("jinabert_onnx_model", "What runs", registry=registry).info(model)
-        self._requests = Counter("jinabert_onnx_requests", "Answered requests", ["route", "status"], registry=registry)
+        info = Info("jinabert_onnx_model", "What runs", ["model"], registry=registry)
+        queued = Gauge("jinabert_onnx_queued_tokens", "Tokens that wait or run", ["model"], registry=registry)
+        for model in models:
+            name = model["model"]
+            info.labels(name).info({key: value for key, value in model.items() if key != "model"})
+            queued.labels(name).set_function(partial(waiting, name))
+        self._requests = Counter(
+            "jinabert_onnx_requests", "Answered requests", ["model", "route", "status"], registry=registry
+        )
         self._seconds = Histogram(
-            "jinabert_onnx_request_seconds", "From headers to answer", ["route"], buckets=_SECONDS, registry=registry
+            "jinabert_onnx_request_seconds",
+            "From headers to answer",
+            ["model", "route"],
+            buckets=_SECONDS,
+            registry=registry,
         )
-        self._texts = Counter("jinabert_onnx_texts", "Embedded rows of tokens", registry=registry)
-        self._tokens = Counter("jinabert_onnx_tokens", "Embedded tokens", registry=registry)
+        self._texts = Counter("jinabert_onnx_texts", "Rows of tokens that ran", ["model"], registry=registry)
+        self._tokens = Counter("jinabert_onnx_tokens", "Tokens that ran", ["model"], registry=registry)
         self._queue = Histogram(
-            "jinabert_onnx_queue_seconds", "From request to its batch", buckets=_SECONDS, registry=registry
+            "jinabert_onnx_queue_seconds", "From request to its batch", ["model"], buckets=_SECONDS, registry=registry
         )
-        self._batch_rows = Histogram("jinabert_onnx_batch_rows", "Rows of a batch", buckets=_COUNTS, registry=registry)
+        self._batch_rows = Histogram(
+            "jinabert_onnx_batch_rows", "Rows of a batch", ["model"], buckets=_COUNTS, registry=registry
+        )
         self._batch_tokens = Histogram(
-            "jinabert_onnx_batch_tokens", "Tokens of a batch", buckets=_TOKENS, registry=registry
+            "jinabert_onnx_batch_tokens", "Tokens of a batch", ["model"], buckets=_TOKENS, registry=registry
         )
         self._batch_seconds = Histogram(
-            "jinabert_onnx_batch_seconds", "Time of a batch", buckets=_SECONDS, registry=registry
+            "jinabert_onnx_batch_seconds", "Time of a batch", ["model"], buckets=_SECONDS, registry=registry
         )
+        for name in (model["model"] for model in models):  # so that all are there before anything is counted
+            for counter in (self._texts, self._tokens):
+                counter.labels(name)
+            for histogram in (self._queue, self._batch_rows, self._batch_tokens, self._batch_seconds):
+                histogram.labels(name)
         self.open_requests = Gauge("jinabert_onnx_open_requests", "Requests without an answer yet", registry=registry)
-        queued = Gauge("jinabert_onnx_queued_tokens", "Tokens that wait or run", registry=registry)
-        queued.set_function(waiting)
 
-    def answered(self, route: str, status: int, seconds: float) -> None:
-        """Count an answered request."""
-        self._requests.labels(route, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+    def answered(self, model: str, route: str, status: int, seconds: float) -> None:
+        """Count an answered request; `model` is empty where none was found for it."""
+        self._requests.labels(model, route, str(status)).inc()
+        self._seconds.labels(model, route).observe(seconds)
 
-    def batch(self, rows: int, tokens: int, seconds: float) -> None:
+    def batch(self, model: str, rows: int, tokens: int, seconds: float) -> None:
         """Count a batch that ran."""
-        self._texts.inc(rows)
-        self._tokens.inc(tokens)
-        self._batch_rows.observe(rows)
-        self._batch_tokens.observe(tokens)
-        self._batch_seconds.observe(seconds)
+        self._texts.labels(model).inc(rows)
+        self._tokens.labels(model).inc(tokens)
+        self._batch_rows.labels(model).observe(rows)
+        self._batch_tokens.labels(model).observe(tokens)
+        self._batch_seconds.labels(model).observe(seconds)
 
-    def waited(self, seconds: float) -> None:
+    def waited(self, model: str, seconds: float) -> None:
         """Count a row, and the time it waited before it ran."""
-        self._queue.observe(seconds)
+        self._queue.labels(model).observe(seconds)
 
     def page(self) -> bytes:
         """Return the text that Prometheus reads."""

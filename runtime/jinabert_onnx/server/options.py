@@ -25,13 +25,10 @@ class Options:
         body_timeout: seconds in which a request's body must have come, and the client have read a piece of its answer.
         max_body: bytes of a body.
         held: bytes of memory for all open requests: bodies, their texts, answers.
-        max_inputs: texts of a request.
-        max_queue_tokens: tokens that may wait, and that one request may have. Less may wait where these would take
-            longer than half of `timeout`.
+        max_queue_tokens: tokens that may wait for a model. Less may wait where these would take longer than half of
+            `timeout`.
         drain: seconds after SIGTERM in which accepted requests may end.
         keys: of which a request must bring one; none for everybody.
-        names: what clients may call the model; empty for its own name.
-        accept_token_ids: whether lists of token ids are taken.
         json_log: whether the log is JSON lines.
     """
 
@@ -39,12 +36,9 @@ class Options:
     body_timeout: float
     max_body: int
     held: int
-    max_inputs: int
     max_queue_tokens: int
     drain: float
     keys: tuple[str, ...]
-    names: tuple[str, ...]
-    accept_token_ids: bool
     json_log: bool
 
 

@@ -46,7 +46,7 @@ class RequestLog:
     def _note(self, scope: Message, status: int, seconds: float) -> None:
         path = scope["path"]
         route = path if path in self._routes else "other"
-        self._metrics.answered(route, status, seconds)
+        self._metrics.answered(scope[FIELDS].get("model", ""), route, status, seconds)
         if path in PROBE_PATHS and status == 200:
             return  # they would fill the log
         fields = {"id": scope[REQUEST_ID], "method": scope["method"], "route": route, "status": status}

@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
-from jinabert_onnx.encoding.loaded_model import LoadedModel
 from jinabert_onnx.engine.cancellation import Cancellation, Limits
 from jinabert_onnx.engine.memory_model import give_back_freed
 from jinabert_onnx.errors import DeadlineError
-from jinabert_onnx.http import embeddings, schema
-from jinabert_onnx.http.embeddings import Policy, Work
 from jinabert_onnx.http.reading import reading_memory
-from jinabert_onnx.http.schema import EmbeddingsRequest
+from jinabert_onnx.http.served import Served
+from jinabert_onnx.http.work import Plan, Work
 
 from .room import Share
 from .scheduler import Scheduler
@@ -27,65 +26,61 @@ from .scheduler import Scheduler
 # Bytes of a body that is read on the event loop: handing it to a thread takes longer than tokenizing it.
 _SMALL = 4096
 _LARGE = 262_144  # bytes of a body that is read in the thread for large ones, so that others do not wait for it
-_PER_CHANNEL, _PER_NUMBER = 8, 24  # bytes of memory: of a vector, twice; of a number in JSON, as its buffer grows
-_MANY = 64  # vectors that are turned into JSON in a thread
+_MANY = 64  # vectors or documents that are turned into JSON in a thread
+
+Fields = dict[str, object]  # of the request's line in the log
 
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The body of a response, and what it took."""
+    """The body of a response, and the model that it is of."""
 
     body: bytes
-    texts: int
-    tokens: int
+    served: Served
 
 
 class Service:
-    """Answers requests with one model. `close` it."""
+    """Answers requests with several models. `close` it."""
 
-    def __init__(self, model: LoadedModel, policy: Policy, scheduler: Scheduler, timeout: float) -> None:
+    def __init__(self, models: Sequence[Served], scheduler: Scheduler, timeout: float) -> None:
         """Give each request `timeout` seconds."""
-        self._model, self._policy, self._scheduler, self._timeout = model, policy, scheduler, timeout
+        self._models, self._scheduler, self._timeout = models, scheduler, timeout
+        self._memory = models[0].model.memory  # a limit is one of the process, and all models have it
         self._small = ThreadPoolExecutor(1, "jinabert-onnx texts")
         self._large = ThreadPoolExecutor(1, "jinabert-onnx large texts")
 
-    async def answer(self, body: bytes, share: Share) -> Answer:
-        """Return the answer to a request's body; the memory it takes counts in `share`.
+    async def answer(self, plan: Plan, body: bytes, share: Share, fields: Fields) -> Answer:
+        """Return the answer to a request's body; the memory it takes counts in `share`, what it was goes to `fields`.
 
         Raises:
             JinaBertError: there is none; `problem_of` says why.
         """
         try:
             async with asyncio.timeout(self._timeout):
-                request, work = await self._in_thread(len(body), lambda cancellation: self._read(body, cancellation))
-                share.take(self._size_of(request))
+                work = await self._in_thread(len(body), partial(self._read, plan, body))
+                fields.update(model=work.served.name)
+                share.take(work.held)
                 await self._run(work)
-                size = len(body) if len(request.input) < _MANY else _LARGE
-                content = await self._in_thread(size, lambda _: embeddings.response_body(work, request, self._policy))
+                size = len(body) if work.items < _MANY else _LARGE
+                content = await self._in_thread(size, lambda _: work.answer())
         except TimeoutError:
             raise DeadlineError(f"not done within {self._timeout:g} seconds") from None
-        return Answer(content, len(request.input), work.tokens)
+        fields.update(texts=work.items, tokens=work.tokens)
+        return Answer(content, work.served)
 
     def close(self) -> None:
         """End the threads."""
         self._small.shutdown(cancel_futures=True)
         self._large.shutdown(cancel_futures=True)
 
-    def _size_of(self, request: EmbeddingsRequest) -> int:
-        """Return the most bytes of memory that vectors and answer take."""
-        manifest = self._model.bundle.manifest
-        numbers = request.dimensions or manifest.dimensions
-        return len(request.input) * (_PER_CHANNEL * manifest.model.hidden_size + _PER_NUMBER * numbers)
-
-    def _read(self, body: bytes, cancellation: Cancellation) -> tuple[EmbeddingsRequest, Work]:
-        memory = self._model.memory if len(body) > _SMALL else None  # the event loop, which reads those, must not wait
+    def _read(self, plan: Plan, body: bytes, cancellation: Cancellation) -> Work:
+        memory = self._memory if len(body) > _SMALL else None  # the event loop, which reads those, must not wait
         limits = Limits(self._timeout, cancellation)
         try:
             with memory.room(reading_memory(body), limits) if memory else contextlib.nullcontext():
-                request = schema.parse_request(body)
-                return request, embeddings.plan(self._model, request, self._policy)
+                return plan(self._models, body)
         finally:
             if len(body) > _LARGE:
                 give_back_freed()

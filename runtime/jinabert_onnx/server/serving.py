@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import uvicorn
 
-from jinabert_onnx.embedder import Embedder
 from jinabert_onnx.errors import InputError
+from jinabert_onnx.http.served import Served
 
 from .access_log import LOGGER, set_up
 from .app import create_app
@@ -23,19 +23,19 @@ _KEEP_ALIVE = 75  # seconds: longer than load balancers keep idle connections, s
 _MOST_HEADERS = 65_536  # bytes
 
 
-def serve(embedder: Embedder, source: str, options: Options, host: str, port: int, stopped: Sequence[int] = ()) -> None:
+def serve(models: Sequence[Served], options: Options, host: str, port: int, stopped: Sequence[int] = ()) -> None:
     """Serve until SIGTERM or SIGINT; `stopped` holds signals that came before.
 
     Raises:
         InputError: nothing can listen at this address.
-        MemoryLimitError: the model's limit of memory does not hold the server.
+        MemoryLimitError: the models' limit of memory does not hold the server.
     """
-    options = within_limit(embedder.loaded, options)
+    options = within_limit([served.model for served in models], options)
     set_up(options.json_log)
     listener = _listen(host, port)
     state = State()
     config = uvicorn.Config(
-        create_app(embedder, source, options, state),
+        create_app(models, options, state),
         http=BoundedProtocol,
         ws="none",
         timeout_keep_alive=_KEEP_ALIVE,
@@ -46,22 +46,27 @@ def serve(embedder: Embedder, source: str, options: Options, host: str, port: in
         server_header=False,
         timeout_graceful_shutdown=max(1, round(options.drain)),
     )
-    _log_start(embedder, source, listener.getsockname(), has_keys=bool(options.keys))
+    for served in models:
+        _log_start(served, listener.getsockname())
+    _warn_of_openness(listener.getsockname()[0], has_keys=bool(options.keys))
     _collect_garbage_rarely()
     DrainingServer(config, state, listener, stopped).run(sockets=[listener])
 
 
-def _log_start(embedder: Embedder, source: str, address: tuple[str, int], has_keys: bool) -> None:
+def _log_start(served: Served, address: tuple[str, int]) -> None:
     host, port = address[:2]
     LOGGER.info(
         "serving %s on http://%s:%d (%s on %s, %d threads)",
-        source,
+        served.name,
         f"[{host}]" if ":" in host else host,
         port,
-        embedder.precision,
-        embedder.provider,
-        embedder.threads,
+        served.model.precision,
+        served.model.session.provider,
+        served.model.session.threads,
     )
+
+
+def _warn_of_openness(host: str, has_keys: bool) -> None:
     is_loopback = host == "::1" or host.startswith("127.")
     if not has_keys and not is_loopback:
         LOGGER.warning("anyone who can reach this address can use it: no API keys are set")

@@ -11,6 +11,8 @@ import os
 from pathlib import Path
 from typing import Protocol
 
+from jinabert_onnx.bundle.locate import open_source
+from jinabert_onnx.cross_encoder import CrossEncoder
 from jinabert_onnx.embedder import Embedder
 from jinabert_onnx.engine.cpu import THREADS_VARIABLE, available_threads
 from jinabert_onnx.errors import needed
@@ -46,7 +48,8 @@ def handler(event: object, context: Context) -> dict[str, object]:
 def _load() -> Function:
     root = Path(os.environ.get(_ROOT_VARIABLE) or Path(__file__).parents[2])
     source = os.environ.get(MODEL_VARIABLE) or str(root / "bundle")
-    embedder = Embedder.load(
+    kind = Embedder if open_source(source).manifest.classifier is None else CrossEncoder
+    model = kind.load(
         source,
         precision=os.environ.get(PRECISION_VARIABLE) or "auto",
         provider="cpu",
@@ -56,7 +59,7 @@ def _load() -> Function:
         # remember nothing for the next. A bundle elsewhere, such as on a mounted disk, is read through.
         integrity="off" if Path(source).resolve().is_relative_to(root.resolve()) else "full",
     )
-    return Function(embedder, source)
+    return Function(model, source)
 
 
 def _function_memory() -> int | None:

@@ -17,7 +17,6 @@ import orjson
 
 from jinabert_onnx.http.problems import Problem, refuse, require_uncompressed
 
-EMBEDDINGS = "/v1/embeddings"
 MOST_BYTES = 6_291_556  # of what a function returns
 MOST_BYTES_BALANCED = 1 << 20  # of what a load balancer takes of it
 
@@ -32,7 +31,7 @@ class Call:
         content: the body as it is in the event: text, base64 or empty.
         is_base64: whether `content` is base64.
         encoding: the Content-Encoding of the body.
-        direct: whether the event itself is the request.
+        direct: whether the event itself is the request, which has no path.
         most_bytes: the largest result that the sender takes, as JSON.
     """
 
@@ -78,7 +77,7 @@ def read_call(event: object) -> Call:
     """Read the request in `event`. One that is not of HTTP is a request itself, however malformed."""
     context = event.get("requestContext") if isinstance(event, dict) else None
     if not isinstance(event, dict) or not isinstance(context, dict):
-        return Call("POST", EMBEDDINGS, json.dumps(event), direct=True)
+        return Call("POST", "", json.dumps(event), direct=True)
     http = context.get("http")
     if isinstance(http, dict):
         method, path = http.get("method"), event.get("rawPath")
@@ -112,7 +111,7 @@ def write_answer(call: Call, answer: Answer) -> dict[str, object]:
         return content
     message = (
         f"the response has {size} bytes and at most {call.most_bytes} can be returned; send fewer texts, or ask for "
-        "encoding_format base64 (half as long), binary, or fewer dimensions"
+        "less: vectors in encoding_format base64 (half as long), binary, or of fewer dimensions; no return_documents"
     )
     return _shape(call, problem_answer(Problem(413, message, "response_too_large")))
 

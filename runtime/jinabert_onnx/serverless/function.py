@@ -5,35 +5,44 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 
 import orjson
 
-from jinabert_onnx.embedder import Embedder
 from jinabert_onnx.encoding.options import BATCH_SIZE
 from jinabert_onnx.encoding.steps import run
 from jinabert_onnx.engine.cancellation import Limits
 from jinabert_onnx.errors import DeadlineError
+from jinabert_onnx.http import embeddings, reranking
 from jinabert_onnx.http.descriptions import describe, model_entries
-from jinabert_onnx.http.embeddings import plan, response_body
-from jinabert_onnx.http.policy import policy_for
 from jinabert_onnx.http.problems import Problem, problem_of, trace_of
-from jinabert_onnx.http.schema import parse_request
+from jinabert_onnx.http.served import EMBED, serve_as
+from jinabert_onnx.http.work import Plan
+from jinabert_onnx.model import Model
 
-from .events import EMBEDDINGS, Answer, Call, problem_answer
+from .events import Answer, Call, problem_answer
 
 logger = logging.getLogger("jinabert_onnx.serverless")
 
+_EMBEDDINGS, _RERANK_1, _RERANK_2 = "/v1/embeddings", "/v1/rerank", "/v2/rerank"
+
 
 class Function:
-    """Answers calls: `POST .../v1/embeddings`, `GET .../v1/models` and `GET .../health`."""
+    """Answers calls: `POST .../v1/embeddings`, `.../v1/rerank` and `.../v2/rerank`, `GET .../v1/models`, `.../health`.
 
-    def __init__(self, embedder: Embedder, source: str) -> None:
-        """Answer for `embedder`; `source`, a directory or a hub id, names the model."""
-        self._embedder, self._policy = embedder, policy_for(embedder, source)
-        self._fingerprint = str(embedder.fingerprint)
+    A call without a path is for what the model does.
+    """
+
+    def __init__(self, model: Model, source: str) -> None:
+        """Answer for `model`; `source`, a directory or a hub id, names it."""
+        self._served = serve_as(model, source)
         self._created = int(time.time())
+        embed, rerank = partial(self._run, embeddings.plan), partial(self._run, reranking.plan)
+        self._direct = embed if self._served.can(EMBED) else rerank
         self._routes: dict[str, tuple[str, Callable[[Call, Limits], Answer]]] = {
-            EMBEDDINGS: ("POST", self._embed),
+            _EMBEDDINGS: ("POST", embed),
+            _RERANK_1: ("POST", rerank),
+            _RERANK_2: ("POST", partial(self._run, partial(reranking.plan, version="2"))),
             "/v1/models": ("GET", self._models),
             "/health": ("GET", self._health),
         }
@@ -52,6 +61,8 @@ class Function:
 
     def _dispatch(self, call: Call, limits: Limits) -> Answer:
         """Answer by the end of the path: what comes before is a stage or a mapping of the API's."""
+        if call.direct:
+            return self._direct(call, limits)
         path = call.path.rstrip("/")
         route = next((route for route in self._routes if path.endswith(route)), None)
         if route is None:
@@ -62,19 +73,17 @@ class Function:
             return problem_answer(problem, {"allow": method})
         return answer(call, limits)
 
-    def _embed(self, call: Call, limits: Limits) -> Answer:
-        request = parse_request(call.body())
-        work = plan(self._embedder.loaded, request, self._policy)
-        for indices, embeddings, mask in run(self._embedder.loaded, work.input_ids, BATCH_SIZE, limits):
-            for index, tokens, row in zip(indices, embeddings, mask, strict=True):
-                work.take(int(index), tokens[: row.sum()])
-        body = response_body(work, request, self._policy)
-        return Answer(200, body, {"x-embedding-fingerprint": self._fingerprint})
+    def _run(self, plan: Plan, call: Call, limits: Limits) -> Answer:
+        work = plan([self._served], call.body())
+        for batch in run(self._served.model, work.input_ids, BATCH_SIZE, limits, work.token_type_ids):
+            for index, output in zip(batch.indices, batch.output, strict=True):
+                work.take(int(index), output)
+        name = "x-embedding-fingerprint" if self._served.can(EMBED) else "x-rerank-fingerprint"
+        return Answer(200, work.answer(), {name: self._served.fingerprint})
 
     def _models(self, call: Call, limits: Limits) -> Answer:
-        models = model_entries(self._policy.names, self._created)
+        models = model_entries([self._served], self._created)
         return Answer(200, orjson.dumps({"object": "list", "data": models}))
 
     def _health(self, call: Call, limits: Limits) -> Answer:
-        content = {"status": "ready"} | describe(self._embedder, self._policy.names[0])
-        return Answer(200, orjson.dumps(content))
+        return Answer(200, orjson.dumps({"status": "ready"} | describe(self._served)))

@@ -39,15 +39,16 @@ done = compileall.compile_dir(
 sys.exit(not done)
 """
 _RUN = """
-import sys
+import json, sys
 sys.path.insert(0, sys.argv[1])
 class Context:
     def get_remaining_time_in_millis(self):
         return 60_000
 from jinabert_onnx.serverless.aws_lambda import handler
-answer = handler({"input": "a"}, Context())
-sys.exit(None if "data" in answer else answer["error"]["message"])
+answer = handler(json.loads(sys.argv[2]), Context())
+sys.exit(answer["error"]["message"] if "error" in answer else None)
 """
+_REQUEST, _RERANK_REQUEST = '{"input": "a"}', '{"query": "a", "documents": ["a"]}'
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,8 @@ def write_zip(bundle: Bundle, precision: str, output: Path) -> Package:
         _require_room(code, size)
         _stage_bundle(bundle, manifest, stage / _BUNDLE)
         # With the package and Python's own library in reach, and nothing else.
-        _run_python(_RUN, stage, "what was put together does not run")
+        request = _REQUEST if manifest.classifier is None else _RERANK_REQUEST
+        _run_python(_RUN, stage, "what was put together does not run", request)
         _write(stage, zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED))
     return Package(code, size, output.stat().st_size)
 
@@ -163,8 +165,8 @@ def _stage_bundle(bundle: Bundle, manifest: Manifest, stage: Path) -> None:
     (stage / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
 
 
-def _run_python(code: str, stage: Path, failure: str) -> None:
-    command = [sys.executable, "-I", "-S", "-B", "-c", code, str(stage)]
+def _run_python(code: str, stage: Path, failure: str, *arguments: str) -> None:
+    command = [sys.executable, "-I", "-S", "-B", "-c", code, str(stage), *arguments]
     process = subprocess.run(
         command, env={"LAMBDA_TASK_ROOT": str(stage)}, stdin=subprocess.DEVNULL, capture_output=True, check=False
     )

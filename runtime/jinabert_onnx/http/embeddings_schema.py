@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from .problems import RequestError, refuse
-from .unicode import find_lone_surrogate
+from .parsing import RequestBody, kind_of, parse
+from .problems import refuse
+from .responses import Usage
 
 Encoding = Literal["float", "base64", "binary", "ubinary"]
 Texts = list[str] | list[list[int]]  # lists of token ids where a request holds these
-
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some editors and libraries write it before UTF-8
 
 _FORMS = "input must be a string or a list of strings"
 # Written out, since a document of OpenAPI cannot refer to definitions inside of a request's schema.
@@ -39,7 +38,7 @@ def _read_input(value: Any) -> Texts:
     if isinstance(value, str):
         return [value]
     if not isinstance(value, list) or not value:
-        raise PydanticCustomError("input", f"{_FORMS}, not {_name(value)}")
+        raise PydanticCustomError("input", f"{_FORMS}, not {kind_of(value)}")
     if _is_token(value[0]):
         value = [value]
     value = [_text_of(item, index) for index, item in enumerate(value)]
@@ -48,7 +47,7 @@ def _read_input(value: Any) -> Texts:
         if tokens and not (isinstance(item, list) and item and all(map(_is_token, item))):
             raise PydanticCustomError("input", f"input[{index}] is not a list of token ids, as the first item is")
         if not tokens and not isinstance(item, str):
-            raise PydanticCustomError("input", f"{_FORMS}; input[{index}] is {_name(item)}")
+            raise PydanticCustomError("input", f"{_FORMS}; input[{index}] is {kind_of(item)}")
     return list(value)
 
 
@@ -74,19 +73,8 @@ def _is_token(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _name(value: Any) -> str:
-    names = {dict: "an object", bool: "a boolean", int: "a number", float: "a number", str: "a string"}
-    if value is None:
-        return "null"
-    if isinstance(value, list):
-        return "a list" if value else "an empty list"
-    return names[type(value)]
-
-
-class EmbeddingsRequest(BaseModel):
+class EmbeddingsRequest(RequestBody):
     """Texts to embed, and the form of the vectors."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     input: Annotated[Texts, PlainValidator(_read_input), WithJsonSchema(_INPUT)] = Field(
         description="A text or a list of texts; a text may also be Jina's object.",
@@ -126,13 +114,6 @@ class Embedding(BaseModel):
     embedding: list[float] | str
 
 
-class Usage(BaseModel):
-    """Tokens that were read, special ones included."""
-
-    prompt_tokens: int
-    total_tokens: int
-
-
 class EmbeddingsResponse(BaseModel):
     """Vectors in the order of the input."""
 
@@ -142,53 +123,15 @@ class EmbeddingsResponse(BaseModel):
     usage: Usage
 
 
-class ProblemDetail(BaseModel):
-    """What is wrong and what to do."""
-
-    message: str
-    type: str
-    param: str | None
-    code: str
-
-
-class ProblemResponse(BaseModel):
-    """An error in OpenAI's shape."""
-
-    error: ProblemDetail
-
-
 def parse_request(body: bytes) -> EmbeddingsRequest:
     """Return the request in a JSON body, which may begin with a byte order mark.
 
     Raises:
         RequestError: the body is not JSON, or a field is missing, unknown or of the wrong type or value.
     """
-    try:
-        request = EmbeddingsRequest.model_validate_json(body.removeprefix(BYTE_ORDER_MARK))
-    except ValidationError as error:
-        raise _refusal(error, body) from None
+    request = parse(EmbeddingsRequest, body)
     if None not in (request.encoding_format, request.embedding_type) and (
         request.encoding_format != request.embedding_type
     ):
         raise refuse("encoding_format and embedding_type differ; give one of them", "conflict", "embedding_type")
     return request
-
-
-def _refusal(error: ValidationError, body: bytes) -> RequestError:
-    """Return the first of pydantic's complaints about a body, without the value that it is about."""
-    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    if first["type"] == "json_invalid":
-        surrogate = find_lone_surrogate(body)
-        if surrogate is not None:
-            field, message = surrogate
-            return refuse(message, "invalid_value", field)
-        return refuse(f"the body is not JSON ({first['msg'].removeprefix('Invalid JSON: ')})", "invalid_json")
-    if not first["loc"]:
-        return refuse("the body must be a JSON object", "invalid_json")
-    name = str(first["loc"][0])
-    if first["type"] == "extra_forbidden":
-        return refuse(f"the field {name[:80]!r} is unknown", "unknown_field", name[:80])
-    if first["type"] == "missing":
-        return refuse(f"the field {name} is missing", "missing_field", name)
-    message = first["msg"] if first["type"] == "input" else f"{name}: {first['msg']}"
-    return refuse(message, "invalid_value", name)

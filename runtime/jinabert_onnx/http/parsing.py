@@ -1,0 +1,66 @@
+"""JSON bodies to pydantic models of requests, and pydantic's complaints to refusals. Knows nothing of models that run.
+
+Fields that are not known are refused: a misspelt option would be silently without effect.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from .problems import RequestError, refuse
+from .unicode import find_lone_surrogate
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some editors and libraries write it before UTF-8
+
+
+class RequestBody(BaseModel):
+    """The base of requests: no other fields, and values of the very types."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+Body = TypeVar("Body", bound=RequestBody)
+
+
+def parse(request: type[Body], body: bytes) -> Body:
+    """Return the request in a JSON body, which may begin with a byte order mark.
+
+    Raises:
+        RequestError: the body is not JSON, or a field is missing, unknown or of the wrong type or value.
+    """
+    try:
+        return request.model_validate_json(body.removeprefix(BYTE_ORDER_MARK))
+    except ValidationError as error:
+        raise _refusal(error, body) from None
+
+
+def kind_of(value: Any) -> str:
+    """Name the type of a value of JSON."""
+    names = {dict: "an object", bool: "a boolean", int: "a number", float: "a number", str: "a string"}
+    if value is None:
+        return "null"
+    if isinstance(value, list):
+        return "a list" if value else "an empty list"
+    return names[type(value)]
+
+
+def _refusal(error: ValidationError, body: bytes) -> RequestError:
+    """Return the first of pydantic's complaints about a body, without the value that it is about."""
+    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    if first["type"] == "json_invalid":
+        surrogate = find_lone_surrogate(body)
+        if surrogate is not None:
+            field, message = surrogate
+            return refuse(message, "invalid_value", field)
+        return refuse(f"the body is not JSON ({first['msg'].removeprefix('Invalid JSON: ')})", "invalid_json")
+    if not first["loc"]:
+        return refuse("the body must be a JSON object", "invalid_json")
+    name = str(first["loc"][0])
+    if first["type"] == "extra_forbidden":
+        return refuse(f"the field {name[:80]!r} is unknown", "unknown_field", name[:80])
+    if first["type"] == "missing":
+        return refuse(f"the field {name} is missing", "missing_field", name)
+    message = first["msg"] if first["type"] == "input" else f"{name}: {first['msg']}"
+    return refuse(message, "invalid_value", name)

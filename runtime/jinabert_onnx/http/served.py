@@ -1,0 +1,145 @@
+"""A model as clients see it: its names, what it can be asked for, and which of several a request means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinabert_onnx.embedder import Embedder
+from jinabert_onnx.encoding.loaded_model import LoadedModel
+from jinabert_onnx.errors import InputError
+from jinabert_onnx.model import Model
+
+from .problems import RequestError, refuse
+
+MAX_INPUTS = 2048  # texts of a request, as OpenAI has it
+
+EMBED, RERANK = "embed", "rerank"  # what a request may want, as messages have it
+
+
+@dataclass(frozen=True, eq=False)
+class Served:
+    """One model, and what all requests ask of it.
+
+    Attributes:
+        model: it, loaded.
+        names: of the model, as clients may give it; the first is its own.
+        fingerprint: of its vectors or scores.
+        max_length: most tokens of a text, or of a pair.
+        prefix: the prompt before each text.
+        max_inputs: most texts or documents of a request.
+        max_tokens: most tokens of a request; None for as many as there are.
+        accept_token_ids: whether lists of token ids are taken, which must be of this model's tokenizer.
+    """
+
+    model: LoadedModel
+    names: tuple[str, ...]
+    fingerprint: str
+    max_length: int
+    prefix: str
+    max_inputs: int
+    max_tokens: int | None
+    accept_token_ids: bool
+
+    @property
+    def name(self) -> str:
+        """Return the model's own name."""
+        return self.names[0]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Return the labels of a cross-encoder; an embedding model has none."""
+        classifier = self.model.bundle.manifest.classifier
+        return classifier.labels if classifier else ()
+
+    def can(self, wanted: str) -> bool:
+        """Return whether the model can be asked to `EMBED` or to `RERANK`."""
+        return len(self.labels) == (1 if wanted == RERANK else 0)
+
+
+def serve_as(
+    model: Model,
+    source: str,
+    names: Sequence[str] = (),
+    max_inputs: int = MAX_INPUTS,
+    max_tokens: int | None = None,
+    accept_token_ids: bool = False,
+) -> Served:
+    """Describe a model that was loaded from `source`; `names` are what clients may call it, its own name first.
+
+    Without `names` it has that of the checkpoint it was exported from, and that of the directory or hub id it was
+    loaded from; of hub ids both whole and without the owner.
+    """
+    return Served(
+        model=model.loaded,
+        names=tuple(names) or _names_of(model, source),
+        fingerprint=str(model.fingerprint),
+        max_length=model.max_seq_length,
+        prefix=model.default_prompt if isinstance(model, Embedder) else "",
+        max_inputs=max_inputs,
+        max_tokens=max_tokens,
+        accept_token_ids=accept_token_ids,
+    )
+
+
+def require_own_names(models: Sequence[Served]) -> None:
+    """Return if no two models have a name in common.
+
+    Raises:
+        InputError: two have; says which.
+    """
+    owners: dict[str, Served] = {}
+    for served in models:
+        for name in served.names:
+            other = owners.setdefault(name, served)
+            if other is not served:
+                paths = f"{other.model.bundle.path} and {served.model.bundle.path}"
+                raise InputError(f"{paths} are both called {name!r}; give --model-name NAME once for each model")
+
+
+def choose(models: Sequence[Served], name: str | None, wanted: str) -> Served:
+    """Return the model that a request means by `name`, or the only one that can do what is `wanted`.
+
+    Raises:
+        RequestError: there is no such model, 404; it cannot do this, or several can and none is named, 400.
+    """
+    able = [served for served in models if served.can(wanted)]
+    if name is None:
+        if len(able) == 1:
+            return able[0]
+        if able:
+            raise refuse(f"several models here {wanted}; name one of {_own_names(able)}", "missing_field", "model")
+        raise refuse(f"no model here can {wanted}; this server has {_own_names(models)}", "wrong_model", "model")
+    named = [served for served in models if name in served.names]
+    if not named:
+        raise unknown_model(models, name)
+    if not named[0].can(wanted):
+        others = f"these can: {_own_names(able)}" if able else "no model here can"
+        raise refuse(f"the model {name!r} {_kind(named[0])} and cannot {wanted}; {others}", "wrong_model", "model")
+    return named[0]
+
+
+def unknown_model(models: Sequence[Served], name: str) -> RequestError:
+    """Return the refusal of a name that no model has."""
+    known = ", ".join(known for served in models for known in served.names)
+    message = f"the model {name[:80]!r} is not served here; this server has {known}"
+    return refuse(message, "model_not_found", "model", status=404)
+
+
+def _own_names(models: Sequence[Served]) -> str:
+    return ", ".join(served.name for served in models)
+
+
+def _kind(served: Served) -> str:
+    if not served.labels:
+        return "gives vectors"
+    count = len(served.labels)
+    return "scores pairs of texts" if count == 1 else f"has {count} labels, where a reranker has one,"
+
+
+def _names_of(model: Model, source: str) -> tuple[str, ...]:
+    loaded = Path(source).resolve().name if Path(source).exists() else source
+    checkpoint = model.bundle.manifest.source
+    names = [name for known in (checkpoint, loaded) if known for name in (known.rpartition("/")[2], known)]
+    return tuple(dict.fromkeys(name for name in names if name))

@@ -44,7 +44,7 @@ def within_limit(models: Sequence[LoadedModel], options: Options) -> Options:
     smallest = max(_smallest_limit(each.model, server) for each in memories)
     if memory.limit < smallest:  # the one that is named will do at the next start, which may measure more
         raise MemoryLimitError(
-            f"--max-memory is {in_megabytes(memory.limit)}, and model and server take more before any request; "
+            f"--max-memory is {in_megabytes(memory.limit)}, and models and server take more before any request; "
             f"give at least {in_megabytes(smallest + _VARIATION)}, or use a smaller precision"
         )
     requests = (memory.limit - memory.model.resident() - server) // _PARTS

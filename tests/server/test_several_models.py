@@ -1,0 +1,198 @@
+"""Several models in one process: chosen by name, fair to each other, within one limit of memory."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import os
+import shutil
+import signal
+import threading
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from conftest import Start
+from jinabert_onnx import CrossEncoder, Embedder
+from support.live_server import LiveServer, wait_for
+from support.paths import BUNDLES, CHECKPOINT, TRAINED, TRAINED_RERANKER
+from support.python import run_command
+
+SENTENCES = [entry["text"] for entry in json.loads((CHECKPOINT / "heldout.json").read_text("utf-8"))["sentences"]]
+LONG = "the house at the river " * 1200
+TWO = [TRAINED, TRAINED_RERANKER]
+
+
+def require_vectors(answer: httpx.Response, model: Embedder, texts: list[str]) -> None:
+    found = [entry["embedding"] for entry in answer.json()["data"]]
+    np.testing.assert_allclose(found, model.encode(texts, normalize_embeddings=True), rtol=0, atol=1e-6)
+
+
+def test_a_model_is_named_only_where_several_could_be_meant(start: Start, model: Embedder) -> None:
+    other = BUNDLES / "plain-4h"
+    server = start("--model-name", "de", "--model-name", "small", bundles=[TRAINED, other])
+
+    unnamed = server.embed(input="a")
+
+    assert unnamed.status_code == 400
+    assert unnamed.json()["error"]["param"] == "model"
+    assert unnamed.json()["detail"] == "several models here embed; name one of de, small"
+    require_vectors(server.embed(input=["a", "b c"], model="de"), model, ["a", "b c"])
+    with Embedder.load(other, precision="int8") as small:
+        require_vectors(server.embed(input=["a", "b c"], model="small"), small, ["a", "b c"])
+    assert server.embed(input="a", model="tiny-de-en").status_code == 404
+    with server.client() as client:
+        assert [entry["id"] for entry in client.get("/v1/models").json()["data"]] == ["de", "small"]
+        assert client.get("/v1/models/small").json()["id"] == "small"
+        schema = client.get("/openapi.json").json()["paths"]["/v1/embeddings"]["post"]["requestBody"]
+    assert schema["content"]["application/json"]["schema"]["required"] == ["input", "model"]
+
+
+def test_probes_and_metrics_tell_of_each_model(both: LiveServer, model: Embedder, reranker: CrossEncoder) -> None:
+    both.embed(input=["a", "b"])
+    both.rerank(query="a", documents=["b"])
+    with both.client() as client:
+        health, metrics = client.get("/health").json(), client.get("/metrics").text
+
+    assert set(health) == {"status", "models"}
+    assert [entry["model"] for entry in health["models"]] == ["tiny-de-en", "tiny-de-en-reranker", "classifier-3-4h"]
+    for told, loaded in zip(health["models"], (model, reranker), strict=False):
+        assert told["fingerprint"] == str(loaded.fingerprint)
+        assert f'fingerprint="{loaded.fingerprint}"' in metrics
+    assert [entry.get("labels") for entry in health["models"]] == [None, 1, 3]
+    for name, route in (("tiny-de-en", "/v1/embeddings"), ("tiny-de-en-reranker", "/v1/rerank")):
+        assert both.metric("jinabert_onnx_requests_total", model=name, route=route, status="200") > 0
+        assert both.metric("jinabert_onnx_tokens_total", model=name) > 0
+        assert both.metric("jinabert_onnx_queue_seconds_count", model=name) > 0
+    assert both.metric("jinabert_onnx_tokens_total", model="classifier-3-4h") == 0
+    assert 'jinabert_onnx_tokens_total{model="classifier-3-4h"} 0.0' in metrics
+
+
+def test_one_models_flood_does_not_starve_the_other(start: Start) -> None:
+    server = start("--threads", "1", bundles=TWO)
+    with server.busy(input=[text * 10 for text in SENTENCES[:150]]) as many:
+        for _ in range(3):
+            assert server.rerank(query="short", documents=["a", "b"]).status_code == 200
+        assert not many.done()
+        assert many.result().status_code == 200
+
+
+def test_one_models_full_queue_does_not_refuse_the_other(start: Start) -> None:
+    server = start("--max-queue-tokens", "9000", "--threads", "1", bundles=TWO)
+    with server.busy(input=[LONG]):
+        assert server.embed(input=[LONG]).status_code == 429
+        assert server.rerank(query="a", documents=["b " * 500] * 10).status_code == 200
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_under_mixed_load_loses_no_accepted_request(
+    start: Start, model: Embedder, reranker: CrossEncoder, number: int
+) -> None:
+    server = start(bundles=TWO)
+    texts, documents = SENTENCES[:3], SENTENCES[10:30]
+    vectors = model.encode(texts, normalize_embeddings=True)
+    scores = {each.index: each.score for each in reranker.rank(texts[0], documents)}
+    outcomes: list[str] = []
+    stop = threading.Event()
+
+    def post(connection: httpx.Client, embeds: bool) -> str:
+        if embeds:
+            answer = connection.post("/v1/embeddings", json={"input": texts})
+            found = [entry["embedding"] for entry in answer.json()["data"]]
+            np.testing.assert_allclose(found, vectors, rtol=0, atol=1e-6)
+            return "vectors"
+        answer = connection.post("/v2/rerank", json={"query": texts[0], "documents": documents})
+        found = {result["index"]: result["relevance_score"] for result in answer.json()["results"]}
+        np.testing.assert_allclose([found[i] for i in range(20)], [scores[i] for i in range(20)], rtol=0, atol=1e-6)
+        return "scores"
+
+    def client(embeds: bool) -> None:
+        with httpx.Client(base_url=server.url, timeout=60) as connection:
+            while not stop.is_set():
+                try:
+                    outcomes.append(post(connection, embeds))
+                except httpx.ConnectError:
+                    return  # not accepted: nobody listens any more
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        clients = [pool.submit(client, place % 2 == 0) for place in range(16)]
+        wait_for(lambda: len(outcomes) > 100)
+        os.kill(server.process.pid, number)
+        assert server.process.wait(60) == 0
+        stop.set()
+        for done in clients:
+            done.result()
+
+    assert set(outcomes) == {"vectors", "scores"}
+    assert "Traceback" not in server.log
+
+
+LOAD = {
+    "/v1/embeddings": [
+        {"input": ["a", "b c d"]},
+        {"input": ["the house at the river"] * 400},
+        {"input": LONG},
+        {"input": "the house at the river " * 100_000, "truncate": True},
+    ],
+    "/v1/rerank": [
+        {"query": "a", "documents": ["b"]},
+        {"query": "the river " * 300, "documents": ["the house at the river " * 60] * 30},
+        {"query": "a", "documents": ["the house at the river " * 4000, "b"]},
+        {"query": "a", "documents": ["the house at the river " * 100_000], "max_tokens_per_doc": 4000},
+        {"query": "a", "documents": [""] * 2000},
+        {"query": "a", "documents": ["中" * 200_000]},
+        {"query": "the river " * 300_000, "documents": ["b"]},
+        {"query": "a", "documents": [[]] * 500_000},
+    ],
+}
+
+
+def test_a_memory_limit_holds_the_whole_process_under_mixed_load(start: Start) -> None:
+    limit = 290_000_000
+    server = start("--max-memory", f"{limit}B", "--body-timeout", "60", bundles=TWO)
+    bodies = [(path, json.dumps(fields).encode()) for path, bodies in LOAD.items() for fields in bodies] * 6
+
+    def post(path: str, body: bytes) -> int:
+        return httpx.post(f"{server.url}{path}", content=body, timeout=120).status_code
+
+    with concurrent.futures.ThreadPoolExecutor(32) as pool:
+        statuses = set(pool.map(post, *zip(*bodies, strict=True)))
+
+    assert statuses <= {200, 400, 413, 429}
+    assert 200 in statuses
+    assert server.peak_memory() <= limit
+    assert server.rerank(query="a", documents=["b", "c " * 300]).status_code == 200
+
+
+def test_a_bundle_that_was_overwritten_stops_the_server_whichever_it_is(start: Start, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(TRAINED_RERANKER, tmp_path / "reranker"))
+    server = start(bundles=[TRAINED, copy])
+    (copy / "onnx" / "model_int8.onnx").touch()
+
+    wait_for(lambda: server.rerank(query="a", documents=["b"]).status_code == 503)
+    wait_for(lambda: httpx.get(f"{server.url}/health").status_code == 503)
+
+
+WRONG = {
+    "both have one name": (["NAMELESS"], 1, "are both called 'tiny-de-en'; give --model-name NAME once for each model"),
+    "one name for two": (["--model-name", "a"], 2, "--model-name was given 1 times for 2 models"),
+    "three names for two": (["--model-name", "a"] * 3, 2, "--model-name was given 3 times for 2 models"),
+    "one revision for two": (["--revision", "main"], 2, "--revision is that of one model"),
+    "too little memory": (["--max-memory", "115MB"], 1, "the models before it take 23MB"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_cannot_be_served_together_is_told_at_the_start(tmp_path: Path, name: str) -> None:
+    options, code, message = WRONG[name]
+    second = TRAINED_RERANKER
+    if options == ["NAMELESS"]:
+        options, second = [], tmp_path / "tiny-de-en"
+        shutil.copytree(TRAINED, second)
+
+    ended = run_command("serve", TRAINED, second, "--precision", "int8", "--port", "0", *options)
+
+    assert ended.returncode == code, ended.stderr
+    assert message in ended.stderr
+    assert "Traceback" not in ended.stderr

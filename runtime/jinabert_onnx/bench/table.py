@@ -127,10 +127,12 @@ def _notes(record: Record) -> Iterator[str]:
             yield f"  {'; '.join(cells)}: {why}"
     yield ""
     kind = record.kind
-    yield f"A time is one call of `{kind.method}`, {kind.item}s to {kind.result}s; tokens are real ones, never padding."
-    yield "A percentile is shown if a sample lies beyond it. The ceiling is linear layers and full attention at the"
-    yield "rates above; attention that leaves out keys may exceed it."
+    yield f"A time is one call of `{kind.method}`, {kind.item}s to {kind.result}s; tokens are real ones, never"
+    yield "padding. A percentile is shown if a sample lies beyond it. The ceiling is linear"
+    yield "layers and full attention at the rates above; attention that leaves out keys may"
+    yield "exceed it."
     if kind is CROSS_ENCODER:
-        yield f"A pair is a query of {QUERY_TOKENS} tokens, or of half of a shorter pair, and a document."
+        yield f"A pair is a query of {QUERY_TOKENS} tokens (in short pairs, half of the words) and a"
+        yield "document; its tokens are those of both and the special ones."
     for doubt in doubts(record):
         yield f"Doubtful: {doubt}."

@@ -117,7 +117,7 @@ def test_wrong_use_is_told_in_a_line(arguments: list[str], code: int, told: str,
 
 def test_documented_commands_are_understood():
     lines = re.findall(r"^    jinabert-onnx (bench .*?)(?:\s+#.*)?$", DOCUMENT.read_text("utf-8"), re.MULTILINE)
-    assert len(lines) == 4
+    assert len(lines) == 5
     parser = _parser(_commands())
     for line in lines:
         found = _parse(parser, shlex.split(line))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from jinabert_onnx.bench.kinds import EMBEDDING
 from jinabert_onnx.bench.plan import Cell, Configuration, Cost, Wanted, cells_of, choose
 
 ONE = Configuration("int8", "cpu", 2)
 
 
 def cells(wanted: Wanted) -> list[Cell]:
-    return cells_of(wanted, [ONE])
+    return cells_of(wanted, [ONE], EMBEDDING.quick_lengths if wanted.quick else EMBEDDING.lengths)
 
 
 def left_out(wanted: Wanted, cost: Cost, memory: int | None = None, longest: int = 8192) -> dict[str, str]:

@@ -20,7 +20,7 @@ TEXT = "How is the weather today?"
 def test_the_process_computes_the_vector_that_the_embedder_does():
     answer = run_child(Place(str(TRAINED), None), ONE, TEXT)
     with Embedder.load(TRAINED, precision="int8", threads=1) as model:
-        np.testing.assert_allclose(answer["vector"], model.encode(TEXT), rtol=1e-6)
+        np.testing.assert_allclose(answer["result"], model.encode(TEXT), rtol=1e-6)
 
 
 def test_memory_is_of_the_child_not_of_the_process_that_asks():

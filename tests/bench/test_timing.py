@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jinabert_onnx import CancelledError, Embedder
+from jinabert_onnx import CancelledError
+from jinabert_onnx.bench.kinds import EMBEDDING
 from jinabert_onnx.bench.plan import Cell, Configuration
 from jinabert_onnx.bench.processes import Place
 from jinabert_onnx.bench.subject import load
 from jinabert_onnx.bench.timing import Job, Turns, is_turn, share_out, time_rounds, warm_up
 from jinabert_onnx.engine.cancellation import Cancellation
+from jinabert_onnx.model import Model
 from support.live_server import wait_for
 from support.paths import TRAINED
 
@@ -33,16 +35,20 @@ class NotedJob(Job):
 
 
 @pytest.fixture(scope="module")
-def model() -> Iterator[Embedder]:
-    with load(Place(str(TRAINED), None), ONE) as model:
+def model() -> Iterator[Model]:
+    with load(Place(str(TRAINED), None), EMBEDDING, ONE) as model:
         yield model
 
 
-def jobs(model: Embedder, log: list[str]) -> list[Job]:
-    return [NotedJob(Cell(ONE, size, 8), model, ("one two three",) * size, log) for size in (1, 2, 3)]
+def jobs(model: Model, log: list[str]) -> list[Job]:
+    def job(size: int) -> Job:
+        texts = ("one two three",) * size
+        return NotedJob(Cell(ONE, size, 8), lambda stop: EMBEDDING.run(model, texts, size, stop), log)
+
+    return [job(size) for size in (1, 2, 3)]
 
 
-def test_cells_take_turns_and_a_quick_one_warms_up_in_each(model: Embedder):
+def test_cells_take_turns_and_a_quick_one_warms_up_in_each(model: Model):
     log: list[str] = []
     turns = [Turns(4, 1), Turns(4, 3), Turns(2, 1)]
     advanced: list[int] = []
@@ -55,7 +61,7 @@ def test_cells_take_turns_and_a_quick_one_warms_up_in_each(model: Embedder):
     assert len(visits) > 6  # no cell has all of its turns at once
 
 
-def test_the_order_of_turns_changes_from_round_to_round(model: Embedder):
+def test_the_order_of_turns_changes_from_round_to_round(model: Model):
     log: list[str] = []
     time_rounds(jobs(model, log), [Turns(6, 1)] * 3, 6, {}, Cancellation(), lambda calls: None)
     rounds = [tuple(log[start : start + 3]) for start in range(0, 18, 3)]
@@ -63,13 +69,13 @@ def test_the_order_of_turns_changes_from_round_to_round(model: Embedder):
     assert len(set(rounds)) > 1
 
 
-def test_warming_up_runs_and_tells_the_quickest_pass(model: Embedder):
+def test_warming_up_runs_and_tells_the_quickest_pass(model: Model):
     log: list[str] = []
     assert warm_up(jobs(model, log)[0], Cancellation()) > 0
     assert 1 <= len(log) <= 5
 
 
-def test_a_cancelled_sweep_ends(model: Embedder):
+def test_a_cancelled_sweep_ends(model: Model):
     cancellation = Cancellation()
     cancellation.cancel()
     with pytest.raises(CancelledError):
@@ -81,7 +87,7 @@ def test_a_cancelled_sweep_ends(model: Embedder):
 def test_a_configuration_runs_with_its_threads(threads: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("JINABERT_ONNX_THREADS", "7")  # what it is asked for goes first
     before = operating_system_threads()
-    with load(Place(str(TRAINED), None), Configuration("int8", "cpu", threads)) as loaded:
+    with load(Place(str(TRAINED), None), EMBEDDING, Configuration("int8", "cpu", threads)) as loaded:
         assert loaded.threads == threads
         # The calling thread is one of them. One that was joined may be listed for a moment more.
         wait_for(lambda: len(operating_system_threads() - before) == threads - 1)

@@ -83,8 +83,13 @@ def compare(before: Record, after: Record) -> Comparison:
     """Return what changed from one run to a later one.
 
     Raises:
-        InputError: they have nothing in common.
+        InputError: they are of models of different kinds, or have nothing in common.
     """
+    if before.kind is not after.kind:
+        raise InputError(
+            f"the two runs are of different kinds of models, {before.kind.name} before and {after.kind.name} after; "
+            "compare runs of one kind"
+        )
     earlier, later = _timed(before), _timed(after)
     common = [key for key in earlier if key in later]
     held_before, held_after = _held(before), _held(after)

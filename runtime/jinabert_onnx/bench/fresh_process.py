@@ -1,9 +1,9 @@
-"""A process of its own: load a bundle as `Embedder.load` does and embed one text; time and memory at each step.
+"""A process of its own: load a bundle as `Model.load` does and embed one text or score one pair; time and memory.
 
 Reads a request from stdin (see `processes`) and prints the clock in seconds, which all processes share, after each
-step, the vector, and the bytes that were held; the peak is the system's count since the process began. The steps are
-those of `loading`, one by one; of tokenizer and session, which are made side by side, the second gets what it takes
-longer than the first. Imports are within, to be timed.
+step, what the model gave, and the bytes that were held; the peak is the system's count since the process began. The
+steps are those of `loading`, one by one; of tokenizer and session, which are made side by side, the second gets what it
+takes longer than the first. Imports are within, to be timed.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ def main() -> None:
     import_onnxruntime()
     from jinabert_onnx.bundle.locate import open_source, require_files
     from jinabert_onnx.bundle.manifest import TOKENIZER
+    from jinabert_onnx.cross_encoder import CrossEncoder
     from jinabert_onnx.embedder import Embedder
     from jinabert_onnx.encoding import loading
     from jinabert_onnx.encoding.consistency import require_fitting
@@ -47,14 +48,18 @@ def main() -> None:
         session = Session(session_loading)
     require_fitting(bundle, tokenizer, session)
     clock["session"] = time.monotonic()
-    model = Embedder(LoadedModel(bundle, precision, tokenizer, session, None, read_dense(bundle)), "as asked")
+    kind = Embedder if bundle.manifest.classifier is None else CrossEncoder
+    model = kind(LoadedModel(bundle, precision, tokenizer, session, None, read_dense(bundle)), "as asked")
     model.require_export_results()
     clock["self-test"] = time.monotonic()
     loaded, limit = resident_memory(), bundle.manifest.model.max_tokens
-    vector = model.encode(asked["text"], max_length=limit, truncation="error", prompt="", show_progress_bar=False)
+    if isinstance(model, Embedder):
+        result = model.encode(asked["item"], max_length=limit, truncation="error", prompt="", show_progress_bar=False)
+    else:
+        result = model.predict([asked["item"]], max_length=limit, truncation="error", show_progress_bar=False)
     clock["first run"] = time.monotonic()
     memory = {"loaded": loaded, "afterwards": resident_memory(), "peak": peak_memory()}
-    print(json.dumps({"clock": clock, "vector": vector.tolist(), **memory}))  # noqa: T201 - the answer
+    print(json.dumps({"clock": clock, "result": result.ravel().tolist(), **memory}))  # noqa: T201 - the answer
 
 
 def peak_memory() -> int | None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from .statistics import FEWEST_ROUNDS
 
-LENGTHS, QUICK_LENGTHS = (16, 128, 512, 2048, 8192), (16, 128, 512)  # tokens
 BATCH_SIZES, QUICK_BATCH_SIZES = (1, 8, 32), (1, 8)
 ROUNDS, QUICK_ROUNDS = 10, 5
 SECONDS, QUICK_SECONDS = 600.0, 18.0
@@ -70,7 +69,7 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Cell:
-    """One figure of the sweep: calls of `batch_size` texts of `length` tokens each."""
+    """One figure of the sweep: calls of `batch_size` texts, or pairs, of `length` tokens each."""
 
     configuration: Configuration
     batch_size: int
@@ -83,7 +82,7 @@ class Cell:
 
     @property
     def lengths(self) -> list[int]:
-        """Return the tokens of each text of a call."""
+        """Return the tokens of each text or pair of a call."""
         return [self.length] * self.batch_size
 
     def __str__(self) -> str:
@@ -106,9 +105,9 @@ class Cost:
     memory: int
 
 
-def cells_of(wanted: Wanted, configurations: Sequence[Configuration]) -> list[Cell]:
-    """Return every combination of what was asked for, or of the defaults."""
-    lengths = wanted.lengths or (QUICK_LENGTHS if wanted.quick else LENGTHS)
+def cells_of(wanted: Wanted, configurations: Sequence[Configuration], lengths: Sequence[int]) -> list[Cell]:
+    """Return every combination of what was asked for, or of the defaults; `lengths` are those where none were."""
+    lengths = wanted.lengths or lengths
     sizes = wanted.batch_sizes or (QUICK_BATCH_SIZES if wanted.quick else BATCH_SIZES)
     return [Cell(one, size, length) for one in configurations for size in sizes for length in lengths]
 
@@ -121,7 +120,7 @@ def choose(
     Args:
         cells: all that could be measured.
         wanted: what was asked for.
-        longest: tokens of the longest text that the model takes.
+        longest: the most tokens that the model takes at once.
         cost: what a cell is expected to take.
         memory: bytes that this process may come to; None where it is not known.
     """
@@ -147,7 +146,7 @@ def _is_asked_for(cell: Cell, wanted: Wanted) -> bool:
 
 def _reason(cell: Cell, expected: Cost, longest: int, memory: int | None) -> str | None:
     if cell.length > longest:
-        return f"the model's longest text has {longest} tokens"
+        return f"the model takes at most {longest} tokens"
     if cell.batch_size > 1 and cell.batch_size * cell.length > _CALL_TOKENS:
         return f"more than {_CALL_TOKENS} tokens per call are batches of the same kind again"
     if memory is not None and expected.memory > memory:

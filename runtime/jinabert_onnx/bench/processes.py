@@ -1,4 +1,4 @@
-"""Cold start and memory, from fresh processes of this Python that load a bundle and embed one text.
+"""Cold start and memory, from fresh processes of this Python that load a bundle and embed one text or score one pair.
 
 What to load is written to a process's stdin, what it found is its last line on stdout; nothing of it stays behind.
 Files are in the system's cache and were hashed before, as they are on a machine that has started the model once.
@@ -19,11 +19,12 @@ from typing import Any
 
 from jinabert_onnx.engine.memory_model import MemoryModel
 from jinabert_onnx.errors import RunError
+from jinabert_onnx.text.pairs import TextOrPair
 
 from .plan import Configuration, Skipped
 from .record import ColdStart, Memory
 
-TOKENS = 16  # of the text whose vector ends a cold start
+TOKENS = 16  # of the text or pair whose result ends a cold start
 _SCRIPT = Path(__file__).with_name("fresh_process.py")
 
 
@@ -35,8 +36,8 @@ class Place:
     revision: str | None
 
 
-def run_child(place: Place, configuration: Configuration, text: str) -> Mapping[str, Any]:
-    """Run `fresh_process` for one text; return its clock, vector and memory.
+def run_child(place: Place, configuration: Configuration, item: TextOrPair) -> Mapping[str, Any]:
+    """Run `fresh_process` for one text or pair; return its clock, what the model gave, and memory.
 
     Raises:
         RunError: it failed, or the system ended it.
@@ -47,7 +48,7 @@ def run_child(place: Place, configuration: Configuration, text: str) -> Mapping[
         "precision": configuration.precision,
         "provider": configuration.provider,
         "threads": configuration.threads,
-        "text": text,
+        "item": item,
     }
     # -P: the script's directory, whose names others have too, is not searched for imports.
     ended = subprocess.run(
@@ -62,40 +63,40 @@ def run_child(place: Place, configuration: Configuration, text: str) -> Mapping[
 
 
 def measure_cold_starts(
-    configurations: Sequence[Configuration], place: Place, text: str, repeats: int, advance: Callable[[], None]
+    configurations: Sequence[Configuration], place: Place, item: TextOrPair, repeats: int, advance: Callable[[], None]
 ) -> tuple[ColdStart, ...]:
     """`repeats` processes of each configuration in turns, after one that warms the files' cache and is not counted.
 
     Raises:
-        RunError: a process failed, or its vector is not finite.
+        RunError: a process failed, or its result is not finite.
     """
     found: dict[Configuration, list[dict[str, float]]] = {configuration: [] for configuration in configurations}
     for turn in range(repeats + 1):
         for configuration, runs in found.items():
-            steps = _start_once(configuration, place, text)
+            steps = _start_once(configuration, place, item)
             if turn:
                 runs.append(steps)
             advance()
     return tuple(ColdStart(c.precision, c.provider, c.threads, TOKENS, tuple(runs)) for c, runs in found.items())
 
 
-def _start_once(configuration: Configuration, place: Place, text: str) -> dict[str, float]:
+def _start_once(configuration: Configuration, place: Place, item: TextOrPair) -> dict[str, float]:
     """Return seconds of each step of one fresh process, from the moment before it was started."""
     start = time.monotonic()
-    answer = run_child(place, configuration, text)
-    if not all(math.isfinite(value) for value in answer["vector"]):
-        raise RunError(f"a process with {configuration} computed a vector that is not finite")
+    answer = run_child(place, configuration, item)
+    if not all(math.isfinite(value) for value in answer["result"]):
+        raise RunError(f"a process with {configuration} computed a result that is not finite")
     clock = {"start": start} | answer["clock"]
     return {name: clock[name] - clock[former] for former, name in pairwise(clock)}
 
 
 def measure_memory(
-    configuration: Configuration, place: Place, text: str, length: int, model: MemoryModel
+    configuration: Configuration, place: Place, item: TextOrPair, length: int, model: MemoryModel
 ) -> Memory | Skipped:
-    """Return what a process holds that embeds `text`, of `length` tokens, alone; or why that is not known."""
+    """Return what a process holds that runs `item`, of `length` tokens, alone; or why that is not known."""
     what = f"{configuration}: memory of {length} tokens"
     try:
-        answer = run_child(place, configuration, text)
+        answer = run_child(place, configuration, item)
     except RunError as error:
         return Skipped(what, str(error))
     if answer["peak"] is None:

@@ -15,6 +15,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from jinabert_onnx.errors import InputError, first_line
 
 from . import statistics
+from .kinds import EMBEDDING, KINDS, Kind
 from .machine import Machine
 from .plan import Cell, Configuration, Skipped
 from .roofline import Rates, Sizes
@@ -25,7 +26,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Model:
-    """What was run: the bundle's name, what tells it from others, and its sizes."""
+    """What was run: the bundle's name, what tells it from others, its sizes, and the name of its kind."""
 
     name: str
     weights_sha256: str
@@ -33,6 +34,7 @@ class Model:
     sizes: Sizes
     heads: int
     longest: int
+    kind: str = EMBEDDING.name  # earlier versions measured no others, and recorded none
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class _InProcesses:
 
 @dataclass(frozen=True)
 class ColdStart(_InProcesses):
-    """Fresh processes that load one precision and embed one short text: seconds of each step, by process."""
+    """Fresh processes that load one precision and run one short text or pair: seconds of each step, by process."""
 
     tokens: int
     processes: tuple[Mapping[str, float], ...]
@@ -112,18 +114,18 @@ class ColdStart(_InProcesses):
 
     @property
     def total(self) -> Estimate:
-        """Return seconds from the start of a process to its first vector."""
+        """Return seconds from the start of a process to its first result."""
         return statistics.estimate([[sum(run.values())] for run in self.processes])
 
 
 @dataclass(frozen=True)
 class Memory(_InProcesses):
-    """One fresh process that loads a model and embeds one text of `length` tokens; bytes.
+    """One fresh process that loads a model and runs one text or pair of `length` tokens; bytes.
 
     Attributes:
         loaded: resident once the model is loaded.
         peak: the most that was ever resident.
-        afterwards: resident when the text is done.
+        afterwards: resident when it is done.
         modelled: the peak that `max_memory` would plan with.
     """
 
@@ -154,6 +156,11 @@ class Record:
     skipped: tuple[Skipped, ...]
     schema: int = SCHEMA
     attention: Mapping[str, str] = field(default_factory=dict)  # earlier versions recorded none
+
+    @property
+    def kind(self) -> Kind:
+        """Return what kind of model was measured."""
+        return KINDS[self.model.kind]
 
     def rates(self, threads: int) -> Rates:
         """Return the ceiling of so many threads."""
@@ -196,6 +203,8 @@ def read_record(path: Path) -> Record:
         if content["schema"] != SCHEMA:
             raise ValueError(f"schema {content['schema']}, and this version of jinabert-onnx reads {SCHEMA}")
         record: Record = _decode(Record, content)
+        if record.model.kind not in KINDS:
+            raise ValueError(f"kind {record.model.kind!r} of model is unknown")
     except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{file}: damaged record ({first_line(error)}); give a bench.json that `jinabert-onnx bench --output` wrote"

@@ -9,40 +9,41 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jinabert_onnx.bundle.hub import is_hub_id
-from jinabert_onnx.bundle.kinds import require_embedding_model
 from jinabert_onnx.bundle.locate import open_source, require_files
 from jinabert_onnx.bundle.manifest import Bundle
-from jinabert_onnx.embedder import Embedder
 from jinabert_onnx.encoding.loading import request_kernels
 from jinabert_onnx.engine import providers
 from jinabert_onnx.engine.kernels import Kernels, choose_kernels, require_kernels_option
 from jinabert_onnx.engine.memory_model import MemoryModel, memory_model
 from jinabert_onnx.engine.threads import count_threads
 from jinabert_onnx.errors import InputError
+from jinabert_onnx.model import Model
 from jinabert_onnx.text.inputs import require_range
 
+from . import record
+from .kinds import Kind, kind_of
 from .plan import Configuration, Wanted
 from .processes import Place
-from .record import Model
 from .roofline import Ceiling, Rates, sizes_of
-from .texts import TextMaker
+from .texts import PairMaker, TextMaker
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is measured: the bundle, how a process finds it, configurations with the kernels of each, a maker of texts,
-    and ceilings, which were measured once.
+    """What is measured: the bundle, its kind, how a process finds it, configurations with the kernels of each, a maker
+    of texts or pairs, and ceilings, which were measured once.
     """
 
     bundle: Bundle
+    kind: Kind
     place: Place
     configurations: Mapping[Configuration, Kernels]
-    maker: TextMaker
+    maker: TextMaker | PairMaker
     ceilings: dict[Ceiling, Rates]
 
     @property
     def longest(self) -> int:
-        """Return tokens of the longest text that the model takes."""
+        """Return the most tokens that the model takes at once."""
         return self.bundle.manifest.model.max_tokens
 
     @property
@@ -63,20 +64,20 @@ def open_subject(source: str, wanted: Wanted, revision: str | None, local_files_
         What `Embedder.load` raises.
     """
     bundle = open_source(source, revision, local_files_only)
-    require_embedding_model(bundle)
+    kind = kind_of(bundle.manifest)
     _require_possible(wanted, bundle)
-    configurations = {one: _kernels(bundle, one) for one in _configurations(bundle, wanted)}
+    configurations = {one: _kernels(bundle, one) for one in _configurations(bundle, kind, wanted)}
     for precision in {configuration.precision for configuration in configurations}:
         require_files(source, bundle, precision, "fast", local_files_only)
     place = Place(source, bundle.path.name if is_hub_id(source) else None)
-    maker = TextMaker(bundle.path)
+    maker = kind.maker(bundle.path)
     if wanted.lengths:
         require_range("length", min(wanted.lengths), maker.shortest, None)
     ceilings = {}
     for threads in sorted({configuration.threads for configuration in configurations}):
         ceiling = Ceiling(threads)
         ceilings[ceiling] = ceiling.measure(first=True)
-    return Subject(bundle, place, configurations, maker, ceilings)
+    return Subject(bundle, kind, place, configurations, maker, ceilings)
 
 
 def _require_possible(wanted: Wanted, bundle: Bundle) -> None:
@@ -93,7 +94,7 @@ def _require_possible(wanted: Wanted, bundle: Bundle) -> None:
         raise InputError(f"seconds is {wanted.seconds:g}; it must be from 1 to 1000000")
 
 
-def _configurations(bundle: Bundle, wanted: Wanted) -> tuple[Configuration, ...]:
+def _configurations(bundle: Bundle, kind: Kind, wanted: Wanted) -> tuple[Configuration, ...]:
     """Every model to load; of what was not asked for, what makes sense where it runs."""
     available = providers.import_onnxruntime().get_available_providers()
     threads = wanted.threads or (count_threads("auto")[0],)
@@ -101,7 +102,7 @@ def _configurations(bundle: Bundle, wanted: Wanted) -> tuple[Configuration, ...]
     for precision in wanted.precisions or _sensible(list(bundle.manifest.precisions), wanted.provider, available):
         got = providers.choose(wanted.provider, precision, available)[0]
         if got == "cuda" and wanted.provider == "auto":  # what it really gets is known when it is loaded
-            with Embedder.load(bundle.path, precision=precision, self_test=False) as model:
+            with kind.model.load(bundle.path, precision=precision, self_test=False) as model:
                 got = model.provider
         found += [Configuration(precision, got, number) for number in threads]
     return tuple(found)
@@ -121,13 +122,13 @@ def _sensible(held: Sequence[str], provider: str, available: list[str]) -> list[
     return [precision for precision in held if precision != unfit] or list(held)
 
 
-def load(place: Place, configuration: Configuration) -> Embedder:
+def load(place: Place, kind: Kind, configuration: Configuration) -> Model:
     """Return the model to time.
 
     Raises:
         What `Embedder.load` raises.
     """
-    return Embedder.load(
+    return kind.model.load(
         place.source,
         precision=configuration.precision,
         provider=configuration.provider,
@@ -137,14 +138,15 @@ def load(place: Place, configuration: Configuration) -> Embedder:
     )
 
 
-def describe_model(bundle: Bundle) -> Model:
+def describe_model(bundle: Bundle) -> record.Model:
     """Return what a record says of the model."""
     manifest, model = bundle.manifest, bundle.manifest.model
-    return Model(
+    return record.Model(
         name=manifest.source or bundle.path.name,
         weights_sha256=manifest.weights_sha256,
         variant=model.variant,
         sizes=sizes_of(bundle),
         heads=model.num_attention_heads,
         longest=model.max_tokens,
+        kind=kind_of(manifest).name,
     )

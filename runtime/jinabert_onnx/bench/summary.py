@@ -32,7 +32,7 @@ def _row(record: Record, found: CellTimes) -> dict[str, Value]:
         row[f"p{percent}_low_ms"] = _milliseconds(interval.low if interval else None)
         row[f"p{percent}_high_ms"] = _milliseconds(interval.high if interval else None)
     return row | {
-        "texts_a_second": round(cell.batch_size / seconds, 3),
+        f"{record.kind.item}s_a_second": round(cell.batch_size / seconds, 3),
         "tokens_a_second": round(cell.batch_size * cell.length / seconds, 1),
         "share_of_ceiling": None if share is None else round(share, 4),
     }

@@ -14,6 +14,7 @@ import numpy as np
 from jinabert_onnx.engine.batching import TOKEN_BUDGETS, plan_batches
 from jinabert_onnx.engine.cancellation import Cancellation
 from jinabert_onnx.errors import InputError
+from jinabert_onnx.model import Model
 from jinabert_onnx.progress import Progress
 
 from . import machine
@@ -58,7 +59,8 @@ def run_bench(
     created = datetime.now(UTC).isoformat(timespec="seconds")
     here = machine.describe()  # the load before this adds to it
     subject = open_subject(source, wanted, revision, local_files_only)
-    possible = cells_of(wanted, tuple(subject.configurations))
+    lengths = subject.kind.quick_lengths if wanted.quick else subject.kind.lengths
+    possible = cells_of(wanted, tuple(subject.configurations), lengths)
     cells, skipped = choose(possible, wanted, subject.longest, _costs(subject), machine.available_memory())
     if not cells:
         raise InputError(f"nothing is left to measure; {skipped[0].what}: {skipped[0].why}")
@@ -114,11 +116,11 @@ def _costs(subject: Subject) -> Callable[[Cell], Cost]:
 
 
 def _cold_starts(subject: Subject, repeats: int) -> tuple[ColdStart, ...]:
-    text = subject.maker.make(max(TOKENS, subject.maker.shortest), np.random.default_rng(0))
+    item = subject.maker.make(max(TOKENS, subject.maker.shortest), np.random.default_rng(0))
     processes = len(subject.configurations) * (repeats + 1)
     with Progress(processes, "processes", None) as progress:
         return measure_cold_starts(
-            tuple(subject.configurations), subject.place, text, repeats, lambda: progress.advance(1)
+            tuple(subject.configurations), subject.place, item, repeats, lambda: progress.advance(1)
         )
 
 
@@ -130,8 +132,8 @@ def _memory(subject: Subject, cells: Sequence[Cell]) -> list[Memory | Skipped]:
     found = []
     with Progress(len(wanted), "processes", None) as progress:
         for (_, length), configuration in wanted.items():
-            text = subject.maker.make(length, np.random.default_rng(length))
-            found.append(measure_memory(configuration, subject.place, text, length, subject.memory(configuration)))
+            item = subject.maker.make(length, np.random.default_rng(length))
+            found.append(measure_memory(configuration, subject.place, item, length, subject.memory(configuration)))
             progress.advance(1)
     return found
 
@@ -141,15 +143,16 @@ def _times(
 ) -> tuple[tuple[CellTimes, ...], tuple[CeilingRates, ...]]:
     rounds = wanted.most_rounds
     with ExitStack() as loaded:
-        models = {one: loaded.enter_context(load(subject.place, one)) for one in subject.configurations}
-        jobs = [Job(cell, models[cell.configuration], _texts(subject, cell)) for cell in cells]
+        models = {one: loaded.enter_context(load(subject.place, subject.kind, one)) for one in subject.configurations}
+        jobs = [_job(subject, cell, models[cell.configuration]) for cell in cells]
         seconds = [warm_up(job, cancellation) for job in jobs]
         turns = share_out(seconds, wanted.budget, rounds, wanted.fewest_rounds)
         with Progress(sum(turn.total for turn in turns), "calls", None) as progress:
             return time_rounds(jobs, turns, rounds, subject.ceilings, cancellation, progress.advance)
 
 
-def _texts(subject: Subject, cell: Cell) -> list[str]:
-    """The same for all configurations, and in later runs."""
+def _job(subject: Subject, cell: Cell, model: Model) -> Job:
+    """Texts or pairs are the same for all configurations, and in later runs."""
     generator = np.random.default_rng([cell.batch_size, cell.length])
-    return [subject.maker.make(length, generator) for length in cell.lengths]
+    items = [subject.maker.make(length, generator) for length in cell.lengths]
+    return Job(cell, lambda stop: subject.kind.run(model, items, cell.batch_size, stop))

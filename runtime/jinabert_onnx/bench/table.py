@@ -7,28 +7,26 @@ from itertools import groupby
 from typing import Any
 
 from .columns import aligned
+from .kinds import CROSS_ENCODER, Kind
 from .noise_checks import doubts
 from .plan import Configuration
 from .record import ColdStart, Memory, Record
 from .statistics import CONFIDENCE
 from .summary import rows
-
-_COLUMNS = (
-    *("texts x tokens", "p50 ms", f"{CONFIDENCE:.0%} interval", "p95 ms", "p99 ms", "texts/s", "tokens/s"),
-    *("of ceiling", "samples"),
-)
+from .texts import QUERY_TOKENS
 
 
 def lines_of(record: Record) -> Iterator[str]:
     """Yield the lines of the whole table."""
+    kind = record.kind
     yield from headline(record)
     cells = zip(record.cells, rows(record), strict=True)
     for configuration, found in groupby(cells, key=lambda pair: pair[0].cell.configuration):
         yield ""
         yield f"{configuration}{_limit(record, configuration)}"
-        yield from aligned(_COLUMNS, [_cell(row) for _, row in found])
-    yield from _cold_starts(record.cold_starts)
-    yield from _memory(record.memory)
+        yield from aligned(_columns(kind), [_cell(row, kind) for _, row in found])
+    yield from _cold_starts(record.cold_starts, kind)
+    yield from _memory(record.memory, kind)
     yield from _notes(record)
 
 
@@ -36,8 +34,8 @@ def headline(record: Record) -> Iterator[str]:
     """Yield what ran, and on what."""
     model, machine = record.model, record.machine
     yield (
-        f"{model.name}: {model.variant} JinaBERT, {model.sizes.layers} layers, {model.sizes.hidden} channels, "
-        f"{model.heads} heads"
+        f"{model.name}: {model.variant} JinaBERT {record.kind.name}, {model.sizes.layers} layers, "
+        f"{model.sizes.hidden} channels, {model.heads} heads"
     )
     memory = "" if machine.memory is None else f", {machine.memory / 1e9:.0f} GB"
     yield f"{machine.cpu} ({machine.features}), {machine.cpus} CPUs ({machine.cpus_reason}){memory}, {machine.system}"
@@ -59,7 +57,12 @@ def _limit(record: Record, configuration: Configuration) -> str:
     return f" (cpu; the machine's ceiling: {products})"
 
 
-def _cell(row: Mapping[str, Any]) -> tuple[str, ...]:
+def _columns(kind: Kind) -> tuple[str, ...]:
+    times = ("p50 ms", f"{CONFIDENCE:.0%} interval", "p95 ms", "p99 ms")
+    return (f"{kind.item}s x tokens", *times, f"{kind.item}s/s", "tokens/s", "of ceiling", "samples")
+
+
+def _cell(row: Mapping[str, Any], kind: Kind) -> tuple[str, ...]:
     share = row["share_of_ceiling"]
     return (
         f"{row['batch_size']} x {row['length']}",
@@ -67,7 +70,7 @@ def _cell(row: Mapping[str, Any]) -> tuple[str, ...]:
         _between(row["p50_low_ms"], row["p50_high_ms"]),
         _figure(row["p95_ms"]),
         _figure(row["p99_ms"]),
-        number(row["texts_a_second"]),
+        number(row[f"{kind.item}s_a_second"]),
         number(row["tokens_a_second"]),
         "-" if share is None else f"{share:.0%}",
         str(row["samples"]),
@@ -82,11 +85,11 @@ def _between(low: float | None, high: float | None) -> str:
     return "-" if low is None or high is None else f"{number(low)} to {number(high)}"
 
 
-def _cold_starts(starts: Sequence[ColdStart]) -> Iterator[str]:
+def _cold_starts(starts: Sequence[ColdStart], kind: Kind) -> Iterator[str]:
     if not starts:
         return
     yield ""
-    yield f"cold start to the first vector of {starts[0].tokens} tokens, median ms of fresh processes"
+    yield f"cold start to the first {kind.result} of {starts[0].tokens} tokens, median ms of fresh processes"
     lines = []
     for start in starts:
         total = start.total
@@ -97,11 +100,11 @@ def _cold_starts(starts: Sequence[ColdStart]) -> Iterator[str]:
     yield from aligned(("", *starts[0].steps, "total", f"{CONFIDENCE:.0%} interval", "processes"), lines)
 
 
-def _memory(figures: Sequence[Memory]) -> Iterator[str]:
+def _memory(figures: Sequence[Memory], kind: Kind) -> Iterator[str]:
     if not figures:
         return
     yield ""
-    yield "memory of a process that embeds one text, MB (millions of bytes)"
+    yield f"memory of a process that {kind.verb} one {kind.item}, MB (millions of bytes)"
     lines = []
     for row in figures:
         sizes = (_megabytes(size) for size in (row.loaded, row.peak, row.afterwards, row.modelled))
@@ -123,8 +126,13 @@ def _notes(record: Record) -> Iterator[str]:
         for why, cells in reasons.items():
             yield f"  {'; '.join(cells)}: {why}"
     yield ""
-    yield "A time is one call of `encode`, text to vectors; tokens are real ones, never padding. A percentile is"
-    yield "shown if a sample lies beyond it. The ceiling is linear layers and full attention at the rates above;"
-    yield "attention that leaves out keys may exceed it."
+    kind = record.kind
+    yield f"A time is one call of `{kind.method}`, {kind.item}s to {kind.result}s; tokens are real ones, never"
+    yield "padding. A percentile is shown if a sample lies beyond it. The ceiling is linear"
+    yield "layers and full attention at the rates above; attention that leaves out keys may"
+    yield "exceed it."
+    if kind is CROSS_ENCODER:
+        yield f"A pair is a query of {QUERY_TOKENS} tokens (in short pairs, half of the words) and a"
+        yield "document; its tokens are those of both and the special ones."
     for doubt in doubts(record):
         yield f"Doubtful: {doubt}."

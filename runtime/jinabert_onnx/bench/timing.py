@@ -1,6 +1,6 @@
 """Calls of cells, timed: all take turns, in a new order each round, so that drift of the machine hits all alike.
 
-What is timed is `encode`: tokenizing, batches, the model, pooling.
+Knows nothing of what a call does.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jinabert_onnx.embedder import Embedder
 from jinabert_onnx.engine.cancellation import Cancellation
 
 from .plan import Cell
@@ -24,25 +23,15 @@ _MOST_CALLS = 50  # of one cell in one round: more tell little and let others wa
 
 @dataclass(frozen=True)
 class Job:
-    """A cell ready to run: its model and its texts."""
+    """A cell ready to run."""
 
     cell: Cell
-    model: Embedder
-    texts: Sequence[str]
+    call: Callable[[Cancellation], object]
 
     def run(self, cancellation: Cancellation) -> float:
         """Run one call; return its seconds."""
-        limit = self.model.bundle.manifest.model.max_tokens
         start = time.perf_counter()
-        self.model.encode(
-            self.texts,
-            self.cell.batch_size,
-            max_length=limit,
-            truncation="error",
-            prompt="",
-            show_progress_bar=False,
-            cancellation=cancellation,
-        )
+        self.call(cancellation)
         return time.perf_counter() - start
 
 

@@ -65,7 +65,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--provider", choices=PROVIDERS, default="auto", help="where to run (default: auto)")
     parser.add_argument(
-        "--batch-size", nargs="+", type=int, default=[], metavar="N", help="texts per call (default: 1 8 32)"
+        "--batch-size", nargs="+", type=int, default=[], metavar="N", help="texts or pairs per call (default: 1 8 32)"
     )
     parser.add_argument(
         "--length",
@@ -73,7 +73,10 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=[],
         metavar="N",
-        help="tokens of each text, special ones included (default: 16 128 512 2048 8192)",
+        help=(
+            "tokens of each text, or of both of a pair, special ones included (default: 16 128 512 2048 8192; for "
+            "rerankers and classifiers 64 128 256 512 1024 8192)"
+        ),
     )
     parser.add_argument("--quick", action="store_true", help="less of everything: under a minute at base size")
     parser.add_argument(

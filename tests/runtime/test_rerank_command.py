@@ -103,10 +103,8 @@ def test_what_cannot_be_done_is_one_line(arguments: list[str], words: str, capsy
     assert told.out == ""
 
 
-@pytest.mark.parametrize("command", ["embed", "lambda-zip", "serve"])
-def test_other_commands_name_rerank(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    last = {"embed": ["text"], "lambda-zip": [str(tmp_path / "function.zip")]}.get(command, [])
-    assert main([command, str(TRAINED_RERANKER), *last]) == 1
+def test_embed_names_rerank(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["embed", str(TRAINED_RERANKER), "text"]) == 1
     assert "`jinabert-onnx rerank`" in capsys.readouterr().err
 
 

@@ -121,7 +121,8 @@ def test_health_and_models_tell_what_runs(handler: Handler, model: Embedder) -> 
 
 
 def problem_of(content: dict) -> dict:
-    assert set(content) == {"error"}
+    assert set(content) == {"error", "detail"}
+    assert content["detail"] == content["error"]["message"]
     assert set(content["error"]) == {"message", "type", "param", "code"}
     return content["error"]
 

@@ -11,7 +11,7 @@ from jinabert_onnx.encoding.loaded_model import LoadedModel
 from jinabert_onnx.errors import InputError
 from jinabert_onnx.model import Model
 
-from .problems import RequestError, refuse
+from .problems import refuse
 
 MAX_INPUTS = 2048  # texts of a request, as OpenAI has it
 
@@ -105,26 +105,18 @@ def choose(models: Sequence[Served], name: str | None, wanted: str) -> Served:
         RequestError: there is no such model, 404; it cannot do this, or several can and none is named, 400.
     """
     able = [served for served in models if served.can(wanted)]
-    if name is None:
-        if len(able) == 1:
-            return able[0]
-        if able:
-            raise refuse(f"several models here {wanted}; name one of {_own_names(able)}", "missing_field", "model")
-        raise refuse(f"no model here can {wanted}; this server has {_own_names(models)}", "wrong_model", "model")
-    named = [served for served in models if name in served.names]
-    if not named:
-        raise unknown_model(models, name)
-    if not named[0].can(wanted):
+    meant = (able or models) if name is None else [served for served in models if name in served.names]
+    if not meant:
+        known = ", ".join(known for served in models for known in served.names)
+        message = f"the model {str(name)[:80]!r} is not served here; this server has {known}"
+        raise refuse(message, "model_not_found", "model", status=404)
+    if len(meant) > 1 and able:
+        raise refuse(f"several models here {wanted}; name one of {_own_names(able)}", "missing_field", "model")
+    if not meant[0].can(wanted):
         others = f"these can: {_own_names(able)}" if able else "no model here can"
-        raise refuse(f"the model {name!r} {_kind(named[0])} and cannot {wanted}; {others}", "wrong_model", "model")
-    return named[0]
-
-
-def unknown_model(models: Sequence[Served], name: str) -> RequestError:
-    """Return the refusal of a name that no model has."""
-    known = ", ".join(known for served in models for known in served.names)
-    message = f"the model {name[:80]!r} is not served here; this server has {known}"
-    return refuse(message, "model_not_found", "model", status=404)
+        message = f"the model {(name or meant[0].name)!r} {_kind(meant[0])} and cannot {wanted}; {others}"
+        raise refuse(message, "wrong_model", "model")
+    return meant[0]
 
 
 def _own_names(models: Sequence[Served]) -> str:

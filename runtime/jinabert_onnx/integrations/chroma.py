@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from jinabert_onnx.bundle.fingerprint import Fingerprint, compatible
+from jinabert_onnx.embedder import Embedder
 from jinabert_onnx.errors import InputError, InputTypeError, needed
 
-from .encoder import Asking, Encoder, Loading, Source
+from .encoder import Asking, Encoder
 from .one_model import OneModel
+from .source import Loading, Source
 
 with needed("Chroma's class needs chromadb", "cpu,chroma"):
     from chromadb.api import ClientAPI
@@ -101,7 +103,8 @@ class JinaBertEmbeddingFunction(OneModel, EmbeddingFunction[Documents]):
             InputError: it is not a configuration of this class, or is of a later release.
         """
         JinaBertEmbeddingFunction.validate_config(config)
-        source = Source(config["model"], Loading(**{name: config[name] for name in _LOADING}), config["fingerprint"])
+        loading = Loading(**{name: config[name] for name in _LOADING})
+        source = Source(Embedder, config["model"], loading, config["fingerprint"])
         function = JinaBertEmbeddingFunction.__new__(JinaBertEmbeddingFunction)
         function._encoder = Encoder(source, Asking(**{name: config[name] for name in _ASKING}))
         return function

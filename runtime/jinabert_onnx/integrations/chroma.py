@@ -5,7 +5,7 @@ Translates names and types; knows nothing of how Chroma searches.
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -88,12 +88,7 @@ class JinaBertEmbeddingFunction(OneModel, EmbeddingFunction[Documents]):
     def get_config(self) -> dict[str, Any]:
         """Return what a collection stores: all arguments, the model by absolute path or hub id, and the fingerprint."""
         source = self._encoder.source
-        return {
-            "model": source.model,
-            **asdict(source.loading),
-            **asdict(self._encoder.asking),
-            "fingerprint": source.fingerprint,
-        }
+        return {"model": source.model, **self._encoder.settings, "fingerprint": source.fingerprint}
 
     @staticmethod
     def build_from_config(config: dict[str, Any]) -> JinaBertEmbeddingFunction:

@@ -40,11 +40,13 @@ class Encoder(HeldModel[Embedder, Asking]):
         settings = asdict(self.asking)
         return self.model.encode_query(_listed(texts), show_progress_bar=False, cancellation=cancellation, **settings)
 
-    def documents(self, texts: Sequence[str], cancellation: Cancellation | None = None) -> AnyVectors:
+    def documents(
+        self, texts: Sequence[str], cancellation: Cancellation | None = None, progress_bar: bool | None = False
+    ) -> AnyVectors:
         """Compute float32 (n, hidden) of texts to be found, with the bundle's prompt for documents, if it has one."""
         settings = asdict(self.asking)
         return self.model.encode_document(
-            _listed(texts), show_progress_bar=False, cancellation=cancellation, **settings
+            _listed(texts), show_progress_bar=progress_bar, cancellation=cancellation, **settings
         )
 
     def chunks(self, text: str, spans: Spans, cancellation: Cancellation | None = None) -> Chunks:

@@ -39,6 +39,11 @@ class HeldModel(Generic[AnyModel, Settings]):
             self._model = self.source.load()
         return self._model
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return how the model is loaded and asked, by name: with its place enough to make this again."""
+        return {**vars(self.source.loading), **vars(self.asking)}
+
     def __copy__(self) -> Self:
         return self
 

@@ -204,11 +204,6 @@ def _lasting_name(splitter: Callable[[str], Iterable[Span]]) -> str | None:
 
 
 def _stored(encoder: Encoder) -> dict[str, Any]:
-    """Return the fields that are enough to make an encoder again."""
-    source = encoder.source
-    return {
-        **vars(source.loading),
-        "normalize_embeddings": encoder.asking.normalize_embeddings,
-        "truncation": encoder.asking.truncation,
-        "fingerprint": source.fingerprint,
-    }
+    """Return the fields that are enough to make an encoder again, beside the batch size, which LlamaIndex names."""
+    settings = {name: value for name, value in encoder.settings.items() if name != "batch_size"}
+    return {**settings, "fingerprint": encoder.source.fingerprint}

@@ -5,7 +5,6 @@ Needs pydantic, which both frameworks bring.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from pydantic import BaseModel, Field, PrivateAttr
@@ -36,8 +35,7 @@ class RerankFields(BaseModel):
 
     def __init__(self, reranker: Reranker, **own: Any) -> None:
         """Hold a reranker; `own` are the fields of the framework's class."""
-        loading = vars(reranker.source.loading)
-        super().__init__(**{**own, **loading, "model": reranker.source.model, **asdict(reranker.asking)})
+        super().__init__(model=reranker.source.model, **reranker.settings, **own)
         self._reranker = reranker
 
     @property

@@ -98,11 +98,7 @@ def open_source(
         require_space(fingerprint, model, str(model.bundle.path))
         held = Loading(model.precision, model.provider, max_length=model.max_seq_length)
         return Source(kind, str(model.bundle.path.absolute()), held, fingerprint), model
-    if not isinstance(model, str | os.PathLike):
-        raise InputTypeError(
-            f"model is {type(model).__name__}; give the path of a bundle, a hub id or a loaded {kind.__name__}"
-        )
-    source = Source(kind, lasting_name(model), loading, fingerprint)
+    source = Source(kind, lasting_name(kind, model), loading, fingerprint)
     return source, source.load()
 
 
@@ -126,8 +122,16 @@ def loading_of(options: Mapping[str, object], max_length: int | None = None) -> 
     return Loading(**given, max_length=max_length)
 
 
-def lasting_name(model: str | os.PathLike[str]) -> str:
-    """Return a hub id as it is, a path so that it holds in another working directory."""
+def lasting_name(kind: type[Model], model: object) -> str:
+    """Return a hub id as it is, a path so that it holds in another working directory.
+
+    Raises:
+        InputTypeError: the model is neither; names the `kind` that could be given instead.
+    """
+    if not isinstance(model, str | os.PathLike):
+        raise InputTypeError(
+            f"model is {type(model).__name__}; give the path of a bundle, a hub id or a loaded {kind.__name__}"
+        )
     return str(model) if is_hub_id(model) else str(Path(model).absolute())
 
 

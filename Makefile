@@ -109,7 +109,7 @@ test-deploy: .venv-apps/ready $(BUNDLES)/ready
 test-clients: .venv-apps/ready $(BUNDLES)/ready
 	$(timed) .venv-apps/bin/python -m pytest -p no:asyncio tests/clients
 
-# Classes for LangChain, LlamaIndex and Chroma, with the real packages, against whose types they are checked.
+# Classes for LangChain, LlamaIndex, Chroma and Haystack, with the real packages, against whose types they are checked.
 test-frameworks: .venv/ready .venv-apps/ready $(BUNDLES)/ready
 	.venv/bin/mypy --python-executable .venv-apps/bin/python runtime/jinabert_onnx/integrations/*.py
 	$(timed) .venv-apps/bin/python -m pytest tests/frameworks

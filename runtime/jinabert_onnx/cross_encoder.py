@@ -15,7 +15,7 @@ from .encoding.options import BATCH_SIZE, expand_options, require_known
 from .encoding.self_test import require_logits_of_export
 from .encoding.streaming import Stream
 from .engine.cancellation import Limits
-from .errors import InputError, TruncationWarning
+from .errors import TruncationWarning
 from .model import Model
 from .progress import Progress
 from .scoring import ranking, steps
@@ -187,7 +187,7 @@ class CrossEncoder(Model):
             What `predict` raises.
         """
         limits = self._start("rank", options, RankOptions)
-        self._require_one_label()
+        ranking.require_one_label(self.labels)
         texts = ranking.require_texts(query, documents)
         lengths = ranking.Lengths(max_length, max_query_length, overlap_tokens).within(self._max_seq_length)
         top_n = None if top_n is None else require_range("top_n", top_n, 1, None)
@@ -203,13 +203,6 @@ class CrossEncoder(Model):
         best = ranking.best_of_windows(logits[:, 0], windows.owners, len(texts))
         scores = steps.scores_of(self.loaded, best[:, None], raw_scores=False)
         return ranking.in_order(best, scores, texts, top_n, return_documents)
-
-    def _require_one_label(self) -> None:
-        if len(self.labels) != 1:
-            raise InputError(
-                f"rank needs a reranker, which has one label, and this model has {len(self.labels)} "
-                f"({', '.join(self.labels[:5])}); use CrossEncoder.predict"
-            )
 
     def _resolve(self, method: str, options: PredictOptions) -> tuple[PairSettings, Limits]:
         """Check what a call of `method` asks for, before anything is tokenized, and start its clock."""

@@ -7,14 +7,14 @@ import multiprocessing
 import pickle
 import shutil
 import threading
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import RAGGED
-from jinabert_onnx import CancelledError, Embedder, InputError, InputTypeError, TruncationError, TruncationWarning
+from conftest import RAGGED, require_ends_when_cancelled
+from jinabert_onnx import Embedder, InputError, InputTypeError, TruncationError, TruncationWarning
 from jinabert_onnx.errors import BundleNotFoundError, StateError
 from jinabert_onnx.integrations.langchain import JinaBertEmbeddings
 from langchain_core.embeddings import Embeddings
@@ -77,24 +77,8 @@ async def test_the_event_loop_goes_on(fp32: Embedder):
     assert turns > 10  # work on the loop itself would leave it two or three
 
 
-class OneThread(ThreadPoolExecutor):
-    """Keeps what it was last given to do."""
-
-    def submit(self, *arguments: Any, **options: Any) -> Future[Any]:  # type: ignore[override]
-        self.last = super().submit(*arguments, **options)
-        return self.last
-
-
 async def test_cancelling_a_task_ends_its_work(fp32: Embedder):
-    with OneThread(1) as executor:
-        asyncio.get_running_loop().set_default_executor(executor)
-        task = asyncio.ensure_future(JinaBertEmbeddings(fp32).aembed_documents(["word " * 8000] * 20))
-        while not (hasattr(executor, "last") and executor.last.running()):
-            await asyncio.sleep(0.01)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert isinstance(executor.last.exception(timeout=100), CancelledError)
+    await require_ends_when_cancelled(JinaBertEmbeddings(fp32).aembed_documents(["word " * 8000] * 20))
 
 
 def test_threads_get_their_own_vectors(fp32: Embedder, pairs: list[tuple[str, str]]):

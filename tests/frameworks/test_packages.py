@@ -6,7 +6,7 @@ import pytest
 from support.python import run_python
 
 EXTRAS = {"langchain": ("langchain_core", "langchain"), "llama_index": ("llama_index", "llama-index"),
-          "chroma": ("chromadb", "chroma")}  # fmt: skip
+          "chroma": ("chromadb", "chroma"), "haystack": ("haystack", "haystack")}  # fmt: skip
 
 
 @pytest.mark.parametrize("module", EXTRAS)
@@ -21,7 +21,8 @@ def test_a_missing_package_is_named_with_the_command(module: str):
 
 
 def test_the_runtime_imports_no_framework():
-    script = "import sys, jinabert_onnx.integrations.encoder; print(*{name.partition('.')[0] for name in sys.modules})"
+    shared = "jinabert_onnx.integrations.encoder, jinabert_onnx.integrations.reranker"
+    script = f"import sys, {shared}; print(*{{name.partition('.')[0] for name in sys.modules}})"
     run = run_python("-c", script)
     assert run.returncode == 0, run.stderr
     assert not set(run.stdout.split()) & {package for package, _ in EXTRAS.values()}

@@ -1,4 +1,5 @@
-"""Classes for frameworks, each in a module that needs its framework: `langchain`, `llama_index`, `chroma`.
+"""Classes for frameworks, each in a module that needs its framework: `langchain`, `llama_index`, `chroma`,
+`haystack`.
 
-They translate names and types; `encoder` asks the model, and knows no framework.
+They translate names and types; `encoder` and `reranker` ask the model, and know no framework.
 """

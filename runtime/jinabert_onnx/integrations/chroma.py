@@ -5,16 +5,18 @@ Translates names and types; knows nothing of how Chroma searches.
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
 from jinabert_onnx.bundle.fingerprint import Fingerprint, compatible
+from jinabert_onnx.embedder import Embedder
 from jinabert_onnx.errors import InputError, InputTypeError, needed
 
-from .encoder import Asking, Encoder, Loading, Source
+from .encoder import Asking, Encoder
 from .one_model import OneModel
+from .source import Loading, Source
 
 with needed("Chroma's class needs chromadb", "cpu,chroma"):
     from chromadb.api import ClientAPI
@@ -86,12 +88,7 @@ class JinaBertEmbeddingFunction(OneModel, EmbeddingFunction[Documents]):
     def get_config(self) -> dict[str, Any]:
         """Return what a collection stores: all arguments, the model by absolute path or hub id, and the fingerprint."""
         source = self._encoder.source
-        return {
-            "model": source.model,
-            **asdict(source.loading),
-            **asdict(self._encoder.asking),
-            "fingerprint": source.fingerprint,
-        }
+        return {"model": source.model, **self._encoder.settings, "fingerprint": source.fingerprint}
 
     @staticmethod
     def build_from_config(config: dict[str, Any]) -> JinaBertEmbeddingFunction:
@@ -101,7 +98,8 @@ class JinaBertEmbeddingFunction(OneModel, EmbeddingFunction[Documents]):
             InputError: it is not a configuration of this class, or is of a later release.
         """
         JinaBertEmbeddingFunction.validate_config(config)
-        source = Source(config["model"], Loading(**{name: config[name] for name in _LOADING}), config["fingerprint"])
+        loading = Loading(**{name: config[name] for name in _LOADING})
+        source = Source(Embedder, config["model"], loading, config["fingerprint"])
         function = JinaBertEmbeddingFunction.__new__(JinaBertEmbeddingFunction)
         function._encoder = Encoder(source, Asking(**{name: config[name] for name in _ASKING}))
         return function

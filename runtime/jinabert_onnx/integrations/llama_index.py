@@ -1,4 +1,4 @@
-"""LlamaIndex's `BaseEmbedding`, and a node parser that chunks late.
+"""LlamaIndex's `BaseEmbedding`, and a node parser that chunks late; the reranker comes from `llama_index_rerank`.
 
 Translates names and types; knows nothing of indexes.
 """
@@ -17,7 +17,8 @@ from jinabert_onnx.encoding.spans import Span, resolve_spans
 from jinabert_onnx.engine.cancellation import Cancellation
 from jinabert_onnx.errors import needed
 
-from .encoder import Encoder, as_lists, in_thread, open_encoder
+from .encoder import Encoder, as_lists, open_encoder
+from .held_model import in_thread
 from .options import ModelOptions
 from .sentence_chunks import sentence_chunks
 
@@ -29,6 +30,8 @@ with needed("LlamaIndex's classes need llama-index-core", "cpu,llama-index"):
     from llama_index.core.node_parser.node_utils import build_nodes_from_splits
     from llama_index.core.schema import BaseNode, Document, MetadataMode, TextNode
     from llama_index.core.utils import get_tqdm_iterable
+
+    from .llama_index_rerank import JinaBertRerank as JinaBertRerank
 
 _DEFAULTS = defaults_of(ModelOptions)
 
@@ -101,7 +104,7 @@ class JinaBertEmbedding(BaseEmbedding):
     @property
     def embedder(self) -> Embedder:
         """Return the model that runs."""
-        return self._encoder.embedder
+        return self._encoder.model
 
     @property
     def encoder(self) -> Encoder:
@@ -201,11 +204,6 @@ def _lasting_name(splitter: Callable[[str], Iterable[Span]]) -> str | None:
 
 
 def _stored(encoder: Encoder) -> dict[str, Any]:
-    """Return the fields that are enough to make an encoder again."""
-    source = encoder.source
-    return {
-        **vars(source.loading),
-        "normalize_embeddings": encoder.asking.normalize_embeddings,
-        "truncation": encoder.asking.truncation,
-        "fingerprint": source.fingerprint,
-    }
+    """Return the fields that are enough to make an encoder again, beside the batch size, which LlamaIndex names."""
+    settings = {name: value for name, value in encoder.settings.items() if name != "batch_size"}
+    return {**settings, "fingerprint": encoder.source.fingerprint}

@@ -41,7 +41,7 @@ class OneModel:
     @property
     def embedder(self) -> Embedder:
         """Return the model that runs."""
-        return self._encoder.embedder
+        return self._encoder.model
 
     @property
     def fingerprint(self) -> Fingerprint:

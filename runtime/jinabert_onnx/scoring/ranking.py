@@ -83,6 +83,19 @@ class Windows:
     owners: NDArray[np.intp]
 
 
+def require_one_label(labels: Sequence[str]) -> None:
+    """Return if a model with these labels is a reranker.
+
+    Raises:
+        InputError: it has several.
+    """
+    if len(labels) != 1:
+        raise InputError(
+            f"rank needs a reranker, which has one label, and this model has {len(labels)} "
+            f"({', '.join(labels[:5])}); use CrossEncoder.predict"
+        )
+
+
 def require_texts(query: object, documents: object) -> list[str]:
     """Return the documents as a list, if they and the query are texts.
 

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the report."""
     parser.epilog = (
         f"top {MRR_TOP} and MRR@{MRR_TOP} are the hit rate and MRR of LlamaIndex's comparison of embedding models and "
-        f"rerankers, which Jina's model cards quote. It took the best 10 chunks of 512 tokens, and two questions that a "
+        "rerankers, which Jina's model cards quote. It took the best 10 chunks of 512 tokens, and two questions that a "
         "language model wrote for each chunk. To measure alike: questions of your own, --chunk-tokens 512 and "
         "--candidates 10. The texts differ, so compare what a reranker gains, not the figures themselves."
     )

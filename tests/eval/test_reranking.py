@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from support.references import cosines
 
 Capture = pytest.CaptureFixture[str]
 RERANKER, CLASSIFIER = BUNDLES / "reranker-6h", BUNDLES / "classifier-3-4h"
+GUIDE = ROOT / "docs" / "guides" / "quality.md"
 OLD_RECORD = ROOT / "benchmarks" / "results" / "eval_retrieval.json"  # written before bundles could rerank
 
 
@@ -114,10 +116,18 @@ def run(texts: Path, *words: object, model: Path = TRAINED) -> int:
     return main(["eval", "retrieval", str(model), "--texts", str(texts), *map(str, words)])
 
 
-def test_the_table_has_before_and_after_and_the_record_all_of_it(few_texts: Path, tmp_path: Path, capsys: Capture):
+def test_the_guides_command_shows_before_and_after_and_records_it(few_texts: Path, tmp_path: Path, capsys: Capture):
+    (line,) = re.findall(
+        r"^    \.venv/bin/jinabert-onnx (eval retrieval .* --reranker .*)$", GUIDE.read_text("utf-8"), re.M
+    )
+    places = {
+        "build/bundles/tiny-de-en": TRAINED,
+        "build/bundles/tiny-de-en-reranker": TRAINED_RERANKER,
+        "tests/data/tiny-de-en/heldout.json": few_texts,
+    }
+    words = [str(places.get(word, word)) for word in shlex.split(line)]
     written = tmp_path / "record.json"
-    words = ("--reranker", TRAINED_RERANKER, "--candidates", 5, "--precision", "int8", "--json", written)
-    assert run(few_texts, *words) == 0
+    assert main([*words, "--candidates", "5", "--precision", "int8", "--json", str(written)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split()[-2:] == ["MRR@5", "MRR"]
     assert [re.split(r" {2,}", line)[0] for line in lines[2:6]] == [

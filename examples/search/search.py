@@ -1,7 +1,7 @@
 """Search a folder of German and English text by meaning, in either language.
 
     python examples/search/search.py index FOLDER           # its .txt and .md; again later: what has changed
-    python examples/search/search.py query "Wie ..."
+    python examples/search/search.py query "Wie ..."        # --reranker BUNDLE: the best by a cross-encoder
 
 Every document is read whole and pooled passage by passage (late chunking), so that a passage's vector knows what
 stands around it. Vectors, passages and the model's fingerprint lie in one DuckDB file; a query is compared with all.
@@ -10,26 +10,27 @@ stands around it. Vectors, passages and the model's fingerprint lie in one DuckD
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import os
 import re
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
-from jinabert_onnx import Embedder, JinaBertError, compatible
+from jinabert_onnx import CrossEncoder, Embedder, JinaBertError, compatible
 
 PARAGRAPH = re.compile(r"\S(?:(?!\n\s*\n).)*", re.DOTALL)
 # The rest of a paragraph, or up to where a sentence, a word or nothing ends, in this order; 600 characters at most.
 PASSAGE = re.compile(r"\S(?:(?:.{,598}\S)?(?=\s*\Z)|.{,598}[.!?](?=\s)|.{,598}\S(?=\s)|.{,599})", re.DOTALL)
+CANDIDATES = 20  # passages that a reranker reads, unless more are to be shown
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Hit:
-    """A passage that was found, the line of its file that it begins in, and its cosine to the query."""
+    """A passage that was found, the line of its file that it begins in, and how well it fits the query."""
 
     file: str
     line: int
@@ -132,6 +133,13 @@ def search(database: duckdb.DuckDBPyConnection, model: Embedder, query: str, top
     return [Hit(*row) for row in found.fetchall()]
 
 
+def rerank(bundle: str, query: str, hits: Sequence[Hit], top: int) -> list[Hit]:
+    """The best of the hits, the best first, by a cross-encoder, which reads query and passage together."""
+    with CrossEncoder.load(bundle, precision="auto") as reranker:
+        ranked = reranker.rank(query, [hit.text for hit in hits], top_n=top)
+    return [dataclasses.replace(hits[found.index], score=found.score) for found in ranked]
+
+
 def show(hit: Hit) -> str:
     """Score, place and passage, for a terminal."""
     words = "".join(letter for letter in " ".join(hit.text.split()) if letter.isprintable())
@@ -151,6 +159,7 @@ def main() -> None:
     query = commands.add_parser("query", parents=[options], help="find passages")
     query.add_argument("words", help="a question or a phrase, in German or English")
     query.add_argument("--top", type=int, default=5, help="passages to show (default: 5)")
+    query.add_argument("--reranker", help=f"directory or hub id of a cross-encoder: orders the best {CANDIDATES} anew")
     asked = parser.parse_args()
     try:
         if asked.command == "index" and not asked.folder.is_dir():
@@ -162,7 +171,11 @@ def main() -> None:
             if asked.command == "index":
                 print(update(database, model, asked.folder))
             else:
-                print("\n".join(map(show, search(database, model, asked.words, asked.top))), end="")
+                wanted = max(asked.top, CANDIDATES) if asked.reranker else asked.top
+                hits = search(database, model, asked.words, wanted)
+                if asked.reranker:
+                    hits = rerank(asked.reranker, asked.words, hits, asked.top)
+                print("\n".join(map(show, hits)), end="")
     except (JinaBertError, duckdb.Error, OSError, ValueError) as error:
         sys.exit(f"error: {str(error).splitlines()[0]}")
 

@@ -147,7 +147,7 @@ def ranks_of(similarity: Floats, relevant: NDArray[np.bool_]) -> Ranks:
 
 def found_of(ranks: Ranks, documents: int) -> Found:
     """Return the summary of ranks among `documents`."""
-    return Found(len(ranks), documents, hit_rate(ranks, 1), hit_rate(ranks, TOP), float((1 / ranks).mean()))
+    return Found(len(ranks), documents, hit_rate(ranks, 1), hit_rate(ranks, TOP), mrr(ranks))
 
 
 def own_ranks(queries: Vectors, documents: Vectors) -> Ranks:
@@ -160,9 +160,20 @@ def hit_rate(ranks: Ranks, top: int) -> float:
     return float((ranks <= top).mean())
 
 
+def mrr(ranks: Ranks, top: int | None = None) -> float:
+    """Return the mean of 1 / rank; ranks beyond `top` count as 0."""
+    found = 1 / ranks
+    return float(found.mean() if top is None else np.where(ranks <= top, found, 0).mean())
+
+
 def first_place_difference(first: Ranks, second: Ranks) -> Difference:
     """Return how many more first places `first` has than `second`, as a share of the same queries."""
     return paired_difference((first == 1).astype(np.float64), (second == 1).astype(np.float64))
+
+
+def mrr_difference(first: Ranks, second: Ranks) -> Difference:
+    """Return how much larger 1 / rank is in `first` than in `second`, over the same queries."""
+    return paired_difference(1 / first, 1 / second)
 
 
 def paired_difference(first: Floats, second: Floats) -> Difference:

@@ -17,8 +17,8 @@ import search
 from folder import Question, write_folder
 from hypothesis import given
 from hypothesis import strategies as st
-from jinabert_onnx import Embedder
-from support.paths import TRAINED
+from jinabert_onnx import CrossEncoder, Embedder
+from support.paths import BUNDLES, TRAINED, TRAINED_RERANKER
 from support.python import Ended, run_python
 from surroundings import PATIENCE, ROOT, documented
 
@@ -101,12 +101,43 @@ def rank_of(question: Question, hits: list[search.Hit]) -> int:
 
 def test_documented_query_shows_what_the_page_shows(workplace: Path, indexed: str) -> None:
     assert indexed
-    (command,) = [line for line in documented(HEADING) if "search.py query" in line]
+    command, _ = [line for line in documented(HEADING) if "search.py query" in line]
     shown = shell(workplace, command).rstrip()
     page = (ROOT / "docs" / "guides" / "examples.md").read_text("utf-8")
     places = re.findall(r"^0\.\d{3}  (texts/\S+:\d+)$", shown, re.MULTILINE)
     assert len(places) == 3
     assert re.sub(r"0\.\d{3}", "", shown) in re.sub(r"0\.\d{3}", "", page)  # scores may round differently elsewhere
+
+
+def test_a_reranker_orders_what_was_found(workplace: Path, indexed: str) -> None:
+    assert indexed
+    _, command = [line for line in documented(HEADING) if "search.py query" in line]
+    query = shlex.split(command)[3]
+    with (
+        Embedder.load(TRAINED, precision="auto") as model,
+        CrossEncoder.load(TRAINED_RERANKER, precision="auto") as reranker,
+        search.open_index(workplace / "search.duckdb", model, new=False) as database,
+    ):
+        hits = search.search(database, model, query, 20)
+        best = reranker.rank(query, [hit.text for hit in hits], top_n=3)
+    assert [found.index for found in best] != [0, 1, 2]
+    places = [(f"{found.score:.3f}", f"{Path(hits[found.index].file).name}:{hits[found.index].line}") for found in best]
+    assert re.findall(r"^(\d\.\d{3})  texts/\S+/(\S+:\d+)$", shell(workplace, command), re.MULTILINE) == places
+
+
+def test_the_readmes_command_reranks(small: Path) -> None:
+    page = (SCRIPT.parent / "README.md").read_text("utf-8")
+    (command,) = re.findall(r"^    (python .* --reranker RERANKER)", page, re.MULTILINE)
+    shown = shell(small, command.replace("RERANKER", str(TRAINED_RERANKER)))
+    assert len(re.findall(r"^\d\.\d{3}  texts/", shown, re.MULTILINE)) == 4  # all of the index
+    assert "printer is out of paper" in shown
+
+
+def test_nothing_found_is_nothing_to_rerank(small: Path) -> None:
+    (small / "empty").mkdir()
+    assert run(small, "index", "empty", "--index", "empty.duckdb").stdout == said(0, 0, 0, 0)
+    done = run(small, "query", "Schnee", "--index", "empty.duckdb", "--reranker", TRAINED_RERANKER)
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_only_what_has_changed_is_read_again(small: Path) -> None:
@@ -210,6 +241,11 @@ def test_a_terminal_is_not_obeyed(small: Path) -> None:
     [
         (["query", "Schnee", "--index", "none.duckdb"], "there is no index none.duckdb; make it with"),
         (["query", "Schnee", "--index", "texts/printer.txt"], "not a valid DuckDB database"),
+        (["query", "Schnee", "--reranker", "bundle"], "an embedding model, which gives vectors and scores no pairs"),
+        (
+            ["query", "Schnee", "--reranker", str(BUNDLES / "classifier-3-4h")],
+            "rank needs a reranker, which has one label",
+        ),
         (["index", "nowhere", "--index", "new.duckdb"], "there is no folder nowhere"),
         (["index", "texts/printer.txt", "--index", "new.duckdb"], "there is no folder texts/printer.txt"),
         (["index", "texts", "--model", "nowhere", "--index", "new.duckdb"], "nowhere"),

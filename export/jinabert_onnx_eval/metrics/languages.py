@@ -22,6 +22,7 @@ from jinabert_onnx_eval.scores import (
     cosines,
     first_place_difference,
     found_of,
+    mrr_difference,
     own_ranks,
     paired_difference,
     ranks_of,
@@ -122,7 +123,7 @@ def _directions(german: Vectors, english: Vectors) -> Directions:
         found_of(from_german, len(english)),
         found_of(from_english, len(german)),
         first_place_difference(from_german, from_english),
-        paired_difference(1 / from_german, 1 / from_english),
+        mrr_difference(from_german, from_english),
     )
 
 

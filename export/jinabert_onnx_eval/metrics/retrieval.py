@@ -8,40 +8,51 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from time import perf_counter
 
 import numpy as np
-from jinabert_onnx import Embedder
+from jinabert_onnx import CrossEncoder, Embedder
 from jinabert_onnx.embedder import DOCUMENT_PROMPTS
 from jinabert_onnx.encoding.spans import Span
-from jinabert_onnx.errors import InputError, first_line
+from jinabert_onnx.errors import InputError
 from jinabert_onnx.text.sentences import sentence_spans
 from numpy.typing import NDArray
 
 from jinabert_onnx_eval.scores import (
     Difference,
-    Floats,
+    Ranks,
     Vectors,
     first_place_difference,
     hit_rate,
+    mrr,
+    mrr_difference,
     ranks_of,
     similarities,
 )
 from jinabert_onnx_eval.texts.cloze import Corpus
 
-Rerank = Callable[[str, Sequence[str]], Sequence[float]]  # query and chunks to a score of each, larger is better
+from .reranking import Rerank, Reranked, as_function, rerank_best
+
 Say = Callable[[str], None]
 
-HITS = (1, 3, 10)
+HITS = (1, 3, 5, 10)
+MRR_TOP = 5  # of a chat's context, and of LlamaIndex's comparison of rerankers, which model cards quote
 CHUNK_TOKENS = 128
 CANDIDATES = 20
 
 
 @dataclass(frozen=True)
 class ChunkHits:
-    """How high the chunk with the answer stands: `hits` are shares of queries by the number of chunks looked at."""
+    """How high the chunk with the answer stands.
+
+    Attributes:
+        hits: shares of queries by the number of chunks looked at.
+        mrr: mean of 1 / rank; `mrr_5` likewise, with 0 for ranks beyond `MRR_TOP`.
+    """
 
     hits: dict[int, float]
     mrr: float
+    mrr_5: float
 
 
 @dataclass(frozen=True)
@@ -51,7 +62,11 @@ class RetrievalReport:
     Attributes:
         kind: "questions", or "cloze" for sentences that were taken out.
         within: share of queries whose answer is among the `candidates`, which a reranker cannot exceed.
-        late_gain: hits of late less those of plain chunks in first place; `rerank_gain` those of reranked less others.
+        late_gain: hits of late less those of plain chunks in first place.
+        rerank_gain, rerank_mrr_gain: hits in first place, and 1 / rank, of reranked less those of other chunks.
+        reranker: fingerprint of the cross-encoder; None for a function, or where nothing was reranked.
+        search_seconds: median over the queries, one at a time, of embedding it and comparing it with all plain chunks.
+        rerank_seconds: median over the queries of reranking the candidates.
     """
 
     kind: str
@@ -64,6 +79,10 @@ class RetrievalReport:
     within: dict[str, float]
     late_gain: Difference
     rerank_gain: dict[str, Difference]
+    rerank_mrr_gain: dict[str, Difference]
+    reranker: str | None
+    search_seconds: float
+    rerank_seconds: dict[str, float]
 
 
 def measure_retrieval(
@@ -71,7 +90,7 @@ def measure_retrieval(
     corpus: Corpus,
     *,
     chunk_tokens: int = CHUNK_TOKENS,
-    rerank: Rerank | None = None,
+    rerank: CrossEncoder | Rerank | None = None,
     candidates: int = CANDIDATES,
     say: Say = lambda line: None,
 ) -> RetrievalReport:
@@ -81,49 +100,85 @@ def measure_retrieval(
         model: embeds queries and chunks, with its own prompts for each.
         corpus: see `cloze.make_corpus`.
         chunk_tokens: most tokens of a chunk, unless one sentence has more.
-        rerank: gets a query and the best `candidates` chunks, and returns a score for each, larger is better.
+        rerank: a cross-encoder, or a function that gets a query and the best `candidates` chunks, and returns a score
+            for each, larger is better.
         candidates: how many.
         say: is called with lines that tell of progress.
 
     Raises:
-        InputError: a number is out of range, or `rerank` fails or returns something else.
+        InputError: a number is out of range, `rerank` is a classifier, fails or returns something else.
     """
     if chunk_tokens < 1 or candidates < 1:
         raise InputError("chunk_tokens and candidates must be 1 or more")
+    function = None if rerank is None else as_function(rerank)
     spans = [chunk_spans(text, model, chunk_tokens) for text in corpus.documents]
     chunks = [text[start:end] for text, places in zip(corpus.documents, spans, strict=True) for start, end in places]
     say(f"{len(corpus.documents)} documents, {len(chunks)} chunks, {len(corpus.queries)} queries")
-    queries = np.asarray(model.encode_query([query.text for query in corpus.queries], truncation="head"))
+    texts = [query.text for query in corpus.queries]
+    queries = np.asarray(model.encode_query(texts, truncation="head"))
     relevant = relevant_chunks(corpus, spans)
+    plain = np.asarray(model.encode_document(chunks, truncation="head"))
     orders = {
-        "plain": similarities(queries, np.asarray(model.encode_document(chunks, truncation="head"))),
+        "plain": similarities(queries, plain),
         "late": similarities(queries, _late(model, corpus, spans, say)),
     }
-    within = {name: hit_rate(ranks_of(order, relevant), candidates) for name, order in orders.items()}
-    if rerank is not None:
-        for name in within:
-            say(f"reranking {name} chunks")
-            orders[f"{name}, reranked"] = _reranked(rerank, corpus, chunks, orders[name], candidates)
-    ranks = {name: ranks_of(order, relevant) for name, order in orders.items()}
+    search_seconds = _search_seconds(model, texts, plain)
+    reranked: dict[str, Reranked] = {}
+    if function is not None:
+        for name, order in orders.items():
+            reranked[name] = rerank_best(function, texts, chunks, order, candidates, _every(50, name, len(texts), say))
+    before = {name: ranks_of(order, relevant) for name, order in orders.items()}
+    after = {name: ranks_of(found.order, relevant) for name, found in reranked.items()}
     return RetrievalReport(
-        corpus.kind,
-        len(corpus.documents),
-        len(chunks),
-        float(np.mean(model.count_tokens(chunks))),
-        len(corpus.queries),
-        {
-            name: ChunkHits({top: hit_rate(found, top) for top in HITS}, float((1 / found).mean()))
-            for name, found in ranks.items()
-        },
-        candidates,
-        within,
-        first_place_difference(ranks["late"], ranks["plain"]),
-        {
-            name: first_place_difference(ranks[f"{name}, reranked"], ranks[name])
-            for name in within
-            if rerank is not None
-        },
+        kind=corpus.kind,
+        documents=len(corpus.documents),
+        chunks=len(chunks),
+        chunk_tokens=float(np.mean(model.count_tokens(chunks))),
+        queries=len(texts),
+        rows=_rows(before, after),
+        candidates=candidates,
+        within={name: hit_rate(ranks, candidates) for name, ranks in before.items()},
+        late_gain=first_place_difference(before["late"], before["plain"]),
+        rerank_gain={name: first_place_difference(ranks, before[name]) for name, ranks in after.items()},
+        rerank_mrr_gain={name: mrr_difference(ranks, before[name]) for name, ranks in after.items()},
+        reranker=str(rerank.fingerprint) if isinstance(rerank, CrossEncoder) else None,
+        search_seconds=search_seconds,
+        rerank_seconds={name: float(np.median(found.seconds)) for name, found in reranked.items()},
     )
+
+
+def _rows(before: dict[str, Ranks], after: dict[str, Ranks]) -> dict[str, ChunkHits]:
+    """Each way of searching, followed by the same reranked."""
+    rows: dict[str, ChunkHits] = {}
+    for name, ranks in before.items():
+        rows[name] = _hits(ranks)
+        if name in after:
+            rows[f"{name}, reranked"] = _hits(after[name])
+    return rows
+
+
+def _hits(ranks: Ranks) -> ChunkHits:
+    return ChunkHits({top: hit_rate(ranks, top) for top in HITS}, mrr(ranks), mrr(ranks, MRR_TOP))
+
+
+def _every(step: int, name: str, total: int, say: Say) -> Callable[[int], None]:
+    """Tell of progress every `step` queries."""
+
+    def advance(done: int) -> None:
+        if done % step == 0:
+            say(f"reranking {name} chunks: {done} of {total} queries")
+
+    return advance
+
+
+def _search_seconds(model: Embedder, queries: Sequence[str], chunks: Vectors) -> float:
+    """The median time of embedding a query and comparing it with every chunk."""
+    seconds = []
+    for query in queries:
+        start = perf_counter()
+        np.argsort(chunks @ np.asarray(model.encode_query(query, truncation="head")))
+        seconds.append(perf_counter() - start)
+    return float(np.median(seconds))
 
 
 def chunk_spans(text: str, model: Embedder, tokens: int) -> list[Span]:
@@ -185,30 +240,3 @@ def _late(model: Embedder, corpus: Corpus, spans: Sequence[Sequence[Span]], say:
         if number % 20 == 0:
             say(f"late chunking: {number} of {len(spans)} documents")
     return np.concatenate(rows)
-
-
-def _reranked(
-    rerank: Rerank, corpus: Corpus, chunks: Sequence[str], order: Floats, candidates: int
-) -> NDArray[np.float64]:
-    """The order with the best candidates by the reranker's scores, above all others."""
-    found = order.copy()
-    for row, query in enumerate(corpus.queries):
-        best = np.argsort(-order[row], kind="stable")[:candidates]
-        scores = _scores(rerank, query.text, [chunks[index] for index in best])
-        # Places, not scores: they stand above every cosine whatever their scale is. Equal scores keep their order.
-        found[row, best[np.argsort(-scores, kind="stable")]] = 1 + np.arange(len(best), 0, -1)
-    return found
-
-
-def _scores(rerank: Rerank, query: str, chunks: Sequence[str]) -> Floats:
-    try:
-        returned = rerank(query, chunks)
-    except Exception as error:  # whatever the user's function raises
-        raise InputError(f"the reranker failed: {type(error).__name__}: {first_line(error)}") from error
-    try:
-        scores = np.asarray(returned, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"the reranker returned {type(returned).__name__}, not a list of numbers") from error
-    if scores.shape != (len(chunks),) or not np.isfinite(scores).all():
-        raise InputError(f"the reranker must return {len(chunks)} finite numbers for {len(chunks)} texts, one each")
-    return scores

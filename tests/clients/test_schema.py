@@ -19,8 +19,9 @@ import schemathesis
 from conftest import KEY, NAMES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from jinabert_onnx.http.schema import ProblemResponse
+from jinabert_onnx.http.responses import ProblemResponse
 from schemathesis.schemas import BaseSchema
+from support.live_server import LiveServer
 
 PATIENCE = 20  # seconds for one answer
 SCHEMATHESIS = Path(sys.executable).parent / "schemathesis"
@@ -31,6 +32,9 @@ FUZZ = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],  # loopback_only, which stays right over examples
 )
+FUZZ_RERANKING = settings(FUZZ, max_examples=75)  # of each path
+RERANK_PATHS = ["/v1/rerank", "/v2/rerank"]
+INTEGERS = ("top_n", "max_tokens_per_doc", "max_chunks_per_doc", "priority")  # whole numbers as 8.0 are refused
 
 
 def run_schemathesis(server: str, directory: Path, *options: str) -> None:
@@ -42,8 +46,8 @@ def run_schemathesis(server: str, directory: Path, *options: str) -> None:
     assert run.returncode == 0, run.stdout + run.stderr
 
 
-def test_every_route_keeps_to_the_document(server: str, tmp_path: Path):
-    run_schemathesis(server, tmp_path, "--max-examples", "100")
+def test_every_route_keeps_to_the_document(both: LiveServer, tmp_path: Path):
+    run_schemathesis(both.url, tmp_path, "--max-examples", "100")
 
 
 def test_every_route_keeps_to_the_document_where_a_key_is_needed(private_server: str, tmp_path: Path):
@@ -81,6 +85,28 @@ def test_what_the_document_allows_is_answered(schema: BaseSchema, data: st.DataO
 
 
 @pytest.fixture(scope="module")
+def schema_of_both(both: LiveServer) -> BaseSchema:
+    return schemathesis.openapi.from_url(f"{both.url}/openapi.json")
+
+
+@FUZZ_RERANKING
+@given(data=st.data())
+@pytest.mark.parametrize("path", RERANK_PATHS)
+def test_what_the_document_allows_is_ranked(schema_of_both: BaseSchema, path: str, data: st.DataObject):
+    case = data.draw(schema_of_both[path]["POST"].as_strategy())
+    case.body |= {name: int(case.body[name]) for name in INTEGERS if case.body.get(name) is not None}
+    response = case.call_and_validate(timeout=PATIENCE)
+    assert response.status_code == 200
+    texts = [item if isinstance(item, str) else item["text"] for item in case.body["documents"]]
+    results = response.json()["results"]
+    assert len(results) == min(len(texts), case.body.get("top_n") or len(texts))
+    scores = [result["relevance_score"] for result in results]
+    assert scores == sorted(scores, reverse=True)
+    if case.body.get("return_documents"):
+        assert [result["document"]["text"] for result in results] == [texts[result["index"]] for result in results]
+
+
+@pytest.fixture(scope="module")
 def connection(private_server: str) -> Iterator[http.client.HTTPConnection]:
     """One connection for all bodies: each answer must leave it in order for the next."""
     with closing(http.client.HTTPConnection(urlsplit(private_server).netloc, timeout=PATIENCE)) as connection:
@@ -89,10 +115,10 @@ def connection(private_server: str) -> Iterator[http.client.HTTPConnection]:
         yield connection
 
 
-def require_documented(connection: http.client.HTTPConnection, body: bytes) -> None:
+def require_documented(connection: http.client.HTTPConnection, body: bytes, path: str = "/v1/embeddings") -> None:
     """The body is answered, or refused as the document says."""
     headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
-    connection.request("POST", "/v1/embeddings", body, headers)
+    connection.request("POST", path, body, headers)
     response = connection.getresponse()
     content = json.loads(response.read())
     if response.status != 200:
@@ -123,3 +149,25 @@ def test_token_ids_of_any_form(connection: http.client.HTTPConnection, tokens: o
 )
 def test_bodies_of_any_form(connection: http.client.HTTPConnection, body: bytes):
     require_documented(connection, body)
+
+
+RERANKING = st.fixed_dictionaries(
+    {"query": JSON | st.just("a"), "documents": JSON | st.lists(JSON | st.text() | st.just({"text": "b"}), max_size=4)},
+    optional={
+        name: JSON | st.integers() | st.just(None) for name in (*INTEGERS, "return_documents", "rank_fields", "model")
+    },
+)
+
+
+@FUZZ_RERANKING
+@given(
+    body=st.binary()
+    | JSON.map(lambda value: json.dumps(value).encode())
+    | RERANKING.map(lambda value: json.dumps(value).encode())
+    | st.tuples(st.binary(max_size=3), st.binary(max_size=3)).map(
+        lambda ends: ends[0] + b'{"query": "a", "documents": ["b"]}' + ends[1]
+    )
+)
+@pytest.mark.parametrize("path", RERANK_PATHS)
+def test_bodies_of_any_form_to_rerank(connection: http.client.HTTPConnection, path: str, body: bytes):
+    require_documented(connection, body, path)

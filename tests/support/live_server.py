@@ -77,10 +77,10 @@ class LiveServer:
         return int(peak[1]) * 1024
 
     @contextmanager
-    def busy(self, **fields: object) -> Iterator[Future[httpx.Response]]:
+    def busy(self, path: str = "/v1/embeddings", **fields: object) -> Iterator[Future[httpx.Response]]:
         """Send a request whose tokens wait for their turn, and yield the answer to come."""
-        with ThreadPoolExecutor(1) as pool:
-            answer = pool.submit(self.embed, **fields)
+        with self.client() as client, ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(client.post, path, json=fields)
             wait_for(lambda: self.metric("jinabert_onnx_queued_tokens") > 0)
             yield answer
 

@@ -32,7 +32,11 @@ from .rerank_schema import RerankRequest
 from .served import RERANK, Served, choose
 from .work import Work
 
-_PER_RESULT = 2_000  # bytes of memory: of a result as an object, and as JSON beside its document
+# Bytes of memory: of a result as an object, and as JSON beside its document; of a token to run, by its id and type.
+_PER_RESULT, _PER_TOKEN = 2_000, 16
+# For a byte of a body whose documents are returned, beyond what it takes while it is read: the answer, as its buffer
+# grows; and where a document has letters that are not ASCII, its text as Python holds it and once more as UTF-8.
+_PER_RETURNED, _PER_RETURNED_WIDE = 1, 4
 _DOCUMENTS_BY_DEFAULT = {"1": True, "2": False}  # whether results hold the texts, by version: as Jina, as Cohere
 
 
@@ -50,17 +54,20 @@ def plan(models: Sequence[Served], body: bytes, version: str = "1") -> Work:
     tokens = sum(map(len, windows.input_ids))
     require_tokens(tokens, served.max_tokens)
     with_text = _DOCUMENTS_BY_DEFAULT[version] if request.return_documents is None else request.return_documents
-    logits = np.zeros(len(windows.owners), dtype=np.float32)  # (windows,)
+    count, name, top_n = len(request.documents), request.model or served.name, request.top_n
+    # What waits for its turn holds no more than it needs: of the windows not the types, of the request not its texts.
+    owners, returned = windows.owners, request.documents if with_text else []
+    logits = np.zeros(len(owners), dtype=np.float32)  # (windows,)
 
     def take(index: int, output: Vectors) -> None:
         require_finite(output)
         logits[index] = output[0]
 
     def answer() -> bytes:
-        best = ranking.best_of_windows(logits, windows.owners, len(request.documents))
+        best = ranking.best_of_windows(logits, owners, count)
         scores = scores_of(served.model, best[:, None], raw_scores=False)
-        ranked = ranking.in_order(best, scores, request.documents, request.top_n, with_text)
-        return _response_body(ranked, request.model or served.name, tokens, _meta(version, tokens, question))
+        ranked = ranking.in_order(best, scores, returned, top_n, with_text)
+        return _response_body(ranked, name, tokens, _meta(version, tokens, question))
 
     return Work(
         served=served,
@@ -68,10 +75,17 @@ def plan(models: Sequence[Served], body: bytes, version: str = "1") -> Work:
         token_type_ids=windows.token_type_ids if served.model.session.takes_token_types else None,
         take=take,
         answer=answer,
-        items=len(request.documents),
+        items=count,
         tokens=tokens,
-        held=_PER_RESULT * len(request.documents) + (len(body) if with_text else 0),
+        held=_PER_RESULT * count + _PER_TOKEN * tokens + _returned_memory(body, returned),
     )
+
+
+def _returned_memory(body: bytes, documents: Sequence[str]) -> int:
+    """Return the most bytes of memory that documents take in an answer."""
+    if not documents:
+        return 0
+    return len(body) * (_PER_RETURNED if all(map(str.isascii, documents)) else _PER_RETURNED_WIDE)
 
 
 def _read_query(served: Served, query: str) -> ranking.Question:

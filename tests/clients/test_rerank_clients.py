@@ -1,4 +1,4 @@
-"""Cohere's clients, and what LangChain, LlamaIndex, Haystack and rerankers have for Jina's and Cohere's APIs: unchanged.
+"""Cohere's clients, and what four frameworks have for Jina's and Cohere's APIs: unchanged.
 
 Each must give documents in `rank`'s order with its scores, and the server's own words where it refuses.
 """

@@ -230,6 +230,11 @@ LARGE = {
         {"documents": ["a", "ein Satz " * 100_000]},
         r"documents\[1\] has 900000 characters.* max_tokens_per_",
     ),
+    "characters for so many tokens": (
+        {"documents": ["ein Satz " * 100_000], "max_tokens_per_doc": 8193},
+        "set max_tokens_per_doc to 8192 at most",
+    ),
+    "tokens of windows": ({"documents": ["Wort " * 1000] * 25, "query": "Wetter " * 512}, "at most 65536"),
     "characters of no words": (
         {"documents": ["中" * 200_000]},
         r"documents\[0\] has 200000 characters without a place",
@@ -248,6 +253,7 @@ def test_what_is_too_large_is_refused_by_its_name(both: LiveServer, name: str) -
 
     assert answer.status_code == 400, answer.text[:300]
     assert re.search(message, answer.json()["detail"]), answer.json()["detail"]
+    assert answer.json()["error"]["param"] == ("query" if "a query" in name else "documents")
     assert len(answer.content) < 2000
 
 

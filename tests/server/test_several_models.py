@@ -15,6 +15,12 @@ import numpy as np
 import pytest
 from conftest import Start
 from jinabert_onnx import CrossEncoder, Embedder
+from jinabert_onnx.engine.cancellation import Limits
+from jinabert_onnx.http.problems import RequestError
+from jinabert_onnx.http.served import Served, serve_as
+from jinabert_onnx.http.work import Work
+from jinabert_onnx.server.metrics import Metrics
+from jinabert_onnx.server.scheduler import Scheduler, warm_up
 from support.live_server import LiveServer, wait_for
 from support.paths import BUNDLES, CHECKPOINT, TRAINED, TRAINED_RERANKER
 from support.python import run_command
@@ -71,18 +77,69 @@ def test_probes_and_metrics_tell_of_each_model(both: LiveServer, model: Embedder
 
 def test_one_models_flood_does_not_starve_the_other(start: Start) -> None:
     server = start("--threads", "1", bundles=TWO)
-    with server.busy(input=[text * 10 for text in SENTENCES[:150]]) as many:
+    flood = [[SENTENCES[(20 * place + number) % 150] * 10 for number in range(8)] for place in range(12)]
+    with concurrent.futures.ThreadPoolExecutor(len(flood)) as pool:
+        floods = [pool.submit(server.embed, input=texts, model="tiny-de-en") for texts in flood]
+        wait_for(lambda: server.metric("jinabert_onnx_queued_tokens", model="tiny-de-en") > 10_000)
         for _ in range(3):
             assert server.rerank(query="short", documents=["a", "b"]).status_code == 200
-        assert not many.done()
-        assert many.result().status_code == 200
+        assert sum(embedded.done() for embedded in floods) < len(floods) // 2
+        assert {embedded.result().status_code for embedded in floods} == {200}
 
 
 def test_one_models_full_queue_does_not_refuse_the_other(start: Start) -> None:
     server = start("--max-queue-tokens", "9000", "--threads", "1", bundles=TWO)
-    with server.busy(input=[LONG]):
+    with server.busy(input=[LONG]), concurrent.futures.ThreadPoolExecutor(2) as pool:
         assert server.embed(input=[LONG]).status_code == 429
-        assert server.rerank(query="a", documents=["b " * 500] * 10).status_code == 200
+        answers = list(pool.map(lambda _: server.rerank(query="a", documents=["b " * 500] * 5), range(2)))
+        assert {answer.status_code for answer in answers} == {200}  # the second comes while the first waits
+
+
+def test_a_rerankers_full_queue_is_a_429_that_says_when_to_come_back(start: Start) -> None:
+    server = start("--max-queue-tokens", "9000", bundles=[TRAINED_RERANKER])
+    with concurrent.futures.ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda _: server.rerank(query="a", documents=["b " * 500] * 9), range(12)))
+
+    assert {answer.status_code for answer in answers} == {200, 429}
+    refused = next(answer for answer in answers if answer.status_code == 429)
+    assert int(refused.headers["retry-after"]) >= 1
+    assert server.metric("jinabert_onnx_requests_total", model="tiny-de-en-reranker", status="429") > 0
+
+
+def served_of(path: Path) -> Served:
+    return serve_as(Embedder.load(path, precision="int8"), str(path))
+
+
+def new_work(served: Served, lengths: list[int], gate: threading.Event) -> Work:
+    """Rows of zeros; the first result that comes waits for `gate`."""
+    rows = [np.zeros(tokens, dtype=np.int64) for tokens in lengths]
+    return Work(served, rows, None, lambda index, output: gate.wait(60), bytes, len(rows), sum(lengths), held=0)
+
+
+def test_what_waits_for_a_model_is_no_reason_to_refuse_work_for_another() -> None:
+    """However slow the other one is: only as many of its tokens are run meanwhile."""
+    first, second = served_of(TRAINED), served_of(BUNDLES / "plain-4h")
+    scheduler = Scheduler([first, second], 5000, 60, Metrics([{"model": "a"}, {"model": "b"}], lambda name: 0))
+    gate = threading.Event()
+    try:
+        for served, tokens in ((second, 512), (second, 512), (first, 16)):
+            scheduler.submit(new_work(served, [tokens], gate), Limits(), lambda error: None)
+        for line in (scheduler._short, scheduler._long):
+            line.loads[first].rate, line.loads[second].rate = 1000.0, 10.0  # tokens a second
+        assert scheduler._short.wait(first) == pytest.approx(16 / 1000 + 16 / 10)
+        assert scheduler._long.wait(first) == 0
+        scheduler.require_room(first, 1000)
+        with pytest.raises(RequestError, match=r"1024 tokens wait\); try again in 103 s"):
+            scheduler.require_room(second)
+        with pytest.raises(RequestError):
+            scheduler.require_room_in_any([second])
+        scheduler.require_room_in_any([second, first])
+        gate.set()
+        warm_up(scheduler, [first, second], 30)  # though a queue may be full
+        wait_for(lambda: scheduler.waiting_tokens(first) == scheduler.waiting_tokens(second) == 0)
+    finally:
+        gate.set()
+        scheduler.close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -157,10 +214,12 @@ def test_a_memory_limit_holds_the_whole_process_under_mixed_load(start: Start) -
         return httpx.post(f"{server.url}{path}", content=body, timeout=120).status_code
 
     with concurrent.futures.ThreadPoolExecutor(32) as pool:
-        statuses = set(pool.map(post, *zip(*bodies, strict=True)))
+        statuses = list(pool.map(post, *zip(*bodies, strict=True)))
 
-    assert statuses <= {200, 400, 413, 429}
-    assert 200 in statuses
+    assert set(statuses) <= {200, 400, 413, 429}
+    for path, middling in (("/v1/embeddings", 1), ("/v1/rerank", 1)):
+        body = json.dumps(LOAD[path][middling]).encode()
+        assert 200 in {status for sent, status in zip(bodies, statuses, strict=True) if sent == (path, body)}
     assert server.peak_memory() <= limit
     assert server.rerank(query="a", documents=["b", "c " * 300]).status_code == 200
 
@@ -172,10 +231,17 @@ def test_a_bundle_that_was_overwritten_stops_the_server_whichever_it_is(start: S
 
     wait_for(lambda: server.rerank(query="a", documents=["b"]).status_code == 503)
     wait_for(lambda: httpx.get(f"{server.url}/health").status_code == 503)
+    assert server.embed(input="a").status_code == 200  # until the process is replaced
 
 
 WRONG = {
-    "both have one name": (["NAMELESS"], 1, "are both called 'tiny-de-en'; give --model-name NAME once for each model"),
+    "both have one name": (["NAMELESS"], 1, "another model is called 'tiny-de-en' too; give --model-name NAME once"),
+    "one name given twice": (["--model-name", "a", "--model-name", "a"], 1, "another model is called 'a' too"),
+    "a length that one has not": (
+        ["--max-length", "4"],
+        2,
+        "tiny-de-en-reranker: --max-length is 4; it must be from 5",
+    ),
     "one name for two": (["--model-name", "a"], 2, "--model-name was given 1 times for 2 models"),
     "three names for two": (["--model-name", "a"] * 3, 2, "--model-name was given 3 times for 2 models"),
     "one revision for two": (["--revision", "main"], 2, "--revision is that of one model"),
@@ -196,3 +262,17 @@ def test_what_cannot_be_served_together_is_told_at_the_start(tmp_path: Path, nam
     assert ended.returncode == code, ended.stderr
     assert message in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_classifier_alone_is_not_served(tmp_path: Path) -> None:
+    ended = run_command("serve", BUNDLES / "classifier-3-4h", "--port", "0")
+
+    assert ended.returncode == 1
+    assert "has 3 labels" in ended.stderr
+    assert "can neither embed nor rerank; score pairs with CrossEncoder.predict" in ended.stderr
+
+
+def test_names_that_two_models_have_are_nobodys(start: Start, tmp_path: Path) -> None:
+    server = start(bundles=[Path(shutil.copytree(TRAINED, tmp_path / name)) for name in ("older", "newer")])
+
+    assert [entry["id"] for entry in httpx.get(f"{server.url}/v1/models").json()["data"]] == ["older", "newer"]

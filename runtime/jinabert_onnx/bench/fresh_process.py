@@ -20,7 +20,6 @@ def main() -> None:
     import_onnxruntime()
     from jinabert_onnx.bundle.locate import open_source, require_files
     from jinabert_onnx.bundle.manifest import TOKENIZER
-    from jinabert_onnx.cross_encoder import CrossEncoder
     from jinabert_onnx.embedder import Embedder
     from jinabert_onnx.encoding import loading
     from jinabert_onnx.encoding.consistency import require_fitting
@@ -29,6 +28,7 @@ def main() -> None:
     from jinabert_onnx.engine.kernels import require_kernels_option
     from jinabert_onnx.engine.memory_limit import resident_memory
     from jinabert_onnx.engine.session import Session, SessionLoading
+    from jinabert_onnx.model_class import class_of
     from jinabert_onnx.text.tokenizer import Tokenizer
 
     clock["import"] = time.monotonic()
@@ -48,8 +48,7 @@ def main() -> None:
         session = Session(session_loading)
     require_fitting(bundle, tokenizer, session)
     clock["session"] = time.monotonic()
-    kind = Embedder if bundle.manifest.classifier is None else CrossEncoder
-    model = kind(LoadedModel(bundle, precision, tokenizer, session, None, read_dense(bundle)), "as asked")
+    model = class_of(bundle)(LoadedModel(bundle, precision, tokenizer, session, None, read_dense(bundle)), "as asked")
     model.require_export_results()
     clock["self-test"] = time.monotonic()
     loaded, limit = resident_memory(), bundle.manifest.model.max_tokens

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
 from jinabert_onnx.bundle.integrity import INTEGRITY
-from jinabert_onnx.bundle.manifest import PRECISIONS, Bundle
-from jinabert_onnx.cross_encoder import CrossEncoder
+from jinabert_onnx.bundle.manifest import PRECISIONS
 from jinabert_onnx.embedder import Embedder
 from jinabert_onnx.encoding.load_options import LoadOptions
 from jinabert_onnx.engine.kernels import KERNELS, KERNELS_VARIABLE
@@ -123,11 +122,6 @@ def add_kernels_option(parser: ArgumentParser) -> None:
         help="native kernels of jinabert-onnx-kernels; auto: use them if they are installed and fit "
         f"(or as ${KERNELS_VARIABLE} says), require: refuse to load without them (default: %(default)s)",
     )
-
-
-def class_of(bundle: Bundle) -> type[Embedder] | type[CrossEncoder]:
-    """Return the class that loads this bundle."""
-    return Embedder if bundle.manifest.classifier is None else CrossEncoder
 
 
 def load_embedder(arguments: Namespace) -> Embedder:

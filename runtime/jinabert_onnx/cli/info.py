@@ -10,8 +10,9 @@ from jinabert_onnx.bundle.locate import open_source
 from jinabert_onnx.bundle.manifest import Bundle, Manifest
 from jinabert_onnx.errors import printable
 from jinabert_onnx.model import Model
+from jinabert_onnx.model_class import class_of
 
-from .command import Command, add_model_argument, add_runtime_options, class_of, load_options
+from .command import Command, add_model_argument, add_runtime_options, load_options
 
 _Column = tuple[str, str, str]  # title, name of the figure in the manifest, and how it is written
 _OF_VECTORS: tuple[_Column, ...] = (

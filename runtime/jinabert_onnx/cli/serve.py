@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -15,9 +15,10 @@ from jinabert_onnx.encoding.load_options import LoadOptions
 from jinabert_onnx.engine.memory_model import in_megabytes, parse_memory
 from jinabert_onnx.errors import InputError, MemoryLimitError, needed
 from jinabert_onnx.model import Model
+from jinabert_onnx.model_class import class_of
 from jinabert_onnx.text.pair_tokenizer import special_tokens_of
 
-from .command import Command, add_models_argument, add_runtime_options, class_of, load_options
+from .command import Command, add_models_argument, add_runtime_options, load_options
 
 if TYPE_CHECKING:
     from jinabert_onnx.http.served import Served
@@ -117,7 +118,7 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     with needed("the server needs more packages", "cpu,server", "install them"):
-        from jinabert_onnx.http.served import require_own_names
+        from jinabert_onnx.http.served import require_use, without_shared_names
         from jinabert_onnx.server.serving import serve
     if not arguments.models:
         raise InputError(f"no model; give the directory or the hub id of a bundle, or set {_MODEL_VARIABLE}")
@@ -126,8 +127,10 @@ def _run(arguments: argparse.Namespace) -> int:
     # A signal while the model loads takes effect once it has loaded: libraries do not like to be interrupted.
     signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
     with ExitStack() as stack:
-        models = [_served(arguments, place, model) for place, model in enumerate(_load_all(arguments, stack))]
-        require_own_names(models)
+        names = _names(arguments)
+        loaded = zip(_load_all(arguments, stack), arguments.models, names, strict=True)
+        models = without_shared_names([_served(arguments, *each) for each in loaded])
+        require_use(models)
         serve(models, options, arguments.host, port, stopped)
     return 0
 
@@ -152,15 +155,21 @@ def _load_all(arguments: argparse.Namespace, stack: ExitStack) -> Iterator[Model
         yield model
 
 
-def _served(arguments: argparse.Namespace, place: int, model: Model) -> Served:
+def _names(arguments: argparse.Namespace) -> list[list[str]]:
+    """Return the names that each model was given: of one all, of several one or none."""
+    if len(arguments.models) == 1:
+        return [arguments.model_name]
+    return [[name] for name in arguments.model_name] or [[] for _ in arguments.models]
+
+
+def _served(arguments: argparse.Namespace, model: Model, source: str, names: Sequence[str]) -> Served:
     """Describe one of the models as the arguments have it for clients."""
     from jinabert_onnx.http.served import serve_as
 
-    one = len(arguments.models) == 1
     return serve_as(
         model,
-        arguments.models[place],
-        arguments.model_name if one else arguments.model_name[place : place + 1],
+        source,
+        names,
         max_inputs=arguments.max_inputs,
         max_tokens=arguments.max_queue_tokens,
         accept_token_ids=arguments.accept_token_ids,
@@ -231,15 +240,16 @@ def _set_max_length(model: Model, arguments: argparse.Namespace) -> None:
     lowest = special_tokens_of(model.loaded.tokenizer, pairs=manifest.classifier is not None) + 1
     highest = manifest.model.max_tokens
     length = model.max_seq_length if arguments.max_length is None else arguments.max_length
+    of_model = "" if len(arguments.models) == 1 else f"{model.bundle.path}: "
     if not lowest <= length <= highest:
         arguments.usage_error(
-            f"--max-length is {length}; it must be from {lowest}, of which {lowest - 1} are special tokens, to "
-            f"{highest}"
+            f"{of_model}--max-length is {length}; it must be from {lowest}, of which {lowest - 1} are special tokens, "
+            f"to {highest}"
         )
     if arguments.max_queue_tokens < length:
         arguments.usage_error(
-            f"--max-queue-tokens is {arguments.max_queue_tokens}; a text may have {length} tokens, so it must be at "
-            f"least {length}, or --max-length smaller"
+            f"{of_model}--max-queue-tokens is {arguments.max_queue_tokens}; a text may have {length} tokens, so it "
+            f"must be at least {length}, or --max-length smaller"
         )
     model.max_seq_length = length
 

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from jinabert_onnx.errors import MemoryLimitError
+from jinabert_onnx.errors import MemoryLimitError, StateError
 from jinabert_onnx.foreign_errors import is_from_reading
 
 from .batching import TOKEN_BUDGETS
 from .cancellation import Limits
-from .memory_model import MemoryModel, give_back_freed, in_megabytes
+from .memory_model import MemoryModel, in_megabytes
 from .waiting import Queue
 
 _STATUS = Path("/proc/self/statm")  # sizes in pages, the resident one second; Linux only
 
 
 class MemoryLimit:
-    """`limit` bytes for a process that runs one model: batches run one after the other, whoever called.
+    """`limit` bytes for a process, of which one model has a part: batches run one after the other, whoever called.
 
     Several at a time would need as much again, and fragment onnxruntime's memory so that others cannot use it. A batch
     of short texts runs beside others where there is room for it twice: it fragments little, and need not wait for a
@@ -72,7 +72,7 @@ class MemoryLimit:
             )
         held = resident_memory()
         if held is not None and held + wanted > self.limit:
-            give_back_freed()
+            self._release()
         return self._queue.place(
             wanted, lambda taken: taken == 0 or resident + taken + 2 * wanted <= self.limit, limits
         )
@@ -94,7 +94,11 @@ class MemoryLimit:
         """Release what earlier batches still hold, if a batch of texts of these lengths might not fit beside it."""
         resident = resident_memory()
         if resident is not None and resident + self.peak(lengths) - self._model.resident() > self.limit:
-            for give_back in self._give_back:
+            self._release()
+
+    def _release(self) -> None:
+        for give_back in self._give_back:
+            with suppress(StateError):  # a model that is closed, or whose bundle has changed
                 give_back()
 
 

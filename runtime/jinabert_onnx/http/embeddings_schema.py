@@ -80,7 +80,9 @@ class EmbeddingsRequest(RequestBody):
         description="A text or a list of texts; a text may also be Jina's object.",
         json_schema_extra={"examples": ["How is the weather today?"]},
     )
-    model: str | None = Field(None, description="A name that this server has, see /v1/models; may be left out.")
+    model: str | None = Field(
+        None, description="A name that this server has, see /v1/models; needed where several models embed."
+    )
     encoding_format: Encoding | None = Field(
         None,
         description="float (default): numbers; base64: of little-endian float32; binary, ubinary: one bit per number.",

@@ -100,7 +100,7 @@ def problem_of(error: BaseException) -> Problem:
     if isinstance(error, InputError | InputTypeError):
         return Problem(400, str(error), "invalid_value")
     if isinstance(error, MemoryLimitError):
-        return Problem(400, f"the input does not fit into this server's memory limit: {error}", "memory_limit", "input")
+        return Problem(400, f"the input does not fit into this server's memory limit: {error}", "memory_limit")
     return Problem(500, "the server failed to answer this request; its log says why", "internal_error")
 
 

@@ -37,6 +37,7 @@ _PER_RESULT, _PER_TOKEN = 2_000, 16
 # For a byte of a body whose documents are returned, beyond what it takes while it is read: the answer, as its buffer
 # grows; and where a document has letters that are not ASCII, its text as Python holds it and once more as UTF-8.
 _PER_RETURNED, _PER_RETURNED_WIDE = 1, 4
+_LONGEST_HEAD = MOST_WHOLE // PER_TOKEN  # tokens: more of a document are read only if it can be read whole
 _DOCUMENTS_BY_DEFAULT = {"1": True, "2": False}  # whether results hold the texts, by version: as Jina, as Cohere
 
 
@@ -52,7 +53,7 @@ def plan(models: Sequence[Served], body: bytes, version: str = "1") -> Work:
     question = _read_query(served, request.query)
     windows = ranking.split_documents(question, _read_documents(served, request, question))
     tokens = sum(map(len, windows.input_ids))
-    require_tokens(tokens, served.max_tokens)
+    require_tokens(tokens, served.max_tokens, "documents")
     with_text = _DOCUMENTS_BY_DEFAULT[version] if request.return_documents is None else request.return_documents
     count, name, top_n = len(request.documents), request.model or served.name, request.top_n
     # What waits for its turn holds no more than it needs: of the windows not the types, of the request not its texts.
@@ -114,8 +115,8 @@ def _read_documents(served: Served, request: RerankRequest, question: ranking.Qu
 
 def _head(tokenizer: Tokenizer, text: str, name: str, most: int | None) -> str:
     """Return as much of a document as holds more than `most` tokens, or all of it."""
-    if most is None or PER_TOKEN * most > MOST_WHOLE:
-        require_whole(tokenizer, text, name, "split it, or set max_tokens_per_doc")
+    if most is None or most > _LONGEST_HEAD:
+        require_whole(tokenizer, text, name, f"split it, or set max_tokens_per_doc to {_LONGEST_HEAD} at most")
         return text
     return head_of(tokenizer, text, name, most)
 

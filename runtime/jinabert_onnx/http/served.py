@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jinabert_onnx.embedder import Embedder
@@ -48,6 +49,11 @@ class Served:
         return self.names[0]
 
     @property
+    def header(self) -> str:
+        """Return the header of answers that holds the fingerprint."""
+        return "x-rerank-fingerprint" if self.labels else "x-embedding-fingerprint"
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """Return the labels of a cross-encoder; an embedding model has none."""
         classifier = self.model.bundle.manifest.classifier
@@ -83,19 +89,34 @@ def serve_as(
     )
 
 
-def require_own_names(models: Sequence[Served]) -> None:
-    """Return if no two models have a name in common.
+def without_shared_names(models: Sequence[Served]) -> list[Served]:
+    """Return the models without the names that two of them have.
 
     Raises:
-        InputError: two have; says which.
+        InputError: a model has no other names.
     """
-    owners: dict[str, Served] = {}
-    for served in models:
-        for name in served.names:
-            other = owners.setdefault(name, served)
-            if other is not served:
-                paths = f"{other.model.bundle.path} and {served.model.bundle.path}"
-                raise InputError(f"{paths} are both called {name!r}; give --model-name NAME once for each model")
+    counts = Counter(name for served in models for name in served.names)
+    own = [replace(served, names=tuple(name for name in served.names if counts[name] == 1)) for served in models]
+    for served, distinct in zip(models, own, strict=True):
+        if not distinct.names:
+            raise InputError(
+                f"{served.model.bundle.path}: another model is called {' and '.join(map(repr, served.names))} too; "
+                "give --model-name NAME once for each model"
+            )
+    return own
+
+
+def require_use(models: Sequence[Served]) -> None:
+    """Return if one of the models can embed or rerank.
+
+    Raises:
+        InputError: none can.
+    """
+    if not any(served.can(wanted) for served in models for wanted in (EMBED, RERANK)):
+        raise InputError(
+            f"{models[0].model.bundle.path}: the model {_kind(models[0])} and can neither embed nor rerank; score "
+            "pairs with CrossEncoder.predict"
+        )
 
 
 def choose(models: Sequence[Served], name: str | None, wanted: str) -> Served:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 from jinabert_onnx.http.problems import Problem, RequestError
 
 from .asgi import App, Message, Receive, Send, has_body
 
-_MOST_OPEN = 512  # requests without an answer yet
+_MOST_OPEN = 512  # requests to one path without an answer yet
 
 
 class Admission:
@@ -17,7 +18,7 @@ class Admission:
     def __init__(self, app: App, queues: Mapping[str, Callable[[], None]], report: Callable[[int], None]) -> None:
         """Ask the queue of a request's path, which raises if it is full; `report` is given each new count."""
         self._app, self._queues, self._report = app, queues, report
-        self._open = 0
+        self._open: Counter[str] = Counter()  # by path; those without a queue are one
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Run the application, unless there is too much to do already.
@@ -25,18 +26,18 @@ class Admission:
         Raises:
             RequestError: there is: 429.
         """
-        self._count(1)
+        path = scope["path"] if scope["path"] in self._queues else ""
+        self._count(path, 1)
         try:
-            if has_body(scope) and self._open > _MOST_OPEN:
+            if has_body(scope) and self._open[path] > _MOST_OPEN:
                 message = "too many open requests; try again"
                 raise RequestError(Problem(429, message, "rate_limit_exceeded", retry_after=1))
-            require_room = self._queues.get(scope["path"])
-            if has_body(scope) and require_room:
-                require_room()
+            if has_body(scope) and path:
+                self._queues[path]()
             await self._app(scope, receive, send)
         finally:
-            self._count(-1)
+            self._count(path, -1)
 
-    def _count(self, change: int) -> None:
-        self._open += change
-        self._report(self._open)
+    def _count(self, path: str, change: int) -> None:
+        self._open[path] += change
+        self._report(self._open.total())

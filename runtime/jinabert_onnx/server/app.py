@@ -29,13 +29,13 @@ from .options import Options
 from .probes import add_metrics, add_probes
 from .request_log import RequestLog
 from .room import Room
-from .routes import MODELS, add_models, add_work, wanted_at
+from .routes import MODELS, able_at, add_models, add_work
 from .scheduler import Scheduler, warm_up
 from .service import Service
 from .slow_readers import end_slow_readers
 from .state import State
 
-_OTHER_ROUTES = frozenset({MODELS, "/health", "/ready", "/ping", "/metrics", "/docs", "/openapi.json"})
+_OTHER_ROUTES = (MODELS, "/health", "/ready", "/ping", "/metrics", "/docs", "/openapi.json")
 _WARM_UP_SECONDS = 10.0
 
 
@@ -92,18 +92,16 @@ def _with_limits(
     app: FastAPI, options: Options, metrics: Metrics, state: State, models: Sequence[Served], scheduler: Scheduler
 ) -> App:
     """Put the middlewares around the application; the first is the innermost."""
-    wanted = wanted_at(models)
-    queues = {
-        path: partial(scheduler.require_room_in_any, [served for served in models if served.can(what)])
-        for path, what in wanted.items()
-    }
+    able = able_at(models)
+    queues = {path: partial(scheduler.require_room_in_any, of_path) for path, of_path in able.items()}
     handler: App = WholeBody(app, Room(options.held), options.max_body, options.body_timeout)
     handler = Admission(handler, queues, metrics.open_requests.set)
     handler = require_key(handler, options.keys)
     handler = respond_to_errors(handler)
     handler = close_while_draining(handler, state)
     handler = end_slow_readers(handler, options.body_timeout)
-    handler = RequestLog(handler, metrics, _OTHER_ROUTES | set(wanted))
+    only = {path: of_path[0].name if len(of_path) == 1 else "" for path, of_path in able.items()}
+    handler = RequestLog(handler, metrics, only | dict.fromkeys(_OTHER_ROUTES, ""))
 
     async def application(scope: Message, receive: Receive, send: Send) -> None:
         await (handler if scope["type"] == "http" else app)(scope, receive, send)

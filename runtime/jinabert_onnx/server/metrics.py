@@ -65,7 +65,7 @@ class Metrics:
         self.open_requests = Gauge("jinabert_onnx_open_requests", "Requests without an answer yet", registry=registry)
 
     def answered(self, model: str, route: str, status: int, seconds: float) -> None:
-        """Count an answered request; `model` is empty where none was found for it."""
+        """Count an answered request; `model` is empty where it was for none, or was refused before one was found."""
         self._requests.labels(model, route, str(status)).inc()
         self._seconds.labels(model, route).observe(seconds)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from collections.abc import Mapping
 
 from .access_log import log_request
 from .asgi import FIELDS, PROBE_PATHS, REQUEST_ID, App, ClientGoneError, Message, Receive, Send, header
@@ -18,15 +19,19 @@ _CLIENT_GONE = 499  # the status that is noted for a client that did not wait
 
 
 class RequestLog:
-    """The middleware; `routes` are the paths that are counted by name, all others together."""
+    """The middleware; `routes` are the paths that are counted by name, all others together.
 
-    def __init__(self, app: App, metrics: Metrics, routes: frozenset[str]) -> None:
+    With each stands the model that requests there are for, unless they say; empty if there is none or are several.
+    """
+
+    def __init__(self, app: App, metrics: Metrics, routes: Mapping[str, str]) -> None:
         self._app, self._metrics, self._routes = app, metrics, routes
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Run the application, and note what came of it."""
         request_id = scope[REQUEST_ID] = _request_id(scope)
-        scope[FIELDS] = {}
+        model = self._routes.get(scope["path"], "")
+        scope[FIELDS] = {"model": model} if model else {}
         status, start = 500, time.perf_counter()
 
         async def send_with_id(message: Message) -> None:

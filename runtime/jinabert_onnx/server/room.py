@@ -56,7 +56,7 @@ class Share:
         """
         if self.taken + size > self._room.size:
             message = f"the request takes more than the {self._room.size} bytes available for it; send it in parts"
-            raise RequestError(Problem(400, message, "memory_limit", "input"))
+            raise RequestError(Problem(400, message, "memory_limit"))
         if self._room.taken + size > self._room.size:
             raise RequestError(Problem(429, "too many large requests", "rate_limit_exceeded", retry_after=1))
         self.taken += size

@@ -5,27 +5,25 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from copy import deepcopy
-from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from jinabert_onnx.http import embeddings, reranking
 from jinabert_onnx.http.descriptions import model_entries
 from jinabert_onnx.http.embeddings_schema import EmbeddingsRequest, EmbeddingsResponse
 from jinabert_onnx.http.rerank_schema import RerankRequest, RerankResponse
 from jinabert_onnx.http.responses import ProblemResponse
-from jinabert_onnx.http.served import EMBED, RERANK, Served
+from jinabert_onnx.http.routes import EMBEDDINGS, RERANK_V1, RERANK_V2, ROUTES, Route, route_without_path
+from jinabert_onnx.http.served import EMBED, Served
 from jinabert_onnx.http.work import Plan
 
 from .asgi import FIELDS
 from .bodies import SHARE
 from .service import Service
 
-EMBEDDINGS, RERANK_1, RERANK_2, SAGEMAKER = "/v1/embeddings", "/v1/rerank", "/v2/rerank", "/invocations"
-MODELS = "/v1/models"
+SAGEMAKER, MODELS = "/invocations", "/v1/models"
 
 Schema = dict[str, Any]
 
@@ -44,30 +42,35 @@ _REFUSALS = {
 }
 
 
-def wanted_at(models: Sequence[Served]) -> dict[str, str]:
-    """Return what each path with a queue wants of a model; SageMaker's wants what the models are for."""
-    wanted = {EMBEDDINGS: EMBED, RERANK_1: RERANK, RERANK_2: RERANK}
-    return wanted | {SAGEMAKER: EMBED if any(served.can(EMBED) for served in models) else RERANK}
+_SUMMARIES = {
+    EMBEDDINGS: "Embed texts",
+    RERANK_V1: "Rerank documents",
+    RERANK_V2: "The same, as Cohere's clients ask",
+    SAGEMAKER: "The same, at SageMaker's path",
+}
+
+
+def work_routes(models: Sequence[Served]) -> dict[str, Route]:
+    """Return the route of each path that runs a model, SageMaker's among them."""
+    return ROUTES | {SAGEMAKER: route_without_path(models)}
+
+
+def able_at(models: Sequence[Served]) -> dict[str, list[Served]]:
+    """Return the models that can do what each of these paths wants."""
+    routes = work_routes(models)
+    return {path: [served for served in models if served.can(route.wanted)] for path, route in routes.items()}
 
 
 def add_work(app: FastAPI, service: Service, models: Sequence[Served], keys: list[Any]) -> None:
     """Add the routes that run a model. A path for which there is none answers that, and is not in the document."""
-    plans: dict[str, Plan] = {
-        EMBEDDINGS: embeddings.plan,
-        RERANK_1: partial(reranking.plan, version="1"),
-        RERANK_2: partial(reranking.plan, version="2"),
-    }
-    summaries = {EMBEDDINGS: "Embed texts", RERANK_1: "Rerank documents", RERANK_2: "The same, as Cohere's clients ask"}
-    wanted = wanted_at(models)
-    plans[SAGEMAKER] = plans[EMBEDDINGS if wanted[SAGEMAKER] == EMBED else RERANK_1]
-    for path, summary in (summaries | {SAGEMAKER: "The same, at SageMaker's path"}).items():
-        able = [served for served in models if served.can(wanted[path])]
-        embeds = wanted[path] == EMBED
+    routes = work_routes(models)
+    for path, able in able_at(models).items():
+        embeds = routes[path].wanted == EMBED
         app.add_api_route(
             path,
-            _answering(service, plans[path], "x-embedding-fingerprint" if embeds else "x-rerank-fingerprint"),
+            _answering(service, routes[path].plan),
             methods=["POST"],
-            summary=summary,
+            summary=_SUMMARIES[path],
             operation_id=path.strip("/").replace("/", "_"),
             response_model=EmbeddingsResponse if embeds else RerankResponse,
             responses={status: {"model": ProblemResponse, "description": text} for status, text in _REFUSALS.items()},
@@ -77,10 +80,10 @@ def add_work(app: FastAPI, service: Service, models: Sequence[Served], keys: lis
         )
 
 
-def _answering(service: Service, plan: Plan, header: str) -> Any:
+def _answering(service: Service, plan: Plan) -> Any:
     async def answer(request: Request) -> Response:
         answered = await service.answer(plan, await request.body(), request.scope[SHARE], request.scope[FIELDS])
-        headers = {header: answered.served.fingerprint}
+        headers = {answered.served.header: answered.served.fingerprint}
         return Response(answered.body, media_type="application/json", headers=headers)
 
     return answer
@@ -92,9 +95,11 @@ def _body(schema: Schema) -> Schema:
 
 def _schema_of(request: type[BaseModel], models: Sequence[Served]) -> Schema:
     schema = deepcopy(request.model_json_schema())  # which shares parts with the class
-    schema["properties"]["model"]["anyOf"][0]["enum"] = [name for served in models for name in served.names]
+    name, null = schema["properties"]["model"]["anyOf"]
+    name["enum"] = [name for served in models for name in served.names]
     if len(models) > 1:
         schema["required"].append("model")
+        schema["properties"]["model"]["anyOf"].remove(null)
     return schema
 
 

@@ -58,10 +58,39 @@ class Job:
 
 @dataclass(eq=False)
 class _Load:
-    """How much waits for one model, and how fast it runs: in tokens, and in tokens a second."""
+    """How much of one model waits for a worker, and how fast it runs: in tokens, and in tokens a second."""
 
     waiting: int = 0
     rate: float = 0.0
+
+
+class _Line:
+    """What waits for one worker."""
+
+    def __init__(self, queues: ModelQueues[Served], models: Sequence[Served]) -> None:
+        self.queues = queues
+        self.loads = {served: _Load() for served in models}
+
+    def add(self, job: Job, rows: Sequence[tuple[int, int]]) -> None:
+        """Append rows (index, tokens) of a job."""
+        self.queues.add(job.work.served, job, rows)
+        self.loads[job.work.served].waiting += sum(tokens for _, tokens in rows)
+
+    def settle(self, rows: Sequence[Row]) -> None:
+        """Count the tokens of rows as no longer waiting."""
+        for row in rows:
+            self.loads[row.owner.work.served].waiting -= row.tokens
+
+    def note_rate(self, served: Served, tokens: int, seconds: float) -> None:
+        """Follow how fast a model runs; small batches say little of what a full queue takes."""
+        if 2 * tokens >= _budget(served):
+            load = self.loads[served]
+            load.rate += (tokens / max(seconds, 1e-6) - load.rate) * (_SMOOTHING if load.rate else 1.0)
+
+    def wait(self, served: Served) -> float:
+        """Estimate the seconds until all that waits for a model has run; other models are given as many tokens."""
+        waiting = self.loads[served].waiting
+        return sum(min(load.waiting, waiting) / load.rate for load in self.loads.values() if load.rate)
 
 
 class Scheduler:
@@ -71,21 +100,21 @@ class Scheduler:
         """Refuse work for a model while `max_queue_tokens` wait for it, or they take longer than `max_wait` seconds."""
         self._max_queue_tokens, self._max_wait = max_queue_tokens, max_wait
         self._metrics = metrics
-        self._loads = {served: _Load() for served in models}
         self._changed = threading.Condition()
         self._closed = False
-        self._short = ModelQueues({served: FairQueue(_budget(served), _fitting(served)) for served in models})
-        self._long = ModelQueues({served: FairQueue(0) for served in models})
+        short = ModelQueues({served: FairQueue(_budget(served), _fitting(served)) for served in models})
+        long = ModelQueues({served: FairQueue(0) for served in models})
+        self._short, self._long = self._lines = _Line(short, models), _Line(long, models)
         self._workers = [
-            threading.Thread(target=self._serve, args=(queues,), name=f"jinabert-onnx {name}", daemon=True)
-            for name, queues in (("batches", self._short), ("long texts", self._long))
+            threading.Thread(target=self._serve, args=(line,), name=f"jinabert-onnx {name}", daemon=True)
+            for name, line in (("batches", self._short), ("long texts", self._long))
         ]
         for worker in self._workers:
             worker.start()
 
     def waiting_tokens(self, served: Served) -> int:
         """Return how many tokens wait or run on a model."""
-        return self._loads[served].waiting
+        return sum(line.loads[served].waiting for line in self._lines)
 
     def require_room(self, served: Served, tokens: int = 1) -> None:
         """Return if work of so many tokens may come for a model; any may while nothing waits for it.
@@ -108,25 +137,17 @@ class Scheduler:
             raise RequestError(problems[0])
 
     def _full(self, served: Served, tokens: int) -> Problem | None:
-        waiting, wait = self._loads[served].waiting, self._wait(served)
+        waiting, wait = self.waiting_tokens(served), max(line.wait(served) for line in self._lines)
         if not waiting or (waiting + tokens <= self._max_queue_tokens and wait <= self._max_wait):
             return None
         seconds = max(1, math.ceil(wait))
         message = f"the server is busy ({waiting} tokens wait); try again in {seconds} s"
         return Problem(429, message, "rate_limit_exceeded", retry_after=seconds)
 
-    def _wait(self, served: Served) -> float:
-        """Estimate the seconds in which all that waits for a model has run.
-
-        Meanwhile each other model is given as many tokens, if so many wait for it.
-        """
-        waiting = self._loads[served].waiting
-        return sum(min(load.waiting, waiting) / load.rate for load in self._loads.values() if load.rate)
-
     def submit(
         self, work: Work, limits: Limits, done: Callable[[BaseException | None], None], counted: bool = True
     ) -> Job:
-        """Queue the rows of `work`; `done` is called from another thread.
+        """Queue the rows of `work`; `done` is called from another thread. What is not `counted` is never refused.
 
         Raises:
             RequestError: the queue is full.
@@ -141,10 +162,10 @@ class Scheduler:
         with self._changed:
             if self._closed:
                 raise StateError("the server is shutting down")
-            self.require_room(served, sum(lengths))
-            self._loads[served].waiting += sum(lengths)
-            self._short.add(served, job, [(index, tokens) for index, tokens in rows if tokens <= budget])
-            self._long.add(served, job, [(index, tokens) for index, tokens in rows if tokens > budget])
+            if counted:
+                self.require_room(served, sum(lengths))
+            self._short.add(job, [(index, tokens) for index, tokens in rows if tokens <= budget])
+            self._long.add(job, [(index, tokens) for index, tokens in rows if tokens > budget])
             self._changed.notify_all()
         return job
 
@@ -152,64 +173,65 @@ class Scheduler:
         """Drop the rows of a job that nobody awaits any more; return whether it had not ended before."""
         with self._changed:
             first, job.ended = not job.ended, True
-            for queues in (self._short, self._long) if job.left else ():
-                self._settle(queues.remove(job))
+            for line in self._lines if job.left else ():
+                line.settle(line.queues.remove(job))
         return first
 
     def close(self) -> None:
         """Fail every queued job, and return once the batches that run have ended."""
         with self._changed:
             self._closed = True
-            rows = [row for queues in (self._short, self._long) for row in queues.take_all()]
-            self._settle(rows)
+            rows = []
+            for line in self._lines:
+                taken = line.queues.take_all()
+                line.settle(taken)
+                rows += taken
             self._changed.notify_all()
         self._fail(rows, StateError("the server is shutting down"))
         for worker in self._workers:
             worker.join()
 
-    def _settle(self, rows: list[Row]) -> None:
-        """Count the tokens of rows as no longer waiting."""
-        for row in rows:
-            self._loads[row.owner.work.served].waiting -= row.tokens
-
-    def _serve(self, queues: ModelQueues[Served]) -> None:
+    def _serve(self, line: _Line) -> None:
         while True:
             with self._changed:
-                while not queues and not self._closed:
+                while not line.queues and not self._closed:
                     self._changed.wait()
-                if not queues:
+                if not line.queues:
                     return
-                rows = queues.take()
-            self._run(rows)
+                rows = line.queues.take()
+            self._run(line, rows)
             with self._changed:
-                self._settle(rows)
+                line.settle(rows)
 
-    def _run(self, rows: list[Row]) -> None:
+    def _run(self, line: _Line, rows: list[Row]) -> None:
         """Run rows as one batch; where it fails, each alone, so that one request's trouble is not another's."""
         rows = [row for row in rows if not row.owner.ended]
         if not rows:
             return
         try:
-            self._run_batch(rows)
+            self._run_batch(line, rows)
         except (CancelledError, DeadlineError, BundleChangedError) as error:
             self._fail(rows, error)
         except Exception as error:
             if len(rows) > 1:
                 logger.warning("a batch of %d rows failed (%s); running each alone", len(rows), type(error).__name__)
                 for row in rows:
-                    self._run([row])
+                    self._run(line, [row])
                 return
             logger.error("a row failed: %s", trace_of(error))
             self._fail(rows, error)
 
-    def _run_batch(self, rows: list[Row]) -> None:
+    def _run_batch(self, line: _Line, rows: list[Row]) -> None:
         start = time.monotonic()
         limits = rows[0].owner.limits if len(rows) == 1 else Limits()  # several requests end together or not at all
         works: list[Work] = [row.owner.work for row in rows]
         batch = [work.input_ids[row.index] for work, row in zip(works, rows, strict=True)]
         types = [work.token_type_ids[row.index] for work, row in zip(works, rows, strict=True) if work.token_type_ids]
-        with running(works[0].served.model, batch, limits, types or None) as (outputs, _):
-            self._note(works[0].served, rows, start)
+        served = works[0].served
+        with running(served.model, batch, limits, types or None) as (outputs, _):
+            seconds = time.monotonic() - start
+            line.note_rate(served, sum(row.tokens for row in rows), seconds)
+            self._note(served, rows, start, seconds)
             for row, output in zip(rows, outputs, strict=True):
                 self._take(row, output)
 
@@ -226,11 +248,7 @@ class Scheduler:
         if finished and self.end(job):
             job.done(None)
 
-    def _note(self, served: Served, rows: list[Row], start: float) -> None:
-        tokens, seconds = sum(row.tokens for row in rows), time.monotonic() - start
-        if 2 * tokens >= _budget(served):  # smaller batches say little of what a full queue takes
-            load = self._loads[served]
-            load.rate += (tokens / max(seconds, 1e-6) - load.rate) * (_SMOOTHING if load.rate else 1.0)
+    def _note(self, served: Served, rows: list[Row], start: float, seconds: float) -> None:
         counted = [row for row in rows if row.owner.counted]
         if counted:
             self._metrics.batch(served.name, len(counted), sum(row.tokens for row in counted), seconds)

@@ -12,7 +12,7 @@ class State:
     Attributes:
         warm: whether the first batches have run.
         draining: whether it is about to end, and takes what comes as the last of its connection.
-        changed: whether a file that the model reads was overwritten, after which no request is answered.
+        changed: whether a file that a model reads was overwritten, after which no request is answered by it.
     """
 
     warm: bool = False

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Protocol
 
 from jinabert_onnx.bundle.locate import open_source
-from jinabert_onnx.cross_encoder import CrossEncoder
-from jinabert_onnx.embedder import Embedder
 from jinabert_onnx.engine.cpu import THREADS_VARIABLE, available_threads
 from jinabert_onnx.errors import needed
+from jinabert_onnx.model_class import class_of
 
 with needed("a function needs more than is installed", "cpu,serverless"):
     from .events import read_call, write_answer
@@ -48,8 +47,7 @@ def handler(event: object, context: Context) -> dict[str, object]:
 def _load() -> Function:
     root = Path(os.environ.get(_ROOT_VARIABLE) or Path(__file__).parents[2])
     source = os.environ.get(MODEL_VARIABLE) or str(root / "bundle")
-    kind = Embedder if open_source(source).manifest.classifier is None else CrossEncoder
-    model = kind.load(
+    model = class_of(open_source(source)).load(
         source,
         precision=os.environ.get(PRECISION_VARIABLE) or "auto",
         provider="cpu",

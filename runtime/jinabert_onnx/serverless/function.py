@@ -13,18 +13,16 @@ from jinabert_onnx.encoding.options import BATCH_SIZE
 from jinabert_onnx.encoding.steps import run
 from jinabert_onnx.engine.cancellation import Limits
 from jinabert_onnx.errors import DeadlineError
-from jinabert_onnx.http import embeddings, reranking
 from jinabert_onnx.http.descriptions import describe, model_entries
 from jinabert_onnx.http.problems import Problem, problem_of, trace_of
-from jinabert_onnx.http.served import EMBED, serve_as
+from jinabert_onnx.http.routes import ROUTES, route_without_path
+from jinabert_onnx.http.served import serve_as
 from jinabert_onnx.http.work import Plan
 from jinabert_onnx.model import Model
 
 from .events import Answer, Call, problem_answer
 
 logger = logging.getLogger("jinabert_onnx.serverless")
-
-_EMBEDDINGS, _RERANK_1, _RERANK_2 = "/v1/embeddings", "/v1/rerank", "/v2/rerank"
 
 
 class Function:
@@ -37,12 +35,9 @@ class Function:
         """Answer for `model`; `source`, a directory or a hub id, names it."""
         self._served = serve_as(model, source)
         self._created = int(time.time())
-        embed, rerank = partial(self._run, embeddings.plan), partial(self._run, reranking.plan)
-        self._direct = embed if self._served.can(EMBED) else rerank
+        self._direct = partial(self._run, route_without_path([self._served]).plan)
         self._routes: dict[str, tuple[str, Callable[[Call, Limits], Answer]]] = {
-            _EMBEDDINGS: ("POST", embed),
-            _RERANK_1: ("POST", rerank),
-            _RERANK_2: ("POST", partial(self._run, partial(reranking.plan, version="2"))),
+            **{path: ("POST", partial(self._run, route.plan)) for path, route in ROUTES.items()},
             "/v1/models": ("GET", self._models),
             "/health": ("GET", self._health),
         }
@@ -78,8 +73,7 @@ class Function:
         for batch in run(self._served.model, work.input_ids, BATCH_SIZE, limits, work.token_type_ids):
             for index, output in zip(batch.indices, batch.output, strict=True):
                 work.take(int(index), output)
-        name = "x-embedding-fingerprint" if self._served.can(EMBED) else "x-rerank-fingerprint"
-        return Answer(200, work.answer(), {name: self._served.fingerprint})
+        return Answer(200, work.answer(), {self._served.header: self._served.fingerprint})
 
     def _models(self, call: Call, limits: Limits) -> Answer:
         models = model_entries([self._served], self._created)

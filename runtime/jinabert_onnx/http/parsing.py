@@ -5,6 +5,8 @@ Fields that are not known are refused: a misspelt option would be silently witho
 
 from __future__ import annotations
 
+import re
+from itertools import islice
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -13,12 +15,18 @@ from .problems import RequestError, refuse
 from .unicode import find_lone_surrogate
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some editors and libraries write it before UTF-8
+# Lists and objects of a body, of which parsers make hundreds of bytes each, and a client a megabyte of two bytes each.
+MOST_CONTAINERS = 100_000
+_STRINGS_AND_CONTAINERS = re.compile(rb'"[^"]*"?|[\[{]')
 
 
 class RequestBody(BaseModel):
-    """The base of requests: no other fields, and values of the very types."""
+    """The base of requests: no other fields, and values of the very types.
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    `parse` refuses other fields, not pydantic, which would make an error of a kilobyte of each of a million.
+    """
+
+    model_config = ConfigDict(extra="allow", strict=True, json_schema_extra={"additionalProperties": False})
 
 
 Body = TypeVar("Body", bound=RequestBody)
@@ -30,10 +38,14 @@ def parse(request: type[Body], body: bytes) -> Body:
     Raises:
         RequestError: the body is not JSON, or a field is missing, unknown or of the wrong type or value.
     """
+    _require_few_containers(body)
     try:
-        return request.model_validate_json(body.removeprefix(BYTE_ORDER_MARK))
+        parsed = request.model_validate_json(body.removeprefix(BYTE_ORDER_MARK))
     except ValidationError as error:
         raise _refusal(error, body) from None
+    for name in parsed.model_extra or ():
+        raise refuse(f"the field {name[:80]!r} is unknown", "unknown_field", name[:80])
+    return parsed
 
 
 def kind_of(value: Any) -> str:
@@ -44,6 +56,26 @@ def kind_of(value: Any) -> str:
     if isinstance(value, list):
         return "a list" if value else "an empty list"
     return names[type(value)]
+
+
+def most_containers(body: bytes) -> int:
+    """Return a number that a body has no more lists and objects than, if it is to be parsed; texts may raise it."""
+    return min(MOST_CONTAINERS, body.count(b"[") + body.count(b"{"))
+
+
+def _require_few_containers(body: bytes) -> None:
+    """Return if a body has few lists and objects; those that stand in its texts do not count.
+
+    Raises:
+        RequestError: it has many.
+    """
+    if most_containers(body) < MOST_CONTAINERS:
+        return
+    unescaped = body.replace(b"\\\\", b"").replace(b'\\"', b"")  # so that each quote begins or ends a text
+    found = (match for match in _STRINGS_AND_CONTAINERS.finditer(unescaped) if match[0] in (b"[", b"{"))
+    if next(islice(found, MOST_CONTAINERS, None), None) is not None:
+        message = f"the body has more than {MOST_CONTAINERS} lists and objects; send it in parts"
+        raise refuse(message, "too_many_inputs")
 
 
 def _refusal(error: ValidationError, body: bytes) -> RequestError:
@@ -58,8 +90,6 @@ def _refusal(error: ValidationError, body: bytes) -> RequestError:
     if not first["loc"]:
         return refuse("the body must be a JSON object", "invalid_json")
     name = str(first["loc"][0])
-    if first["type"] == "extra_forbidden":
-        return refuse(f"the field {name[:80]!r} is unknown", "unknown_field", name[:80])
     if first["type"] == "missing":
         return refuse(f"the field {name} is missing", "missing_field", name)
     message = first["msg"] if first["type"] == "input" else f"{name}: {first['msg']}"

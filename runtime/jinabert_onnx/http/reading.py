@@ -17,6 +17,7 @@ from jinabert_onnx.encoding.settings import Settings
 from jinabert_onnx.encoding.tokenized import tokenize
 from jinabert_onnx.text.tokenizer import Tokenizer
 
+from .parsing import most_containers
 from .problems import RequestError, refuse
 
 _PIECE = 16_384  # characters that are counted at a time
@@ -24,7 +25,8 @@ _UNBROKEN = 65_536  # most characters between two places where a text can be cut
 PER_TOKEN = 32  # most characters a token, on average, of a text that is read up to the limit
 _TOGETHER = 65_536  # characters of texts that are read at a time
 MOST_WHOLE = 262_144  # characters of a text that is read whole
-# Bytes of memory: for one of a body as JSON, for a field or item of it, and for one that the tokenizer is reading.
+# Bytes of memory: for one of a body as JSON, for a list or object, field or item of it, and for one that the tokenizer
+# is reading.
 _PER_BYTE, _PER_ITEM, _PER_READ = 4, 400, 500
 
 
@@ -39,7 +41,8 @@ class Bounds:
 def reading_memory(body: bytes) -> int:
     """Return the most bytes of memory that a request's body takes while it is read: as JSON, and by the tokenizer."""
     together = MOST_WHOLE if body.isascii() else 4 * MOST_WHOLE  # bytes of characters
-    return _PER_BYTE * len(body) + _PER_ITEM * body.count(b",") + _PER_READ * min(len(body), together)
+    items = most_containers(body) + body.count(b",")
+    return _PER_BYTE * len(body) + _PER_ITEM * items + _PER_READ * min(len(body), together)
 
 
 def read_texts(model: LoadedModel, texts: Sequence[str], settings: Settings, bounds: Bounds) -> list[NDArray[np.int64]]:

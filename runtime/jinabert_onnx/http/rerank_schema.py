@@ -25,6 +25,8 @@ _DOCUMENT_ITEM = {"type": "object", "properties": {"text": {"type": "string"}}, 
 _QUERY = {"anyOf": [{"type": "string"}, _QUERY_ITEM]}
 _DOCUMENTS = {"type": "array", "items": {"anyOf": [{"type": "string"}, _DOCUMENT_ITEM]}, "minItems": 1}
 
+_RANK_FIELDS = {"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "null"}]}
+
 
 def _read_query(value: Any) -> str:
     if isinstance(value, dict) and set(value) == {"text"}:
@@ -49,6 +51,13 @@ def _read_document(item: Any, index: int) -> str:
     return text
 
 
+def _read_rank_fields(value: Any) -> list[str] | None:
+    """Return the value if it is a list of strings; pydantic's own words would be as many as there are others."""
+    if value is None or (isinstance(value, list) and all(isinstance(name, str) for name in value)):
+        return value
+    raise PydanticCustomError("input", "rank_fields must be a list of strings")
+
+
 class RerankRequest(RequestBody):
     """A query, and documents to order by how well they fit it."""
 
@@ -69,7 +78,9 @@ class RerankRequest(RequestBody):
     max_tokens_per_doc: int | None = Field(
         None, ge=1, description="Read only so many tokens of each document; default: all, in windows."
     )
-    rank_fields: list[str] | None = Field(None, description="Ignored: the text is read.")
+    rank_fields: Annotated[list[str] | None, PlainValidator(_read_rank_fields), WithJsonSchema(_RANK_FIELDS)] = Field(
+        None, description="Ignored: the text is read."
+    )
     max_chunks_per_doc: int | None = Field(None, description="Ignored: all of a document is read.")
     priority: int | None = Field(None, description="Ignored.")
 

@@ -1,7 +1,7 @@
 """Live servers, and models in this process that say what they must answer.
 
-The bundles are exported beforehand (`make test-clients` does it). Neither the clients nor the servers speak to any other
-machine.
+The bundles are exported beforehand (`make test-clients` does it). Neither the clients nor the servers speak to any
+other machine.
 """
 
 from __future__ import annotations

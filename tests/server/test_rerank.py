@@ -205,7 +205,8 @@ def test_a_server_without_a_reranker_says_so(server: LiveServer) -> None:
 
     assert answer.status_code == 400
     assert answer.json()["detail"] == "the model 'tiny-de-en' gives vectors and cannot rerank; no model here can"
-    assert "/v1/rerank" not in server.client().get("/openapi.json").json()["paths"]
+    with server.client() as client:
+        assert "/v1/rerank" not in client.get("/openapi.json").json()["paths"]
 
 
 def test_a_server_of_a_reranker_alone_reranks_where_sagemaker_asks(start: Start, reranker: CrossEncoder) -> None:
@@ -289,7 +290,8 @@ def test_the_work_of_a_client_that_has_gone_is_dropped(start: Start) -> None:
 
 
 def test_the_description_is_of_what_is_served(both: LiveServer) -> None:
-    description = both.client().get("/openapi.json").json()
+    with both.client() as client:
+        description = client.get("/openapi.json").json()
     for path in ("/v1/rerank", "/v2/rerank"):
         operation = description["paths"][path]["post"]
         schema = operation["requestBody"]["content"]["application/json"]["schema"]

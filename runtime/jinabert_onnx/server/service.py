@@ -26,7 +26,7 @@ from .scheduler import Scheduler
 # Bytes of a body that is read on the event loop: handing it to a thread takes longer than tokenizing it.
 _SMALL = 4096
 _LARGE = 262_144  # bytes of a body that is read in the thread for large ones, so that others do not wait for it
-_MANY = 64  # vectors or documents that are turned into JSON in a thread
+_MANY = 64  # texts, vectors or documents that are read, or turned into JSON, in a thread
 
 Fields = dict[str, object]  # of the request's line in the log
 
@@ -59,7 +59,8 @@ class Service:
         """
         try:
             async with asyncio.timeout(self._timeout):
-                work = await self._in_thread(len(body), partial(self._read, plan, body))
+                size = len(body) if body.count(b",") < _MANY else max(len(body), _SMALL + 1)
+                work = await self._in_thread(size, partial(self._read, plan, body))
                 fields.update(model=work.served.name)
                 share.take(work.held)
                 await self._run(work)

@@ -23,8 +23,8 @@ _STRINGS_AND_CONTAINERS = re.compile(rb'"[^"]*"?|[\[{]')
 class RequestBody(BaseModel):
     """The base of requests: no other fields, and values of the very types.
 
-    `parse` refuses other fields, not pydantic, which would make an error of a kilobyte of each of a million; nor does it
-    keep their names for the next request, which would hold the memory around them.
+    `parse` refuses other fields, not pydantic, which would make an error of a kilobyte of each of a million; nor does
+    it keep their names for the next request, which would hold the memory around them.
     """
 
     model_config = ConfigDict(

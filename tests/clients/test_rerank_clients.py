@@ -1,6 +1,7 @@
-"""Cohere's clients, and what four frameworks have for Jina's and Cohere's APIs: unchanged.
+"""Cohere's clients, and what LangChain, LlamaIndex, Haystack and rerankers have for Jina's and Cohere's APIs.
 
-Each must give documents in `rank`'s order with its scores, and the server's own words where it refuses.
+None is changed. Each must give documents in the order and with the scores of `rank`, and the server's own words where
+it refuses.
 """
 
 from __future__ import annotations

@@ -22,10 +22,13 @@ from hypothesis import strategies as st
 from jinabert_onnx import Embedder
 from jinabert_onnx.http.reading import count_tokens
 from support.live_server import LiveServer, wait_for
-from support.paths import TRAINED
+from support.paths import TRAINED, TRAINED_RERANKER
 
 MEGABYTE = 1_000_000
 REQUEST = b'POST /v1/embeddings HTTP/1.1\r\nHost: a\r\n%sContent-Length: 14\r\n\r\n{"input": "a"}'
+
+NESTED = b"[" * 190 + b"]" * 190
+WIDE = "🚆 " + "a b " * 1000  # for which Python takes four bytes a letter
 
 BODIES = {
     "one text": {"input": "a " * 3_900_000},
@@ -35,25 +38,52 @@ BODIES = {
     "long words": {"input": ("a" * 60_000 + " ") * 130, "truncate": True},
     "late chunking": {"input": ["a a a " * 650] * 2000, "late_chunking": True},
     "late chunking, no place to cut": {"input": ["中" * 260_000] * 10, "late_chunking": True},
+    "nested lists": b'{"input": [' + b",".join([NESTED] * 20_800) + b"]}",
+    "unknown fields": b'{"input": "a", ' + b",".join(b'"%x": 1' % number for number in range(715_000)) + b"}",
+    "one document": {"query": "a", "documents": ["a " * 3_900_000]},
+    "a long query": {"query": "a " * 3_900_000, "documents": ["a"]},
+    "documents without a place to cut": {"query": "a", "documents": ["中" * 260_000] * 10},
+    "many documents to read a little of": {"query": "a", "documents": [WIDE] * 1950, "max_tokens_per_doc": 1},
+    "documents in nested lists": b'{"query": "a", "documents": [' + b",".join([NESTED] * 20_800) + b"]}",
+    "objects in objects": {"query": "a", "documents": [[{"text": {}}] * 7] * 78_500},
+    "a list that is ignored": {"query": "a", "documents": ["a"], "rank_fields": [1_234_567] * 870_000},
 }
 
 
 @pytest.mark.parametrize("name", BODIES)
 def test_no_body_takes_much_memory(start: Start, name: str) -> None:
-    server = start("--threads", "1")
+    server = start("--threads", "1", bundles=[TRAINED, TRAINED_RERANKER])
     before = server.memory()
-    body = json.dumps(BODIES[name], ensure_ascii=False).encode()
+    fields = BODIES[name]
+    body = fields if isinstance(fields, bytes) else json.dumps(fields, ensure_ascii=False).encode()
+    path = "/v1/rerank" if b'"query"' in body else "/v1/embeddings"
     assert len(body) > 7.7 * MEGABYTE
 
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        answers = list(
-            pool.map(lambda _: httpx.post(f"{server.url}/v1/embeddings", content=body, timeout=60), range(4))
-        )
+        answers = list(pool.map(lambda _: httpx.post(f"{server.url}{path}", content=body, timeout=60), range(4)))
 
     assert {answer.status_code for answer in answers} <= {400, 200}  # 200: words of so many tokens that they are cut
     assert server.peak_memory() - before < 300 * MEGABYTE
     wait_for(lambda: server.memory() - before < 60 * MEGABYTE)
     assert server.embed(input="a").status_code == 200
+
+
+def test_a_small_body_of_many_documents_does_not_keep_others_waiting(both: LiveServer) -> None:
+    """Of which the event loop reads no more than it can at once: a thread does."""
+    body = b'{"query": "", "documents": [' + b'"",' * 1300 + b'""]}'
+    assert len(body) < 4096
+    with both.client() as client:
+        answer = client.post("/v2/rerank", content=body)
+    assert [result["index"] for result in answer.json()["results"]] == list(range(1301))
+
+
+def test_lists_and_objects_in_texts_are_text(both: LiveServer) -> None:
+    text = 'f([{"a": "\\"}]) ' * 10_000
+    answer = both.rerank(query="a", documents=[text] * 5, max_tokens_per_doc=1)  # 150,000 of them
+    assert answer.status_code == 200, answer.text
+
+    refused = both.embed(input=[[]] * 100_001)
+    assert refused.json()["error"]["message"] == "the body has more than 100000 lists and objects; send it in parts"
 
 
 @settings(max_examples=60, deadline=None)

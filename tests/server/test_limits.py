@@ -85,6 +85,43 @@ def test_nonsense_is_a_400(server: LiveServer, name: str) -> None:
         assert client.post("/v1/embeddings", json={"input": "a"}).status_code == 200
 
 
+RERANKING_NONSENSE = {
+    "not JSON": b"{",
+    "a list": b"[]",
+    "invalid UTF-8": b'{"query": "\xff\xfe", "documents": ["a"]}',
+    "NaN": b'{"query": "a", "documents": ["a"], "top_n": NaN}',
+    "a huge number": b'{"query": "a", "documents": ["a"], "max_tokens_per_doc": 1' + b"0" * 5000 + b"}",
+    "deep nesting": b'{"query": "a", "documents": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "a deep document": b'{"query": "a", "documents": [{"text": "a", "more": ' + b"[" * 300 + b"]" * 300 + b"}]}",
+    "a deep query": b'{"query": ' + b'{"text": ' * 150 + b'"a"' + b"}" * 150 + b', "documents": ["a"]}',
+    "100,000 documents": b'{"query": "a", "documents": [' + b'"a",' * 99_999 + b'"a"]}',
+    "a million numbers": b'{"query": "a", "documents": [' + b"1," * 999_999 + b"1]}",
+    "a million names": b'{"query": "a", "documents": ["a"], "rank_fields": [' + b"1," * 999_999 + b"1]}",
+    "a key of a megabyte": b'{"' + b"k" * 1_000_000 + b'": 1, "query": "a", "documents": ["a"]}',
+    "100,000 unknown fields": b'{"query": "a", "documents": ["a"]'
+    + b"".join(b', "%x": 1' % number for number in range(100_000))
+    + b"}",
+    "an embedding request": b'{"input": "a"}',
+}
+
+
+@pytest.mark.parametrize("path", ["/v1/rerank", "/v2/rerank"])
+@pytest.mark.parametrize("name", RERANKING_NONSENSE)
+def test_nonsense_to_rerank_is_a_400(both: LiveServer, name: str, path: str) -> None:
+    with both.client() as client:
+        answer = client.post(path, content=RERANKING_NONSENSE[name], headers={"content-type": "application/json"})
+        assert answer.status_code == 400, answer.text[:300]
+        assert answer.json()["detail"] == answer.json()["error"]["message"]
+        assert len(answer.text) < 3000
+        assert client.post(path, json={"query": "a", "documents": ["a"]}).status_code == 200
+
+
+def test_the_largest_numbers_are_numbers(both: LiveServer) -> None:
+    largest = 10**30
+    answer = both.rerank(query="a", documents=["a", "b"], top_n=largest, max_tokens_per_doc=largest, priority=-largest)
+    assert len(answer.json()["results"]) == 2
+
+
 LONE_SURROGATES = {
     "a text": (b'{"input": "ab\\ud800"}', "input", "input is not valid Unicode: lone surrogate at character 2"),
     "the second text": (b'{"input": ["a", "\\udfff abc"]}', "input", "input[1] is not valid Unicode"),

@@ -25,9 +25,8 @@ from .scheduler import Scheduler
 
 # Bytes of a body that is read on the event loop: handing it to a thread takes longer than tokenizing it.
 _SMALL = 4096
-_FEW = 256  # texts or documents of such a body, at most
 _LARGE = 262_144  # bytes of a body that is read in the thread for large ones, so that others do not wait for it
-_MANY = 64  # vectors or documents that are turned into JSON in a thread
+_MANY = 64  # texts, vectors or documents that are read, or turned into JSON, in a thread
 
 Fields = dict[str, object]  # of the request's line in the log
 
@@ -125,7 +124,7 @@ class Service:
 
 def _reading_size(body: bytes) -> int:
     """Return the bytes of a body, or more where it has so many items that they take longer than their bytes."""
-    return len(body) if body.count(b",") <= _FEW else max(len(body), _SMALL + 1)
+    return len(body) if body.count(b",") < _MANY else max(len(body), _SMALL + 1)
 
 
 def _settle_from_thread(

@@ -11,82 +11,26 @@ measured. Linux only. Exit code 1 if an answer differs, a request failed, or the
 from __future__ import annotations
 
 import argparse
-import os
-import re
-import socket
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from http.client import HTTPConnection
 from itertools import cycle
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import numpy as np
 from jinabert_onnx.bench.machine import result_line
 from jinabert_onnx.engine.memory_model import parse_memory
 from mixed_traffic import Answer, Request, ask, embedding_requests, reranking_requests
+from server_process import PATIENCE, Server, serving
 
 EMBED, RERANK = "embedding", "reranking"
 PHASES = {"embedding alone": (EMBED,), "reranking alone": (RERANK,), "both": (EMBED, RERANK)}
 LIMIT = 1e-5  # of the difference between an answer and the library's
-PATIENCE = 120.0  # seconds for the server to start, and for an answer
 
 Results = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Server:
-    """The server's process, and where it listens."""
-
-    process: subprocess.Popen[bytes]
-    port: int
-
-    def peak_megabytes(self) -> float:
-        """Return the most resident memory so far."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) * 1024 / 1e6
-
-    def cpu_seconds(self) -> float:
-        """Return the time that its threads have run."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
-
-    def is_ready(self) -> bool:
-        """Return whether it listens and has warmed up."""
-        with suppress(OSError), urlopen(f"http://127.0.0.1:{self.port}/ready", timeout=PATIENCE) as answer:
-            return bool(answer.status == 200)
-        return False
-
-
-@contextmanager
-def serving(bundles: Sequence[Path], precision: str, threads: int, max_memory: str) -> Iterator[Server]:
-    """Yield a server that is ready; afterwards it is stopped.
-
-    Raises:
-        SystemExit: it does not start; has its log.
-    """
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    options = ["--precision", precision, "--threads", threads, "--max-memory", max_memory, "--port", port]
-    command = [Path(sys.executable).parent / "jinabert-onnx", "serve", *bundles, *options]
-    with tempfile.TemporaryFile() as log, subprocess.Popen(list(map(str, command)), stderr=log) as process:
-        server, end = Server(process, port), time.monotonic() + PATIENCE
-        try:
-            while not server.is_ready():
-                if process.poll() is not None or time.monotonic() > end:
-                    log.seek(0)
-                    raise SystemExit(f"the server did not start:\n{log.read().decode()}")
-                time.sleep(0.1)
-            yield server
-        finally:
-            process.terminate()
 
 
 def be_client(port: int, requests: Sequence[Request], end: float) -> list[Answer]:
@@ -145,6 +89,18 @@ def summarise(answers: Sequence[Answer], start: float, end: float) -> Results:
     }
 
 
+def efficiency(phases: Mapping[str, Results]) -> float:
+    """Return the CPU time that the tokens of both kinds take alone, over what they took together.
+
+    Unlike rates, it says little of how much time neighbours left to the server.
+    """
+    alone = 0.0  # CPU seconds a second
+    for kind, found in phases["both"]["kinds"].items():
+        phase = phases[f"{kind} alone"]
+        alone += found["tokens_per_second"] / phase["kinds"][kind]["tokens_per_second"] * phase["server_cores"]
+    return alone / float(phases["both"]["server_cores"])
+
+
 def tell(phases: Mapping[str, Results]) -> None:
     """Print a table of the phases, with each kind's share of the tokens, and its rate beside its rate alone."""
     print("| | answers | requests/s | tokens/s | share | of alone | p50 | p99 | refused | largest difference |")
@@ -162,6 +118,7 @@ def tell(phases: Mapping[str, Results]) -> None:
             )
     for name, phase in phases.items():
         print(f"{name}: {phase['server_cores']:.2f} cores for the server, {phase['client_cores']:.2f} for the clients")
+    print(f"CPU time of both kinds alone, over that of both together: {efficiency(phases):.2f}")
 
 
 def main() -> int:
@@ -192,7 +149,7 @@ def main() -> int:
     print(f"memory: {idle:.0f} MB once ready, at most {peak:.0f} MB, limit {limit:.0f} MB")
     asked = {name: getattr(arguments, name) for name in ("precision", "threads", "clients", "warm_up", "seconds")}
     memory = {"limit_megabytes": limit, "ready_peak_megabytes": idle, "peak_megabytes": peak}
-    print(result_line("serve_mixed", asked | memory | {"phases": phases}))
+    print(result_line("serve_mixed", asked | memory | {"efficiency": efficiency(phases), "phases": phases}))
     every = [found for phase in phases.values() for found in phase["kinds"].values()]
     right = all(found["largest_difference"] <= LIMIT and not found["failed"] for found in every)
     return 0 if right and peak <= limit else 1

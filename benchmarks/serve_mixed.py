@@ -103,8 +103,10 @@ def efficiency(phases: Mapping[str, Results]) -> float:
 
 def tell(phases: Mapping[str, Results]) -> None:
     """Print a table of the phases, with each kind's share of the tokens, and its rate beside its rate alone."""
-    print("| | answers | requests/s | tokens/s | share | of alone | p50 | p99 | refused | largest difference |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    print(
+        "| | answers | requests/s | tokens/s | share | of alone | p50 | p99 | refused | failed | largest difference |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
     for name, phase in phases.items():
         total = sum(found["tokens_per_second"] for found in phase["kinds"].values())
         for kind, found in phase["kinds"].items():
@@ -114,7 +116,7 @@ def tell(phases: Mapping[str, Results]) -> None:
                 f"| {name if kind in name else f'{kind}, {name}'} | {found['answers']} "
                 f"| {found['requests_per_second']:.2f} | {rate:.0f} | {rate / total:.2f} | {alone:.2f} "
                 f"| {found['p50_seconds']:.2f} s | {found['p99_seconds']:.2f} s "
-                f"| {found['refused']} | {found['largest_difference']:.1e} |"
+                f"| {found['refused']} | {found['failed']} | {found['largest_difference']:.1e} |"
             )
     for name, phase in phases.items():
         print(f"{name}: {phase['server_cores']:.2f} cores for the server, {phase['client_cores']:.2f} for the clients")

@@ -24,6 +24,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SMALL = {  # what documented commands name, and what stands for it here
     "build/base": "tests/data/tiny-de-en",
     "build/base-bundle": "build/bundles/tiny-de-en",
+    "build/small-bundle": "build/bundles/tiny-de-en",
     "build/turbo": "tests/data/tiny-de-en-reranker",
     "build/turbo-bundle": "build/bundles/tiny-de-en-reranker",
 }
@@ -31,6 +32,7 @@ SHORT = {  # makes a run short, changes nothing else
     "on_cuda.py": "--rehearse --lengths 16 --batches 1",
     "rerank.py": "--rounds 1",
     "rerank_quality.py": "--queries 5",
+    "serve_mixed.py": "--clients 1 --warm-up 1 --seconds 8",
 }
 SHORT_BENCH = "--seconds 1 --rounds 2 --length 16 --batch-size 1 --precision int8"
 ELSEWHERE = ("side_by_side.py", "make_checkpoint.py")  # tests/peers and tests/export run them

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import threading
+import time
 from pathlib import Path
 
 import httpx
@@ -117,7 +118,6 @@ def new_work(served: Served, lengths: list[int], gate: threading.Event) -> Work:
 
 
 def test_what_waits_for_a_model_is_no_reason_to_refuse_work_for_another() -> None:
-    """However slow the other one is: only as many of its tokens are run meanwhile."""
     first, second = served_of(TRAINED), served_of(BUNDLES / "plain-4h")
     scheduler = Scheduler([first, second], 5000, 60, Metrics([{"model": "a"}, {"model": "b"}], lambda name: 0))
     gate = threading.Event()
@@ -126,8 +126,6 @@ def test_what_waits_for_a_model_is_no_reason_to_refuse_work_for_another() -> Non
             scheduler.submit(new_work(served, [tokens], gate), Limits(), lambda error: None)
         for line in (scheduler._short, scheduler._long):
             line.loads[first].rate, line.loads[second].rate = 1000.0, 10.0  # tokens a second
-        assert scheduler._short.wait(first) == pytest.approx(16 / 1000 + 16 / 10)
-        assert scheduler._long.wait(first) == 0
         scheduler.require_room(first, 1000)
         with pytest.raises(RequestError, match=r"1024 tokens wait\); try again in 103 s"):
             scheduler.require_room(second)
@@ -140,6 +138,27 @@ def test_what_waits_for_a_model_is_no_reason_to_refuse_work_for_another() -> Non
     finally:
         gate.set()
         scheduler.close()
+
+
+def test_a_models_rate_is_what_the_turns_of_others_leave_it() -> None:
+    first, second = served_of(TRAINED), served_of(BUNDLES / "plain-4h")
+    scheduler = Scheduler([first, second], 65_536, 60, Metrics([{"model": "a"}, {"model": "b"}], lambda name: 0))
+    finished: list[BaseException | None] = []
+
+    def work(served: Served, seconds: float) -> Work:
+        """Batches that take so long, whatever the model's own speed."""
+        rows = [np.zeros(512, dtype=np.int64)] * 30
+        return Work(served, rows, None, lambda index, output: time.sleep(seconds), bytes, 30, 30 * 512, held=0)
+
+    for served, seconds in ((first, 0.02), (second, 0.08)):
+        scheduler.submit(work(served, seconds), Limits(), finished.append)
+    wait_for(lambda: len(finished) == 2)
+    rates = [scheduler._short.loads[served].rate for served in (first, second)]
+    scheduler.close()
+
+    assert finished == [None, None]
+    assert max(rates) < 512 / 0.08  # the quick one waited for the slow one
+    assert rates[0] == pytest.approx(rates[1], rel=0.5)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -58,10 +58,14 @@ class Job:
 
 @dataclass(eq=False)
 class _Load:
-    """How much of one model waits for a worker, and how fast it runs: in tokens, and in tokens a second."""
+    """How much of one model waits for a worker, and how fast it runs: in tokens, and in tokens a second.
+
+    `ended` is when the worker last ran it, if more has waited since: until it runs again others have their turn.
+    """
 
     waiting: int = 0
     rate: float = 0.0
+    ended: float | None = None
 
 
 class _Line:
@@ -81,16 +85,21 @@ class _Line:
         for row in rows:
             self.loads[row.owner.work.served].waiting -= row.tokens
 
-    def note_rate(self, served: Served, tokens: int, seconds: float) -> None:
-        """Follow how fast a model runs; small batches say little of what a full queue takes."""
+    def note_rate(self, served: Served, tokens: int, start: float) -> None:
+        """Follow how fast a model runs, the turns of others included, after a batch of so many tokens has.
+
+        Small batches say little of what a full queue takes.
+        """
+        load, end = self.loads[served], time.monotonic()
         if 2 * tokens >= _budget(served):
-            load = self.loads[served]
-            load.rate += (tokens / max(seconds, 1e-6) - load.rate) * (_SMOOTHING if load.rate else 1.0)
+            rate = tokens / max(end - (start if load.ended is None else load.ended), 1e-6)
+            load.rate += (rate - load.rate) * (_SMOOTHING if load.rate else 1.0)
+        load.ended = end if load.waiting else None
 
     def wait(self, served: Served) -> float:
-        """Estimate the seconds until all that waits for a model has run; other models are given as many tokens."""
-        waiting = self.loads[served].waiting
-        return sum(min(load.waiting, waiting) / load.rate for load in self.loads.values() if load.rate)
+        """Estimate the seconds until all that waits for a model has run."""
+        load = self.loads[served]
+        return load.waiting / load.rate if load.rate else 0.0
 
 
 class Scheduler:
@@ -199,39 +208,38 @@ class Scheduler:
                 if not line.queues:
                     return
                 rows = line.queues.take()
-            self._run(line, rows)
+            tokens, start = sum(row.tokens for row in rows if not row.owner.ended), time.monotonic()
+            self._run(rows)
             with self._changed:
                 line.settle(rows)
+                line.note_rate(rows[0].owner.work.served, tokens, start)
 
-    def _run(self, line: _Line, rows: list[Row]) -> None:
+    def _run(self, rows: list[Row]) -> None:
         """Run rows as one batch; where it fails, each alone, so that one request's trouble is not another's."""
         rows = [row for row in rows if not row.owner.ended]
         if not rows:
             return
         try:
-            self._run_batch(line, rows)
+            self._run_batch(rows)
         except (CancelledError, DeadlineError, BundleChangedError) as error:
             self._fail(rows, error)
         except Exception as error:
             if len(rows) > 1:
                 logger.warning("a batch of %d rows failed (%s); running each alone", len(rows), type(error).__name__)
                 for row in rows:
-                    self._run(line, [row])
+                    self._run([row])
                 return
             logger.error("a row failed: %s", trace_of(error))
             self._fail(rows, error)
 
-    def _run_batch(self, line: _Line, rows: list[Row]) -> None:
+    def _run_batch(self, rows: list[Row]) -> None:
         start = time.monotonic()
         limits = rows[0].owner.limits if len(rows) == 1 else Limits()  # several requests end together or not at all
         works: list[Work] = [row.owner.work for row in rows]
         batch = [work.input_ids[row.index] for work, row in zip(works, rows, strict=True)]
         types = [work.token_type_ids[row.index] for work, row in zip(works, rows, strict=True) if work.token_type_ids]
-        served = works[0].served
-        with running(served.model, batch, limits, types or None) as (outputs, _):
-            seconds = time.monotonic() - start
-            line.note_rate(served, sum(row.tokens for row in rows), seconds)
-            self._note(served, rows, start, seconds)
+        with running(works[0].served.model, batch, limits, types or None) as (outputs, _):
+            self._note(works[0].served, rows, start)
             for row, output in zip(rows, outputs, strict=True):
                 self._take(row, output)
 
@@ -248,7 +256,8 @@ class Scheduler:
         if finished and self.end(job):
             job.done(None)
 
-    def _note(self, served: Served, rows: list[Row], start: float, seconds: float) -> None:
+    def _note(self, served: Served, rows: list[Row], start: float) -> None:
+        seconds = time.monotonic() - start
         counted = [row for row in rows if row.owner.counted]
         if counted:
             self._metrics.batch(served.name, len(counted), sum(row.tokens for row in counted), seconds)

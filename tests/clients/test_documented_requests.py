@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from support.live_server import LiveServer
 from support.paths import ROOT
 
 DOCUMENTED = "http://127.0.0.1:8080"
@@ -24,11 +25,11 @@ def curl_commands(page: str) -> list[str]:
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/deploy/serving.md"])
-def test_curl_commands_run(page: str, server: str, tmp_path: Path):
+def test_curl_commands_run(page: str, both: LiveServer, tmp_path: Path):
     assert shutil.which("curl"), "curl is missing here; install it (apt-get install curl)"
     for command in curl_commands(page):
         assert command.startswith(f"curl -sf {DOCUMENTED}/"), "asks elsewhere, or hides an error from its exit code"
-        script = command.replace(DOCUMENTED, server)
+        script = command.replace(DOCUMENTED, both.url)
         run = subprocess.run(["bash", "-c", script], capture_output=True, text=True, cwd=tmp_path, timeout=60)
         assert run.returncode == 0, f"{command}\n{run.stdout}{run.stderr}"
         json.loads(run.stdout)

@@ -1,6 +1,6 @@
 """Load one server of an embedder and a reranker: clients that embed, clients that rerank, then all of them at once.
 
-    python benchmarks/serve_mixed.py build/small-bundle build/turbo-bundle --max-memory 900MB
+    python benchmarks/serve_mixed.py build/small-bundle build/turbo-bundle --max-memory 600MB
 
 The server is a process of its own. The clients are threads here, on the same cores, each with one request open at a
 time: some embed a text of 16 to 300 tokens, some rerank 20 documents of 20 to 300 tokens. Every answer is compared with

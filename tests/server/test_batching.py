@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import json
-import os
 import random
 import signal
 import threading
@@ -89,35 +88,6 @@ def test_a_request_that_fails_alone_does_not_take_others_with_it(model: Embedder
     assert isinstance(finished["broken"], Exception)
     assert taken["good"] == 2
     assert scheduler.waiting_tokens(served) == 0
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_under_load_loses_no_accepted_request(start: Start, number: int) -> None:
-    server = start()
-    outcomes: list[str] = []
-    stop = threading.Event()
-
-    def client(seed: int) -> None:
-        with httpx.Client(base_url=server.url, timeout=60) as connection:
-            while not stop.is_set():
-                try:
-                    answer = connection.post("/v1/embeddings", json={"input": SENTENCES[seed % 100] * 5})
-                except httpx.ConnectError:
-                    return  # not accepted: nobody listens any more
-                outcomes.append(str(answer.status_code))
-                seed += 1
-
-    with concurrent.futures.ThreadPoolExecutor(16) as pool:
-        clients = [pool.submit(client, seed) for seed in range(16)]
-        wait_for(lambda: len(outcomes) > 100)
-        os.kill(server.process.pid, number)
-        assert server.process.wait(60) == 0
-        stop.set()
-        for done in clients:
-            done.result()
-
-    assert set(outcomes) == {"200"}
-    assert "Traceback" not in server.log
 
 
 def test_while_it_drains_it_is_not_ready_and_ends_what_has_come(start: Start) -> None:

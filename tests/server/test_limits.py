@@ -295,37 +295,6 @@ def test_a_memory_limit_refuses_what_cannot_fit(start: Start) -> None:
     assert server.embed(input=["a", "b " * 300]).status_code == 200
 
 
-LOAD = {
-    "short": {"input": ["a", "b c d"]},
-    "many texts": {"input": ["the house at the river"] * 400},
-    "long texts": {"input": ["the house at the river " * 80] * 8},
-    "longest text": {"input": LONG},
-    "megabytes that are cut": {"input": "the house at the river " * 100_000, "truncate": True},
-    "megabytes in parts": {"input": ["a a a " * 650] * 2000},
-    "no place to cut": {"input": "中" * 200_000},
-    "emoji": {"input": ["🚆" * 2000] * 10, "truncate": True},
-    "late chunking": {"input": ["the house at the river " * 20] * 100, "late_chunking": True},
-    "no texts at all": {"input": [[]] * 500_000},
-}
-
-
-def test_a_memory_limit_holds_the_whole_process_under_load(start: Start) -> None:
-    limit = 230_000_000
-    server = start("--max-memory", f"{limit}B", "--body-timeout", "60")
-    bodies = [json.dumps(fields, ensure_ascii=False).encode() for fields in LOAD.values()] * 8
-
-    def post_body(body: bytes) -> int:
-        return httpx.post(f"{server.url}/v1/embeddings", content=body, timeout=120).status_code
-
-    with concurrent.futures.ThreadPoolExecutor(32) as pool:
-        statuses = set(pool.map(post_body, bodies))
-
-    assert statuses <= {200, 400, 413, 429}
-    assert 200 in statuses
-    assert server.peak_memory() <= limit
-    assert server.embed(input=["a", "b " * 300]).status_code == 200
-
-
 def test_clients_that_go_leave_nothing_behind(start: Start) -> None:
     """Bodies that wait for a thread are let go with their clients, and count until then."""
     limit = 230_000_000

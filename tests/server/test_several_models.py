@@ -21,7 +21,8 @@ from jinabert_onnx.http.problems import RequestError
 from jinabert_onnx.http.served import Served, serve_as
 from jinabert_onnx.http.work import Work
 from jinabert_onnx.server.metrics import Metrics
-from jinabert_onnx.server.scheduler import Scheduler, warm_up
+from jinabert_onnx.server.scheduler import Scheduler
+from jinabert_onnx.server.warm_up import warm_up
 from support.live_server import LiveServer, wait_for
 from support.paths import BUNDLES, CHECKPOINT, TRAINED, TRAINED_RERANKER
 from support.python import run_command
@@ -128,7 +129,7 @@ def test_what_waits_for_a_model_is_no_reason_to_refuse_work_for_another() -> Non
             line.loads[first].rate, line.loads[second].rate = 1000.0, 10.0  # tokens a second
         scheduler.require_room(first, 1000)
         with pytest.raises(RequestError, match=r"1024 tokens wait\); try again in 103 s"):
-            scheduler.require_room(second)
+            scheduler.require_room(second, 1)
         with pytest.raises(RequestError):
             scheduler.require_room_in_any([second])
         scheduler.require_room_in_any([second, first])
@@ -138,6 +139,26 @@ def test_what_waits_for_a_model_is_no_reason_to_refuse_work_for_another() -> Non
     finally:
         gate.set()
         scheduler.close()
+
+
+def test_the_time_in_which_nothing_waited_is_not_in_the_rate() -> None:
+    """Though what waited was dropped, by clients that left."""
+    served = served_of(TRAINED)
+    scheduler = Scheduler([served], 65_536, 60, Metrics([{"model": "a"}], lambda name: 0))
+    line, gate = scheduler._short, threading.Event()
+    gate.set()
+    finished: list[BaseException | None] = []
+    jobs = [scheduler.submit(new_work(served, [512] * 8, gate), Limits(), finished.append) for _ in range(2)]
+    wait_for(lambda: finished)
+    scheduler.end(jobs[1])
+    wait_for(lambda: scheduler.waiting_tokens(served) == 0)
+    rate = line.loads[served].rate
+    time.sleep(2)
+    scheduler.submit(new_work(served, [512] * 4, gate), Limits(), finished.append)
+    wait_for(lambda: len(finished) == 2 and scheduler.waiting_tokens(served) == 0)
+    scheduler.close()
+
+    assert line.loads[served].rate > rate / 2
 
 
 def test_a_models_rate_is_what_the_turns_of_others_leave_it() -> None:
@@ -210,6 +231,12 @@ LOAD = {
         {"input": ["the house at the river"] * 400},
         {"input": LONG},
         {"input": "the house at the river " * 100_000, "truncate": True},
+        {"input": ["the house at the river " * 80] * 8},
+        {"input": ["a a a " * 650] * 2000},
+        {"input": "中" * 200_000},
+        {"input": ["🚆" * 2000] * 10, "truncate": True},
+        {"input": ["the house at the river " * 20] * 100, "late_chunking": True},
+        {"input": [[]] * 500_000},
     ],
     "/v1/rerank": [
         {"query": "a", "documents": ["b"]},
@@ -231,7 +258,9 @@ LOAD = {
 def test_a_memory_limit_holds_the_whole_process_under_mixed_load(start: Start) -> None:
     limit = 290_000_000
     server = start("--max-memory", f"{limit}B", "--body-timeout", "60", bundles=TWO)
-    bodies = [(path, json.dumps(fields).encode()) for path, bodies in LOAD.items() for fields in bodies] * 6
+    bodies = [
+        (path, json.dumps(fields, ensure_ascii=False).encode()) for path, bodies in LOAD.items() for fields in bodies
+    ] * 6
 
     def post(path: str, body: bytes) -> int:
         return httpx.post(f"{server.url}{path}", content=body, timeout=120).status_code
@@ -268,7 +297,7 @@ WRONG = {
     "one name for two": (["--model-name", "a"], 2, "--model-name was given 1 times for 2 models"),
     "three names for two": (["--model-name", "a"] * 3, 2, "--model-name was given 3 times for 2 models"),
     "one revision for two": (["--revision", "main"], 2, "--revision is that of one model"),
-    "too little memory": (["--max-memory", "115MB"], 1, "the models before it take 23MB"),
+    "too little memory": (["--max-memory", "115MB"], 1, "the models before it take 23MB of the 115MB"),
 }
 
 

@@ -12,6 +12,7 @@ from importlib import import_module
 from jinabert_onnx import CrossEncoder, Embedder
 from jinabert_onnx.bench.columns import aligned
 from jinabert_onnx.cli.command import add_runtime_options, load_options
+from jinabert_onnx.engine.memory_limit import share_limit
 from jinabert_onnx.errors import InputError, first_line
 
 from jinabert_onnx_eval.metrics.reranking import Rerank, as_function
@@ -77,6 +78,8 @@ def run(arguments: argparse.Namespace) -> int:
     with open_reranker(arguments) as rerank:
 
         def measure(model: Embedder) -> RetrievalReport:
+            memories = [model.loaded.memory, rerank.loaded.memory if isinstance(rerank, CrossEncoder) else None]
+            share_limit([memory for memory in memories if memory is not None])
             sizes = {"chunk_tokens": arguments.chunk_tokens, "candidates": arguments.candidates}
             return measure_retrieval(model, corpus, rerank=rerank, say=say, **sizes)
 

@@ -1,6 +1,6 @@
 """The two kinds of models that a bench measures: what they are given, what runs it, and the words of the table.
 
-What else differs between them is in `texts` and in `fresh_process`, which imports the class of one kind alone.
+What else differs between them is in `texts` and in `fresh_process`.
 """
 
 from __future__ import annotations

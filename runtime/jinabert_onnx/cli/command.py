@@ -59,7 +59,9 @@ def add_models_argument(parser: ArgumentParser, variable: str) -> None:
     """Add MODEL, which may be several, or none where the variable `variable` names one, and what goes with it."""
     named = os.environ.get(variable)
     default = [named] if named else []
-    parser.add_argument("models", metavar="MODEL", nargs="*", default=default, help=f"{_MODEL} (or ${variable})")
+    parser.add_argument(
+        "models", metavar="MODEL", nargs="*", default=default, help=f"{_MODEL}; may be several (or ${variable})"
+    )
     _add_hub_options(parser)
 
 

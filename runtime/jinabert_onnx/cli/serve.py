@@ -46,7 +46,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="a name that clients use for the model; repeatable, or once for each of several models in their order "
+        help="a name that clients use for the model; with one model repeatable, with several once for each, in order "
         "(default: the names of a model's checkpoint and of its bundle)",
     )
     parser.add_argument(
@@ -148,7 +148,8 @@ def _load_all(arguments: argparse.Namespace, stack: ExitStack) -> Iterator[Model
         except MemoryLimitError as error:
             if not taken:
                 raise
-            raise MemoryLimitError(f"{source}: {error}; the models before it take {in_megabytes(taken)}") from error
+            before = f"the models before it take {in_megabytes(taken)} of the {in_megabytes(taken + (left or 0))}"
+            raise MemoryLimitError(f"{source}: {error}; {before}") from error
         if model.loaded.memory is not None:
             taken += model.loaded.memory.model.beyond_process()
         _set_max_length(model, arguments)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,7 +57,8 @@ class MemoryLimit:
         """Compute the bytes of the process while one batch of texts of these lengths (tokens) runs."""
         return self._model.peak(lengths)
 
-    def room(self, wanted: int, limits: Limits) -> AbstractContextManager[None]:
+    @contextmanager
+    def room(self, wanted: int, limits: Limits) -> Iterator[None]:
         """Take `wanted` bytes for something else than a batch while the block lasts.
 
         Raises:
@@ -70,12 +71,11 @@ class MemoryLimit:
                 f"reading it may take {in_megabytes(wanted)}, and {in_megabytes(self.limit - resident)} are left; send "
                 "it in parts"
             )
-        held = resident_memory()
-        if held is not None and held + wanted > self.limit:
-            self._release()
-        return self._queue.place(
-            wanted, lambda taken: taken == 0 or resident + taken + 2 * wanted <= self.limit, limits
-        )
+        with self._queue.place(wanted, lambda taken: taken == 0 or resident + taken + 2 * wanted <= self.limit, limits):
+            held = resident_memory()
+            if held is not None and held + wanted > self.limit:
+                self._release()
+            yield
 
     def turn(self, limits: Limits, lengths: Sequence[int]) -> AbstractContextManager[None]:
         """Run a batch of texts of these lengths while the block lasts.
@@ -105,8 +105,9 @@ class MemoryLimit:
 def share_limit(memories: Sequence[MemoryLimit]) -> None:
     """Let the models of one process count each other's bytes, and take turns; the limit is the largest of theirs."""
     sizes = [memory.model.beyond_process() for memory in memories]
+    limit = max((memory.limit for memory in memories), default=0)
     for memory, size in zip(memories, sizes, strict=True):
-        memory.join(memories[0], max(each.limit for each in memories), sum(sizes) - size)
+        memory.join(memories[0], limit, sum(sizes) - size)
 
 
 def resident_memory() -> int | None:

@@ -41,7 +41,7 @@ _LONGEST_HEAD = MOST_WHOLE // PER_TOKEN  # tokens: more of a document are read o
 _DOCUMENTS_BY_DEFAULT = {"1": True, "2": False}  # whether results hold the texts, by version: as Jina, as Cohere
 
 
-def plan(models: Sequence[Served], body: bytes, version: str = "1") -> Work:
+def plan(models: Sequence[Served], body: bytes, version: str) -> Work:
     """Check a request against the model that it means, and lay its windows; `version` is that of the path.
 
     Raises:

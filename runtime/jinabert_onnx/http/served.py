@@ -79,7 +79,7 @@ def serve_as(
     """
     return Served(
         model=model.loaded,
-        names=tuple(names) or _names_of(model, source),
+        names=tuple(dict.fromkeys(names)) or _names_of(model, source),
         fingerprint=str(model.fingerprint),
         max_length=model.max_seq_length,
         prefix=model.default_prompt if isinstance(model, Embedder) else "",

@@ -20,7 +20,7 @@ from jinabert_onnx.errors import InputTypeError
 
 from .held_model import HeldModel
 from .options import ModelOptions
-from .source import loading_of, open_source
+from .source import loading_of, open_shared
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def open_encoder(model: str | os.PathLike[str] | Embedder, options: ModelOptions
     given = {**defaults_of(ModelOptions), "batch_size": batch_size, **options}
     asking = Asking(**{field.name: given[field.name] for field in fields(Asking)})
     loading = loading_of(options, options.get("max_length"))
-    source, embedder = open_source(Embedder, model, loading, options.get("fingerprint"))
+    source, embedder = open_shared(Embedder, model, loading, options.get("fingerprint"))
     encoding = cast(EncodeOptions, asdict(asking))
     resolve_settings(embedder.loaded, encoding, embedder.max_seq_length)  # refuses what is out of range
     return Encoder(replace(source, fingerprint=str(embedder.fingerprint)), asking, embedder)

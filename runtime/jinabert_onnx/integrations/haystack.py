@@ -215,7 +215,7 @@ class JinaBertRanker(WithModel[Reranker]):
     def run(
         self, query: str, documents: list[Document], top_k: int | None = None, score_threshold: float | None = None
     ) -> dict[str, list[Document]]:
-        """Return copies of the documents that fit the query best, the best first, with their scores, from 0 to 1.
+        """Return copies of the documents that fit the query best, the best first, with the scores of `rank`.
 
         Args:
             query: one text.

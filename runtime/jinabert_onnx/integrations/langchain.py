@@ -102,7 +102,7 @@ class JinaBertRerank(RerankFields, BaseDocumentCompressor):
     ) -> list[Document]:
         """Return copies of the `top_n` documents that fit the query best, the best first.
 
-        Their metadata have the score as `relevance_score`, from 0 to 1. What is given is not changed.
+        Their metadata have the score that `rank` gives as `relevance_score`. What is given is not changed.
 
         Raises:
             What `CrossEncoder.rank` raises.

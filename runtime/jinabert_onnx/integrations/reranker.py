@@ -19,7 +19,7 @@ from jinabert_onnx.text.inputs import require_range
 
 from .held_model import HeldModel
 from .options import RerankOptions
-from .source import loading_of, open_source
+from .source import loading_of, open_shared
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def open_reranker(model: str | os.PathLike[str] | CrossEncoder, options: RerankO
     given = {**defaults_of(RerankOptions), **options}
     if top_n is not None:
         require_range("top_n", top_n, 1, None)
-    source, cross_encoder = open_source(CrossEncoder, model, loading_of(options))
+    source, cross_encoder = open_shared(CrossEncoder, model, loading_of(options))
     require_one_label(cross_encoder.labels)
     lengths = Lengths(given["max_length"], given["max_query_length"], OVERLAP_TOKENS)
     lengths = lengths.within(cross_encoder.max_seq_length)

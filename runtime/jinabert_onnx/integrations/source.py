@@ -77,7 +77,7 @@ class Source(Generic[AnyModel]):
         return model
 
 
-def open_source(
+def open_shared(
     kind: type[AnyModel], model: object, loading: Loading, fingerprint: str | None = None
 ) -> tuple[Source[AnyModel], AnyModel]:
     """Return a loaded model, and from where and how it can be loaded again.

@@ -30,10 +30,11 @@ from .probes import add_metrics, add_probes
 from .request_log import RequestLog
 from .room import Room
 from .routes import MODELS, able_at, add_models, add_work
-from .scheduler import Scheduler, warm_up
+from .scheduler import Scheduler
 from .service import Service
 from .slow_readers import end_slow_readers
 from .state import State
+from .warm_up import warm_up
 
 _OTHER_ROUTES = (MODELS, "/health", "/ready", "/ping", "/metrics", "/docs", "/openapi.json")
 _WARM_UP_SECONDS = 10.0
@@ -47,7 +48,7 @@ def create_app(models: Sequence[Served], options: Options, state: State) -> App:
         [{name: str(value) for name, value in description.items()} for description in descriptions],
         lambda name: scheduler.waiting_tokens(by_name[name]),
     )
-    scheduler = Scheduler(models, options.max_queue_tokens, options.timeout / 2, metrics)
+    scheduler = Scheduler(models, options.max_queue_tokens, options.max_wait, metrics)
     service = Service(models, scheduler, options.timeout)
     app = _new_app(_lifespan(models, scheduler, service, state))
     bearer = HTTPBearer(auto_error=False)  # for the document alone; `require_key` checks keys

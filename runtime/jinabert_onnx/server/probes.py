@@ -19,11 +19,11 @@ from .state import State
 
 def add_probes(app: FastAPI, state: State, models: Sequence[Served], descriptions: Sequence[Entry]) -> None:
     """Add /health, /ready and /ping. Of one model /health tells all at once, of several in a list."""
-    told: dict[str, Any] = {"models": list(descriptions)}
+    description: dict[str, Any] = {"models": list(descriptions)}
     if len(descriptions) == 1:
-        told = {key: str(value) for key, value in descriptions[0].items()} | told
+        description = {key: str(value) for key, value in descriptions[0].items()} | description
 
-    def look() -> None:
+    def check_bundles() -> None:
         try:
             for served in models:
                 served.model.session.require_usable()
@@ -31,12 +31,12 @@ def add_probes(app: FastAPI, state: State, models: Sequence[Served], description
             state.changed = True
 
     async def health(response: Response) -> dict[str, Any]:
-        look()
+        check_bundles()
         response.status_code = 503 if state.changed else 200
-        return {"status": state.word} | told
+        return {"status": state.word} | description
 
     async def ready(response: Response) -> dict[str, str]:
-        look()
+        check_bundles()
         response.status_code = 200 if state.ready else 503
         return {"status": state.word}
 

@@ -46,7 +46,6 @@ _SUMMARIES = {
     EMBEDDINGS: "Embed texts",
     RERANK_V1: "Rerank documents",
     RERANK_V2: "The same, as Cohere's clients ask",
-    SAGEMAKER: "The same, at SageMaker's path",
 }
 
 
@@ -70,7 +69,7 @@ def add_work(app: FastAPI, service: Service, models: Sequence[Served], keys: lis
             path,
             _answering(service, routes[path].plan),
             methods=["POST"],
-            summary=_SUMMARIES[path],
+            summary=_SUMMARIES.get(path) or f"{_SUMMARIES[EMBEDDINGS if embeds else RERANK_V1]}, at SageMaker's path",
             operation_id=path.strip("/").replace("/", "_"),
             response_model=EmbeddingsResponse if embeds else RerankResponse,
             responses={status: {"model": ProblemResponse, "description": text} for status, text in _REFUSALS.items()},

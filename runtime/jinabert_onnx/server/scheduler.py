@@ -14,8 +14,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from jinabert_onnx.encoding.pooling import Vectors
 from jinabert_onnx.encoding.steps import batches_of, running
 from jinabert_onnx.engine.batching import TOKEN_BUDGETS
@@ -77,8 +75,11 @@ class _Line:
 
     def add(self, job: Job, rows: Sequence[tuple[int, int]]) -> None:
         """Append rows (index, tokens) of a job."""
+        load = self.loads[job.work.served]
+        if not load.waiting:  # what waited may have been dropped since the worker last ran it
+            load.ended = None
         self.queues.add(job.work.served, job, rows)
-        self.loads[job.work.served].waiting += sum(tokens for _, tokens in rows)
+        load.waiting += sum(tokens for _, tokens in rows)
 
     def settle(self, rows: Sequence[Row]) -> None:
         """Count the tokens of rows as no longer waiting."""
@@ -125,7 +126,7 @@ class Scheduler:
         """Return how many tokens wait or run on a model."""
         return sum(line.loads[served].waiting for line in self._lines)
 
-    def require_room(self, served: Served, tokens: int = 1) -> None:
+    def require_room(self, served: Served, tokens: int) -> None:
         """Return if work of so many tokens may come for a model; any may while nothing waits for it.
 
         Raises:
@@ -278,23 +279,3 @@ def _fitting(served: Served) -> Callable[[Sequence[int]], bool]:
     """Return what says whether rows of such lengths, run together, stay within the memory that the model may take."""
     memory = served.model.memory
     return lambda lengths: memory is None or memory.peak(lengths) <= memory.limit
-
-
-def warm_up(scheduler: Scheduler, models: Sequence[Served], seconds: float) -> None:
-    """Run a short, a middling and a full batch on each model, so that first requests need not; `seconds` at most."""
-    end = time.monotonic() + seconds
-    for served in models:
-        for tokens in (16, 128, TOKEN_BUDGETS["cpu"]):
-            if (left := end - time.monotonic()) > 0:
-                _run_once(scheduler, served, tokens, left)
-
-
-def _run_once(scheduler: Scheduler, served: Served, tokens: int, seconds: float) -> None:
-    """Run a row of so many tokens, for `seconds` at most."""
-    row = np.zeros(tokens, dtype=np.int64)
-    types = [row] if served.model.session.takes_token_types else None
-    work = Work(served, [row], types, lambda index, output: None, bytes, items=1, tokens=tokens, held=0)
-    finished = threading.Event()
-    job = scheduler.submit(work, Limits(seconds), lambda error: finished.set(), counted=False)
-    if not finished.wait(seconds):
-        scheduler.end(job)

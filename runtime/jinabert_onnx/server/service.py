@@ -76,9 +76,8 @@ class Service:
         self._large.shutdown(cancel_futures=True)
 
     def _read(self, plan: Plan, body: bytes, cancellation: Cancellation) -> Work:
-        memory = (
-            self._memory if _reading_size(body) > _SMALL else None
-        )  # the event loop, which reads those, must not wait
+        is_small = _reading_size(body) <= _SMALL  # the event loop, which reads those, must not wait
+        memory = None if is_small else self._memory
         limits = Limits(self._timeout, cancellation)
         try:
             with memory.room(reading_memory(body), limits) if memory else contextlib.nullcontext():

@@ -240,6 +240,7 @@ LOAD = {
     ],
     "/v1/rerank": [
         {"query": "a", "documents": ["b"]},
+        {"query": "the river", "documents": ["the house at the river " * 10] * 20},
         {"query": "the river " * 300, "documents": ["the house at the river " * 60] * 30},
         {"query": "a", "documents": ["the house at the river " * 4000, "b"]},
         {"query": "a", "documents": ["the house at the river " * 100_000], "max_tokens_per_doc": 4000},

@@ -48,7 +48,7 @@ def create_app(models: Sequence[Served], options: Options, state: State) -> App:
         [{name: str(value) for name, value in description.items()} for description in descriptions],
         lambda name: scheduler.waiting_tokens(by_name[name]),
     )
-    scheduler = Scheduler(models, options.max_queue_tokens, options.max_wait, metrics)
+    scheduler = Scheduler(models, options.max_queue_tokens, options.timeout / 2, metrics)
     service = Service(models, scheduler, options.timeout)
     app = _new_app(_lifespan(models, scheduler, service, state))
     bearer = HTTPBearer(auto_error=False)  # for the document alone; `require_key` checks keys

@@ -25,7 +25,8 @@ class Options:
         body_timeout: seconds in which a request's body must have come, and the client have read a piece of its answer.
         max_body: bytes of a body.
         held: bytes of memory for all open requests: bodies, their texts, answers.
-        max_queue_tokens: tokens that may wait for a model. Less may wait where these would take longer than `max_wait`.
+        max_queue_tokens: tokens that may wait for a model. Less may wait where these would take longer than half of
+            `timeout`.
         drain: seconds after SIGTERM in which accepted requests may end.
         keys: of which a request must bring one; none for everybody.
         json_log: whether the log is JSON lines.
@@ -39,11 +40,6 @@ class Options:
     drain: float
     keys: tuple[str, ...]
     json_log: bool
-
-    @property
-    def max_wait(self) -> float:
-        """Return the most seconds that work may wait: half of its time, and no longer than a server that ends lives."""
-        return min(self.timeout / 2, self.drain)
 
 
 def held_memory(max_body: int) -> int:

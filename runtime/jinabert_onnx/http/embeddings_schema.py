@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from .parsing import RequestBody, kind_of, parse
+from .parsing import TEXT_ITEM, RequestBody, kind_of, parse
 from .problems import refuse
 from .responses import Usage
 
@@ -18,17 +18,10 @@ Encoding = Literal["float", "base64", "binary", "ubinary"]
 Texts = list[str] | list[list[int]]  # lists of token ids where a request holds these
 
 _FORMS = "input must be a string or a list of strings"
-# Written out, since a document of OpenAPI cannot refer to definitions inside of a request's schema.
-_TEXT_ITEM = {
-    "type": "object",
-    "properties": {"text": {"type": "string"}},
-    "required": ["text"],
-    "additionalProperties": False,
-}
 _INPUT = {
     "anyOf": [
         {"type": "string"},
-        {"type": "array", "items": {"anyOf": [{"type": "string"}, _TEXT_ITEM]}, "minItems": 1},
+        {"type": "array", "items": {"anyOf": [{"type": "string"}, TEXT_ITEM]}, "minItems": 1},
     ]
 }
 

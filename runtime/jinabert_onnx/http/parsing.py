@@ -20,6 +20,16 @@ MOST_CONTAINERS = 100_000
 _STRINGS_AND_CONTAINERS = re.compile(rb'"[^"]*"?|[\[{]')
 
 
+# Jina's form of a text, for the description of a request; written out, since a document of OpenAPI cannot refer to
+# definitions inside of a request's schema.
+TEXT_ITEM = {
+    "type": "object",
+    "properties": {"text": {"type": "string"}},
+    "required": ["text"],
+    "additionalProperties": False,
+}
+
+
 class RequestBody(BaseModel):
     """The base of requests: no other fields, and values of the very types.
 

@@ -10,19 +10,12 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from .parsing import RequestBody, kind_of
+from .parsing import TEXT_ITEM, RequestBody, kind_of
 from .responses import Usage
 
-# Written out, since a document of OpenAPI cannot refer to definitions inside of a request's schema. Documents of
-# Cohere's may have other fields than their text, which is what is read of them there by default.
-_QUERY_ITEM = {
-    "type": "object",
-    "properties": {"text": {"type": "string"}},
-    "required": ["text"],
-    "additionalProperties": False,
-}
+# Documents of Cohere's may have other fields than their text, which is what is read of them there by default.
 _DOCUMENT_ITEM = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
-_QUERY = {"anyOf": [{"type": "string"}, _QUERY_ITEM]}
+_QUERY = {"anyOf": [{"type": "string"}, TEXT_ITEM]}
 _DOCUMENTS = {"type": "array", "items": {"anyOf": [{"type": "string"}, _DOCUMENT_ITEM]}, "minItems": 1}
 
 _RANK_FIELDS = {"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "null"}]}

@@ -32,23 +32,18 @@ with needed("LlamaIndex's classes need llama-index-core", "cpu,llama-index"):
     from llama_index.core.utils import get_tqdm_iterable
 
     from .llama_index_rerank import JinaBertRerank as JinaBertRerank
+    from .loading_fields import LoadingFields
 
 _DEFAULTS = defaults_of(ModelOptions)
 
 
-class JinaBertEmbedding(BaseEmbedding):
+class JinaBertEmbedding(BaseEmbedding, LoadingFields):
     """A JinaBERT model for LlamaIndex's indexes, retrievers and pipelines.
 
     Any number of threads and tasks may use it at once. As a dictionary, as JSON and pickled it is the model's path,
     its settings and its fingerprint: the model is loaded again, and refused if it has become another.
     """
 
-    precision: str | None = Field(default=None, frozen=True)
-    provider: str | None = Field(default=None, frozen=True)
-    threads: int | str | None = Field(default=None, frozen=True)
-    max_memory: int | str | None = Field(default=None, frozen=True)
-    revision: str | None = Field(default=None, frozen=True)
-    local_files_only: bool | None = Field(default=None, frozen=True)
     max_length: int | None = Field(default=None, frozen=True)
     normalize_embeddings: bool = Field(default=_DEFAULTS["normalize_embeddings"], frozen=True)
     truncation: str = Field(default=_DEFAULTS["truncation"], frozen=True)

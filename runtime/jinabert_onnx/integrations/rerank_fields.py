@@ -7,27 +7,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, Field, PrivateAttr
+from pydantic import Field, PrivateAttr
 
 from jinabert_onnx.cross_encoder import CrossEncoder
 from jinabert_onnx.encoding.options import defaults_of
 
+from .loading_fields import LoadingFields
 from .options import RerankOptions
 from .reranker import Reranker
 
 _DEFAULTS = defaults_of(RerankOptions)
 
 
-class RerankFields(BaseModel):
+class RerankFields(LoadingFields):
     """A reranker and its settings, which cannot be set afterwards."""
 
     model: str = Field(description="directory or hub id of the bundle", frozen=True)
-    precision: str | None = Field(default=None, frozen=True)
-    provider: str | None = Field(default=None, frozen=True)
-    threads: int | str | None = Field(default=None, frozen=True)
-    max_memory: int | str | None = Field(default=None, frozen=True)
-    revision: str | None = Field(default=None, frozen=True)
-    local_files_only: bool | None = Field(default=None, frozen=True)
     batch_size: int = Field(default=_DEFAULTS["batch_size"], frozen=True)
     max_length: int = Field(default=_DEFAULTS["max_length"], frozen=True)
     max_query_length: int = Field(default=_DEFAULTS["max_query_length"], frozen=True)
@@ -35,7 +30,8 @@ class RerankFields(BaseModel):
 
     def __init__(self, reranker: Reranker, **own: Any) -> None:
         """Hold a reranker; `own` are the fields of the framework's class."""
-        super().__init__(model=reranker.source.model, **reranker.settings, **own)
+        # The next class of the framework's, of which checkers know nothing here, takes all fields.
+        super().__init__(model=reranker.source.model, **reranker.settings, **own)  # type: ignore[call-arg]
         self._reranker = reranker
 
     @property

@@ -123,7 +123,9 @@ class Service:
 
 def _reading_size(body: bytes) -> int:
     """Return the bytes of a body, or more where it has so many items that they take longer than their bytes."""
-    return len(body) if body.count(b",") < _MANY else max(len(body), _SMALL + 1)
+    if len(body) > _SMALL:  # counting in a large one would hold up the event loop
+        return len(body)
+    return len(body) if body.count(b",") < _MANY else _SMALL + 1
 
 
 def _settle_from_thread(

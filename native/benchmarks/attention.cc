@@ -7,7 +7,7 @@
 #include <cstdio>
 
 #include "../tests/batch.h"
-#include "../tests/threads.h"
+#include "standard_threads.h"
 
 using namespace jinabert;
 using namespace jinabert::attention;

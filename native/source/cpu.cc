@@ -5,6 +5,9 @@
 
 #include <cstring>
 #endif
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
 #if defined(__x86_64__) && defined(__linux__)
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -50,9 +53,28 @@ Cpu detect() {
   cpu.avx2 = fma && has_bit(b, 5) && (saved & kVectors) == kVectors;
   const bool all_parts = has_bit(b, 16) && has_bit(b, 17) && has_bit(b, 30) && has_bit(b, 31);  // F, DQ, BW, VL
   cpu.avx512 = cpu.avx2 && all_parts && (saved & kWideVectors) == kWideVectors;
-  const bool tiles = has_bit(d, 22) && has_bit(d, 24) && (saved & kTiles) == kTiles;  // AMX-BF16, AMX-TILE
-  cpu.avx512_bf16 = cpu.avx512 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && has_bit(a, 5);
-  cpu.amx_bf16 = cpu.avx512_bf16 && tiles && may_use_tiles();
+  cpu.avx512_vnni = cpu.avx512 && has_bit(c, 11);
+  const bool tiles = has_bit(d, 24) && (saved & kTiles) == kTiles;  // AMX-TILE
+  const bool tiles_of_bfloat16 = tiles && has_bit(d, 22), tiles_of_bytes = tiles && has_bit(d, 25);
+  if (!__get_cpuid_count(7, 1, &a, &b, &c, &d)) return cpu;
+  cpu.avx_vnni = cpu.avx2 && has_bit(a, 4);
+  cpu.avx512_bf16 = cpu.avx512 && has_bit(a, 5);
+  const bool permitted = cpu.avx512_bf16 && tiles && may_use_tiles();
+  cpu.amx_bf16 = permitted && tiles_of_bfloat16;
+  cpu.amx_int8 = permitted && tiles_of_bytes;
+  return cpu;
+}
+#elif defined(__aarch64__) && defined(__linux__)
+Cpu detect() {
+  constexpr unsigned long kDotProduct = 1ul << 20;  // HWCAP_ASIMDDP
+  Cpu cpu;
+  cpu.neon_dot = getauxval(AT_HWCAP) & kDotProduct;
+  return cpu;
+}
+#elif defined(__aarch64__) && defined(__APPLE__)
+Cpu detect() {  // all of Apple's have it
+  Cpu cpu;
+  cpu.neon_dot = true;
   return cpu;
 }
 #else

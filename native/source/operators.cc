@@ -13,8 +13,8 @@ CustomOp basic_operator(const char* (*name)(const CustomOp*)) {
   op.GetInputCharacteristic = [](const CustomOp*, size_t) { return kRequired; };
   op.GetOutputCharacteristic = [](const CustomOp*, size_t) { return kRequired; };
   op.GetInputMemoryType = [](const CustomOp*, size_t) { return static_cast<int>(MemoryType::kDefault); };
-  op.GetStartVersion = [](const CustomOp*) { return kDomainVersion; };
-  op.GetEndVersion = [](const CustomOp*) { return kDomainVersion; };
+  op.GetStartVersion = [](const CustomOp*) { return kAttentionVersion; };
+  op.GetEndVersion = [](const CustomOp*) { return kAttentionVersion; };
   return op;
 }
 

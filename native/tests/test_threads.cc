@@ -3,7 +3,7 @@
 
 #include "batch.h"
 #include "check.h"
-#include "threads.h"
+#include "standard_threads.h"
 
 using namespace jinabert;
 using namespace jinabert::attention;

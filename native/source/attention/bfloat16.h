@@ -5,7 +5,7 @@
 
 #include <immintrin.h>
 
-#include "lanes.h"
+#include "../lanes.h"
 
 namespace jinabert::attention {
 namespace {

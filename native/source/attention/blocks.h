@@ -1,7 +1,7 @@
 // How the keys and values of one head of one text are packed: in blocks, each in one piece of memory.
 #pragma once
 
-#include "lanes.h"
+#include "../lanes.h"
 #include "problem.h"
 
 namespace jinabert::attention {

@@ -1,7 +1,7 @@
 // A product in columns of vectors: as many at a time as registers hold sums of, then single ones for what is left.
 #pragma once
 
-#include "lanes.h"
+#include "../lanes.h"
 
 namespace jinabert::attention {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <utility>
 
-#include "lanes.h"
+#include "../lanes.h"
 
 namespace jinabert::attention {
 namespace {

@@ -37,7 +37,7 @@ struct Allocator {
   const MemoryInfo* (*Info)(const Allocator*);
 };
 
-enum class ElementType : int { kFloat = 1, kInt64 = 7, kBool = 9 };
+enum class ElementType : int { kFloat = 1, kInt8 = 3, kInt64 = 7, kBool = 9 };
 enum class ErrorCode : int { kInvalidArgument = 2 };
 enum class MemoryType : int { kDefault = 0 };
 
@@ -54,6 +54,7 @@ enum class Place : size_t {
   kGetDimensions = 62,
   kGetTensorInfo = 65,
   kKernelInfoGetFloat = 85,
+  kKernelInfoGetString = 87,
   kKernelContextGetInput = 90,
   kKernelContextGetOutput = 91,
   kReleaseStatus = 93,
@@ -61,6 +62,7 @@ enum class Place : size_t {
   kReleaseAllocator = 132,
   kKernelInfoGetFloats = 162,
   kGetSessionConfigEntry = 238,
+  kKernelInfoGetConstantInput = 249,
   kShapeInferContextGetInput = 268,
   kShapeInferContextSetOutput = 270,
   kSetSymbolicDimensions = 271,

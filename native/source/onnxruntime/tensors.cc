@@ -6,9 +6,9 @@ Status* fail(const Api* api, const char* message) {
   return call<Place::kCreateStatus>(api, static_cast<int>(ErrorCode::kInvalidArgument), message);
 }
 
-Status* read_input(const Api* api, const KernelContext* context, size_t index, Tensor* tensor) {
-  const Value* value = nullptr;
-  if (Status* status = call<Place::kKernelContextGetInput>(api, context, index, &value)) return status;
+namespace {
+
+Status* read_value(const Api* api, const Value* value, Tensor* tensor) {
   TensorInfo* info = nullptr;
   if (Status* status = call<Place::kGetTensorInfo>(api, value, &info)) return status;
   const TensorInfo* read_only = info;
@@ -18,6 +18,21 @@ Status* read_input(const Api* api, const KernelContext* context, size_t index, T
   release<Place::kReleaseTensorInfo>(api, info);
   if (status) return status;
   return call<Place::kGetTensorMutableData>(api, const_cast<Value*>(value), const_cast<void**>(&tensor->data));
+}
+
+}  // namespace
+
+Status* read_input(const Api* api, const KernelContext* context, size_t index, Tensor* tensor) {
+  const Value* value = nullptr;
+  if (Status* status = call<Place::kKernelContextGetInput>(api, context, index, &value)) return status;
+  return read_value(api, value, tensor);
+}
+
+Status* read_constant(const Api* api, const KernelInfo* info, size_t index, Tensor* tensor) {
+  int is_constant = 0;
+  const Value* value = nullptr;
+  if (Status* status = call<Place::kKernelInfoGetConstantInput>(api, info, index, &is_constant, &value)) return status;
+  return is_constant && value ? read_value(api, value, tensor) : fail(api, "a weight is not stored in the graph");
 }
 
 Status* make_output(const Api* api, KernelContext* context, size_t index, std::initializer_list<int64_t> dimensions,

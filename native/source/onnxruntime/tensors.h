@@ -28,6 +28,9 @@ Status* fail(const Api* api, const char* message);
 
 Status* read_input(const Api* api, const KernelContext* context, size_t index, Tensor* tensor);
 
+// An input that the graph holds, which is there before any run; fails where it is computed.
+Status* read_constant(const Api* api, const KernelInfo* info, size_t index, Tensor* tensor);
+
 // Makes output `index` with this shape; `data` is where its elements go.
 Status* make_output(const Api* api, KernelContext* context, size_t index, std::initializer_list<int64_t> dimensions,
                     void** data);

@@ -1,4 +1,4 @@
-// Vectors of floats in the compiler's own extension, so that one source serves AVX-512, AVX2 and NEON.
+// Vectors of floats and integers in the compiler's own extension, so that one source serves AVX-512, AVX2 and NEON.
 //
 // Everything in the files that a kernel includes has internal linkage, and no standard container or algorithm is used:
 // the linker keeps one copy of a function that several files share, and if it kept the one compiled for AVX-512, a
@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 
-namespace jinabert::attention {
+namespace jinabert {
 namespace {
 
 inline size_t least(size_t a, size_t b) { return a < b ? a : b; }
@@ -25,31 +25,53 @@ template <>
 struct Types<4> {
   typedef float Floats __attribute__((vector_size(16)));
   typedef uint32_t Bits __attribute__((vector_size(16)));
+  typedef int32_t Ints __attribute__((vector_size(16)));
   typedef float Anywhere __attribute__((vector_size(16), aligned(4), may_alias));
+  typedef int32_t IntsAnywhere __attribute__((vector_size(16), aligned(4), may_alias));
+  typedef uint8_t Bytes __attribute__((vector_size(4)));
+  typedef uint8_t BytesAnywhere __attribute__((vector_size(4), aligned(1), may_alias));
 };
 
 template <>
 struct Types<8> {
   typedef float Floats __attribute__((vector_size(32)));
   typedef uint32_t Bits __attribute__((vector_size(32)));
+  typedef int32_t Ints __attribute__((vector_size(32)));
   typedef float Anywhere __attribute__((vector_size(32), aligned(4), may_alias));
+  typedef int32_t IntsAnywhere __attribute__((vector_size(32), aligned(4), may_alias));
+  typedef uint8_t Bytes __attribute__((vector_size(8)));
+  typedef uint8_t BytesAnywhere __attribute__((vector_size(8), aligned(1), may_alias));
 };
 
 template <>
 struct Types<16> {
   typedef float Floats __attribute__((vector_size(64)));
   typedef uint32_t Bits __attribute__((vector_size(64)));
+  typedef int32_t Ints __attribute__((vector_size(64)));
   typedef float Anywhere __attribute__((vector_size(64), aligned(4), may_alias));
+  typedef int32_t IntsAnywhere __attribute__((vector_size(64), aligned(4), may_alias));
+  typedef uint8_t Bytes __attribute__((vector_size(16)));
+  typedef uint8_t BytesAnywhere __attribute__((vector_size(16), aligned(1), may_alias));
 };
 
 template <size_t LANES>
 struct Vectors : Types<LANES> {
   using typename Types<LANES>::Floats;
   using typename Types<LANES>::Bits;
+  using typename Types<LANES>::Ints;
+  using typename Types<LANES>::Bytes;
   using typename Types<LANES>::Anywhere;
+  using typename Types<LANES>::IntsAnywhere;
+  using typename Types<LANES>::BytesAnywhere;
 
   static Floats load(const float* from) { return *reinterpret_cast<const Anywhere*>(from); }
   static void store(float* to, Floats x) { *reinterpret_cast<Anywhere*>(to) = x; }
+  static Ints load_ints(const int32_t* from) { return *reinterpret_cast<const IntsAnywhere*>(from); }
+  static void store_ints(int32_t* to, Ints x) { *reinterpret_cast<IntsAnywhere*>(to) = x; }
+  static Floats to_floats(Ints x) { return __builtin_convertvector(x, Floats); }
+  static void store_lowest_bytes(uint8_t* to, Bits x) {
+    *reinterpret_cast<BytesAnywhere*>(to) = __builtin_convertvector(x, Bytes);
+  }
   static Floats all(float x) { return Floats{} + x; }
 
   // The larger lanes; where a lane of `a` is no number, b's.
@@ -95,4 +117,4 @@ struct Vectors : Types<LANES> {
 };
 
 }  // namespace
-}  // namespace jinabert::attention
+}  // namespace jinabert

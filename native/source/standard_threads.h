@@ -1,4 +1,4 @@
-// Threads of the standard library in the place of onnxruntime's, for tests and benchmarks.
+// Threads of the standard library, where onnxruntime's cannot be had: while a session is made, and in tests.
 #pragma once
 
 #include <atomic>
@@ -7,7 +7,7 @@
 
 #include "parallel.h"
 
-namespace jinabert::test {
+namespace jinabert {
 
 class StandardThreads final : public Parallel {
  public:
@@ -28,4 +28,4 @@ class StandardThreads final : public Parallel {
   size_t threads_;
 };
 
-}  // namespace jinabert::test
+}  // namespace jinabert

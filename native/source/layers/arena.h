@@ -1,0 +1,44 @@
+// Memory for packed weights: in large pages where the system gives them, since with small ones a product of few rows
+// waits for addresses to be looked up.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+namespace jinabert::layers {
+
+// A stretch of memory that several owners share; it is given back with the last of them.
+class Chunk {
+ public:
+  explicit Chunk(size_t bytes);
+  ~Chunk();
+  Chunk(const Chunk&) = delete;
+  Chunk& operator=(const Chunk&) = delete;
+
+  // The next bytes, aligned to kAlignment; null where there are not so many left.
+  char* take(size_t bytes);
+
+ private:
+  char* mapped_ = nullptr;  // what the system gave
+  size_t mapped_bytes_ = 0;
+  char* begin_ = nullptr;   // its first large page
+  size_t bytes_ = 0;
+  size_t taken_ = 0;
+};
+
+// Memory of one kernel. The kernels of a session are made one after the other in one thread, and stand side by side.
+class Arena {
+ public:
+  // Null where memory has run out.
+  char* take(size_t bytes);
+
+ private:
+  std::vector<std::shared_ptr<Chunk>> chunks_;
+};
+
+// Lets go of the file's pages in this range of memory, which are read again if need be. Does nothing with memory that is
+// no file's.
+void release_file_pages(const void* begin, size_t bytes);
+
+}  // namespace jinabert::layers

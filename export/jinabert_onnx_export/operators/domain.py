@@ -15,6 +15,7 @@ from onnxscript.values import Opset
 
 DOMAIN = "jinabert"
 DOMAIN_VERSION = 2
+LAYERS_DOMAIN_VERSION = 3  # of a file whose layers are operators, as those of int8 are
 
 op: Any = opset23  # the operators' own types do not know that shapes are int64
 domain = Opset(DOMAIN, DOMAIN_VERSION)
@@ -30,26 +31,45 @@ def function_proto(operator: OnnxFunction[Any, Any]) -> onnx.FunctionProto:
     for node in _nodes(function.node):
         if node.op_type == "Attention":
             del node.output[1:]
-    used = {node.domain for node in _nodes(function.node)}
-    imported = {entry.domain for entry in function.opset_import}
-    for opset in (domain, contrib):
-        if opset.domain in used - imported:
-            function.opset_import.add(domain=opset.domain, version=opset.version)
+    _import_used(function)
     return function
 
 
 def called_from(model: onnx.ModelProto, functions: Sequence[onnx.FunctionProto]) -> list[onnx.FunctionProto]:
     """Return the functions that the model's graph calls, with those that they call written out in their bodies.
 
-    onnxruntime writes out a level of functions at a time, and looks at the whole graph after each.
+    They import the domain in the model's version. onnxruntime writes out a level of functions at a time, and looks at
+    the whole graph after each.
     """
     called = {(node.domain, node.op_type) for node in model.graph.node}
     inner = [_key(function) for function in functions if _key(function) not in called]
     shell = onnx.helper.make_model(
         onnx.helper.make_graph([], "functions", [], []), functions=functions, opset_imports=model.opset_import
     )
+    for function in shell.functions:
+        _import_alike(function, model)
     inlined = onnx.inliner.inline_selected_functions(shell, inner).functions
-    return [function for function in inlined if _key(function) in called]
+    written_out = [function for function in inlined if _key(function) in called]
+    for function in written_out:
+        _import_used(function)
+    return written_out
+
+
+def _import_used(function: onnx.FunctionProto) -> None:
+    """Add the imports that the body's nodes, and those of its inner graphs, need beside the ones it has."""
+    used = {node.domain for node in _nodes(function.node)}
+    imported = {entry.domain for entry in function.opset_import}
+    for opset in (domain, contrib):
+        if opset.domain in used - imported:
+            function.opset_import.add(domain=opset.domain, version=opset.version)
+
+
+def _import_alike(function: onnx.FunctionProto, model: onnx.ModelProto) -> None:
+    """Let the function import the domain in the version in which the model does."""
+    (version,) = (entry.version for entry in model.opset_import if entry.domain == DOMAIN)
+    for entry in function.opset_import:
+        if entry.domain == DOMAIN:
+            entry.version = version
 
 
 def _key(function: onnx.FunctionProto) -> tuple[str, str]:

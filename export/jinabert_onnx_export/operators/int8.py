@@ -13,6 +13,7 @@ from onnxscript import graph, script
 
 from .domain import contrib, domain, function_proto, op
 from .feed_forward import with_activation
+from .signatures import check_bodies
 
 STEP = 1 / 127  # of a row divided by its largest absolute value
 MIDDLE = onnx.helper.make_tensor("middle", onnx.TensorProto.UINT8, [], [128])
@@ -66,11 +67,17 @@ def QuantizedEmbedding(table, scale, ids):  # type: ignore[no-untyped-def]  # no
 
 
 def int8_functions(activation: str) -> list[onnx.FunctionProto]:
-    """Return the bodies of these operators, to be written out where the exported file calls them."""
+    """Return the bodies of these operators, to be written out where the exported file calls them.
+
+    Raises:
+        ExportError: a body departs from its signature.
+    """
     feed_forward = with_activation(function_proto(QuantizedGatedFeedForward), activation)
-    return [
+    bodies = [
         function_proto(QuantizeRows),
         function_proto(QuantizedMatMul),
         function_proto(QuantizedEmbedding),
         feed_forward,
     ]
+    check_bodies(bodies)
+    return bodies

@@ -58,7 +58,44 @@ GATED_FEED_FORWARD = Signature(
 )
 UNPACK = Signature("Unpack", inputs=("hidden", "source", "input_ids"), outputs=("last_hidden_state",))
 
+QUANTIZED_GATED_FEED_FORWARD = Signature(
+    "QuantizedGatedFeedForward",
+    inputs=(
+        "x", "token_blocks", "token_rows",
+        "smoothing", "gate", "gate_scale", "up", "up_scale", "down", "down_scale",
+    ),
+    outputs=("output",),
+)  # fmt: skip
+QUERY_KEY_VALUE = Signature(
+    "QuantizedQueryKeyValue",
+    inputs=("hidden", "smoothing", "weight", "scale", "query_bias"),
+    outputs=("query", "key", "value"),
+)
+QK_POST_NORM_QUERY_KEY_VALUE = Signature(
+    "QuantizedQkPostNormQueryKeyValue",
+    inputs=(*QUERY_KEY_VALUE.inputs, "key_bias", "query_norm", "query_norm_bias", "key_norm", "key_norm_bias"),
+    outputs=QUERY_KEY_VALUE.outputs,
+)
+AFTER_ATTENTION = Signature(
+    "QuantizedAfterAttention",
+    inputs=(
+        "context", "hidden", "token_blocks", "token_rows",
+        "output", "output_scale", "output_bias", "attended_norm", "attended_norm_bias",
+        "smoothing", "gate", "gate_scale", "up", "up_scale", "down", "down_scale", "down_bias", "norm", "norm_bias",
+    ),
+    outputs=("hidden",),
+)  # fmt: skip
+QK_POST_NORM_AFTER_ATTENTION = Signature(
+    "QuantizedQkPostNormAfterAttention",
+    inputs=(*AFTER_ATTENTION.inputs[:9], "middle_norm", "middle_norm_bias", *AFTER_ATTENTION.inputs[9:]),
+    outputs=AFTER_ATTENTION.outputs,
+)
+
 PACKED_SIGNATURES = (ATTENTION_PLAN, ALIBI_ATTENTION, GATED_FEED_FORWARD, UNPACK)
+LAYER_SIGNATURES = (
+    QUERY_KEY_VALUE, QK_POST_NORM_QUERY_KEY_VALUE, AFTER_ATTENTION, QK_POST_NORM_AFTER_ATTENTION,
+)  # fmt: skip
+INT8_SIGNATURES = (QUANTIZED_GATED_FEED_FORWARD, *LAYER_SIGNATURES)
 
 
 def check_bodies(bodies: Sequence[onnx.FunctionProto]) -> None:
@@ -69,7 +106,7 @@ def check_bodies(bodies: Sequence[onnx.FunctionProto]) -> None:
     Raises:
         ExportError: a body departs from its signature.
     """
-    signatures = {signature.name: signature for signature in PACKED_SIGNATURES}
+    signatures = {signature.name: signature for signature in (*PACKED_SIGNATURES, *INT8_SIGNATURES)}
     for body in bodies:
         signature = signatures.get(body.name)
         if signature is None:

@@ -15,11 +15,13 @@ from jinabert_onnx_export.int8.activations import LayerActivations
 from jinabert_onnx_export.operators.domain import called_from
 from jinabert_onnx_export.operators.feed_forward import feed_forward_functions
 from jinabert_onnx_export.operators.int8 import int8_functions
+from jinabert_onnx_export.operators.int8_layers import layer_functions
 from jinabert_onnx_export.operators.packed_attention import packed_functions
 
 from .feed_forward import BLOCK_FEED_FORWARD, traced_activation
 from .graph_pass import run_passes
 from .graph_values import drop_unused
+from .layers import layer_joining
 from .packing import PACK
 from .projections import JOIN_PROJECTIONS
 from .quantize import quantization
@@ -41,10 +43,13 @@ def optimize(traced: onnx.ModelProto, layers: Sequence[LayerActivations] | None 
     model = ir.from_proto(traced)
     model.functions.clear()  # the padded attention's
     activation = _activation_of(model)
-    run_passes(model, FP32_PASSES if layers is None else (*FP32_PASSES, quantization(layers)))
+    int8_passes = () if layers is None else (quantization(layers), layer_joining(activation))
+    run_passes(model, (*FP32_PASSES, *int8_passes))
     drop_unused(model)
     fast = ir.to_proto(model)
-    products = feed_forward_functions(activation) if layers is None else int8_functions(activation)
+    products = (
+        feed_forward_functions(activation) if layers is None else [*int8_functions(activation), *layer_functions()]
+    )
     fast.functions.extend(called_from(fast, [*packed_functions(), *products]))
     return fast
 

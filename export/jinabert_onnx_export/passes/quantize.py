@@ -15,7 +15,7 @@ from jinabert_onnx_export.int8.activations import LayerActivations
 from jinabert_onnx_export.int8.rounding import Floats, quantize_table, quantize_weight
 from jinabert_onnx_export.int8.smoothing import best_smoothing
 from jinabert_onnx_export.operators.domain import DOMAIN
-from jinabert_onnx_export.operators.signatures import GATED_FEED_FORWARD
+from jinabert_onnx_export.operators.signatures import GATED_FEED_FORWARD, QUANTIZED_GATED_FEED_FORWARD
 
 from .graph_pass import GraphPass, nodes_of, require_counts
 from .graph_values import floats, initializer, producer, product_after, replace
@@ -48,7 +48,7 @@ def _requires(model: ir.Model, layers: int) -> None:
 
 
 def _ensures(model: ir.Model, layers: int) -> None:
-    quantized = {"QuantizedMatMul": 2 * layers, "QuantizedGatedFeedForward": layers, "QuantizedEmbedding": 1}
+    quantized = {"QuantizedMatMul": 2 * layers, QUANTIZED_GATED_FEED_FORWARD.name: layers, "QuantizedEmbedding": 1}
     require_counts(model, quantized | {"MatMul": 0, GATED_FEED_FORWARD.name: 0})
 
 
@@ -112,7 +112,7 @@ def _quantize_feed_forward(graph: ir.Graph, name: str, node: ir.Node, activation
     for part, weight in (("gate", gate * factors[:, None]), ("up", up * factors[:, None]), ("down", down)):
         stored += _store_bytes(graph, f"{name}.{part}", weight)
     inputs = [values["x"], values["token_blocks"], values["token_rows"], *stored]
-    replace(graph, node, ir.node("QuantizedGatedFeedForward", inputs, domain=DOMAIN))
+    replace(graph, node, ir.node(QUANTIZED_GATED_FEED_FORWARD.name, inputs, domain=DOMAIN))
 
 
 def _quantize_embedding(graph: ir.Graph) -> None:

@@ -71,7 +71,7 @@ JINABERT_EXPORT jinabert::onnxruntime::Status* RegisterCustomOps(jinabert::onnxr
 }
 
 // The version of the domain whose operators this library holds.
-JINABERT_EXPORT int jinabert_domain_version() { return jinabert::kDomainVersion; }
+JINABERT_EXPORT int jinabert_domain_version() { return 3; }
 
 // The instruction set that attention runs with on this processor, for heads of this size; "" where it has no kernel.
 JINABERT_EXPORT const char* jinabert_attention_kernel(size_t head_size, int bfloat16) {
@@ -82,3 +82,9 @@ JINABERT_EXPORT const char* jinabert_attention_kernel(size_t head_size, int bflo
 
 // How often the native attention has run in this process.
 JINABERT_EXPORT uint64_t jinabert_attention_runs() { return jinabert::attention_runs(); }
+
+// The instruction set that int8 layers run with on this processor; "" where there is no kernel.
+JINABERT_EXPORT const char* jinabert_layer_kernel(size_t) { return ""; }
+
+// How often native operators of layers have run in this process.
+JINABERT_EXPORT uint64_t jinabert_layer_runs() { return 0; }

@@ -18,4 +18,4 @@ def load(takes: str, path: str, precision: str, kernels: str, threads: str) -> t
         return model.encode(texts, show_progress_bar=False)
 
     run = encode if takes == "texts" else model.loaded.session.run
-    return run, about | {"attention": model.kernels.attention}
+    return run, about | {"attention": model.kernels.attention, "layers": model.kernels.layers}

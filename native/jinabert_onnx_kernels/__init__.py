@@ -12,11 +12,21 @@ import sys
 from functools import cache
 from pathlib import Path
 
-__all__ = ["DOMAIN_VERSION", "__version__", "attention_instructions", "attention_runs", "library_path"]
+__all__ = [
+    "DOMAIN_VERSION",
+    "OLDEST_DOMAIN_VERSION",
+    "__version__",
+    "attention_instructions",
+    "attention_runs",
+    "layer_instructions",
+    "layer_runs",
+    "library_path",
+]
 
 __version__ = "0.1.0"
 
-DOMAIN_VERSION = 2  # of the `jinabert` domain, whose operators the library holds
+DOMAIN_VERSION = 3  # of the `jinabert` domain, whose operators the library holds
+OLDEST_DOMAIN_VERSION = 2  # the oldest that it serves too, with attention alone
 _SUFFIX = ".dll" if sys.platform == "win32" else ".so"
 
 
@@ -47,6 +57,28 @@ def attention_runs() -> int:
     return int(_library().jinabert_attention_runs())
 
 
+def layer_instructions(hidden_size: int) -> str | None:
+    """Return the instruction set that int8 layers run with on this processor, such as "avx512-vnni" or "neon-dot".
+
+    `hidden_size` is in channels. None where there is no kernel for this processor or this size, or where onnxruntime's
+    own products are faster (AMX).
+
+    Raises:
+        OSError: the library is missing or damaged, or was built for another system.
+    """
+    name: bytes = _library().jinabert_layer_kernel(hidden_size)
+    return name.decode("ascii") or None
+
+
+def layer_runs() -> int:
+    """Return how often native operators of int8 layers have run in this process, two for each layer of a run.
+
+    Raises:
+        OSError: the library is missing or damaged, or was built for another system.
+    """
+    return int(_library().jinabert_layer_runs())
+
+
 @cache
 def _library() -> ctypes.CDLL:
     _require_whole(library_path())
@@ -55,6 +87,9 @@ def _library() -> ctypes.CDLL:
         library.jinabert_attention_kernel.argtypes = [ctypes.c_size_t, ctypes.c_int]
         library.jinabert_attention_kernel.restype = ctypes.c_char_p
         library.jinabert_attention_runs.restype = ctypes.c_uint64
+        library.jinabert_layer_kernel.argtypes = [ctypes.c_size_t]
+        library.jinabert_layer_kernel.restype = ctypes.c_char_p
+        library.jinabert_layer_runs.restype = ctypes.c_uint64
         version = library.jinabert_domain_version()
     except AttributeError as error:  # as where a function is missing
         raise OSError(f"{library_path()} is not the library of this package ({error})") from error

@@ -122,7 +122,7 @@ class CrossEncoder(Model):
             scores = steps.predict(self.loaded, rows, settings, limits, progress.advance)
         reports = tuple(steps.report_of(tokenizer, pair, row) for pair, row in zip(given, rows, strict=True))
         fingerprint = fingerprint_of(self.bundle.manifest, self.precision, settings.max_length)
-        return Predictions(scores, reports, fingerprint, self.kernels.attention)
+        return Predictions(scores, reports, fingerprint, self.kernels.attention, self.kernels.layers)
 
     @expand_options(PredictOptions)
     def predict_stream(

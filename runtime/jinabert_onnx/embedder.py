@@ -142,7 +142,7 @@ class Embedder(Model):
         with Progress(len(texts.reports), "texts", options.get("show_progress_bar")) as progress:
             vectors = steps.vectors_of(self._model, texts, settings, limits, progress.advance)
         fingerprint = fingerprint_of(self._model.bundle.manifest, self.precision, settings.max_length)
-        return Embeddings(vectors, texts.reports, fingerprint, self.kernels.attention)
+        return Embeddings(vectors, texts.reports, fingerprint, self.kernels.attention, self.kernels.layers)
 
     @expand_options(EncodeOptions)
     def encode_stream(

@@ -62,9 +62,9 @@ class Model(ABC):
             self_test: compute what a few short texts give, and compare with the export.
             revision: branch, tag or commit, for a hub id only.
             local_files_only: never ask the hub; a hub id must have been downloaded before.
-            kernels: "auto" lets the native kernels of `jinabert-onnx-kernels` compute attention on the CPU if they are
-                installed and fit (or as the variable JINABERT_ONNX_KERNELS says), "off" does not, "require" refuses to
-                load without them, and takes the CPU where `provider` is "auto".
+            kernels: "auto" lets the native kernels of `jinabert-onnx-kernels` compute attention, and int8's layers, on
+                the CPU if they are installed and fit (or as the variable JINABERT_ONNX_KERNELS says), "off" does not,
+                "require" refuses to load without those of attention, and takes the CPU where `provider` is "auto".
 
         Raises:
             BundleError: not a bundle, damaged, of another schema, or without this precision.
@@ -137,7 +137,7 @@ class Model(ABC):
 
     @property
     def kernels(self) -> Kernels:
-        """Return what computes attention: a native kernel, or the graph's own operators; and why."""
+        """Return what computes attention and layers: native kernels, or the graph's own operators; and why."""
         return self._model.session.kernels
 
     @property

@@ -110,11 +110,13 @@ def test_other_releases_and_processors_are_told(redraw: Redraw):
         machine=replace(after.machine, cpu="Another CPU"),
         versions={**after.versions, "onnxruntime": "9.9"},
         attention={"int8": "of another kind"},
+        layers={"int8": "of a third kind"},
     )
     text = "\n".join(lines_of(compare(redraw(1), after)))
     assert "Another CPU after" in text
     assert "9.9 after" in text
     assert "of another kind after" in text
+    assert "layers of int8: portable before, of a third kind after" in text
 
 
 def test_the_command_judges_with_its_exit_code(redraw: Redraw, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

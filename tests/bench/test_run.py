@@ -55,13 +55,15 @@ def test_the_share_of_the_ceiling_is_of_the_products_of_real_tokens(record: Reco
     assert share == pytest.approx(fp32 / found.median.value)
 
 
-def test_what_computes_attention_is_recorded_and_shown(record: Record):
-    attention = {}
+def test_what_computes_attention_and_layers_is_recorded_and_shown(record: Record):
+    attention, layers = {}, {}
     for precision in ("fp32", "int8"):
         with Embedder.load(TRAINED, precision=precision, provider="cpu") as model:
-            attention[precision] = model.kernels.attention
+            attention[precision], layers[precision] = model.kernels.attention, model.kernels.layers
     assert record.attention == attention
+    assert record.layers == layers
     assert f"attention: {attention['fp32']} in fp32, {attention['int8']} in int8" in lines_of(record)
+    assert f"layers: {layers['fp32']} in fp32, {layers['int8']} in int8" in lines_of(record)
 
 
 def test_cold_starts_tell_each_step(record: Record):

@@ -16,5 +16,7 @@ def test_a_bundle_of_an_earlier_release_runs_natively_with_the_same_vectors(prec
     portable = Embedder.load(BUNDLE, precision=precision, kernels="off").encode(TEXTS)
     native = Embedder.load(BUNDLE, precision=precision, kernels="require")
     assert native.kernels.native
+    assert not native.kernels.native_layers
+    assert ("export the bundle again" in native.kernels.layers_reason) == (precision == "int8")
     apart = np.linalg.norm(native.encode(TEXTS) - portable, axis=1) / np.linalg.norm(portable, axis=1)
     assert apart.max() < (1e-5 if precision == "fp32" else 0.01)

@@ -171,10 +171,14 @@ def _caveats(before: Record, after: Record) -> Iterator[str]:
     ):
         if one != other:
             yield f"{what}: {one} before, {other} after"
-    for precision in sorted(before.attention.keys() & after.attention.keys()):
-        earlier, later = before.attention[precision], after.attention[precision]
-        if earlier != later:
-            yield f"attention of {precision}: {earlier} before, {later} after"
+    for what, befores, afters in (
+        ("attention", before.attention, after.attention),
+        ("layers", before.layers, after.layers),
+    ):
+        for precision in sorted(befores.keys() & afters.keys()):
+            earlier, later = befores[precision], afters[precision]
+            if earlier != later:
+                yield f"{what} of {precision}: {earlier} before, {later} after"
     for when, record in (("before", before), ("after", after)):
         for doubt in doubts(record):
             yield f"{when}, {doubt}"

@@ -140,8 +140,8 @@ class Memory(_InProcesses):
 class Record:
     """One run of the bench.
 
-    `created` is UTC in ISO 8601, `seconds` what all of it took. `attention` says by precision what computes it, such as
-    "avx2" or "portable".
+    `created` is UTC in ISO 8601, `seconds` what all of it took. `attention` and `layers` say by precision what computes
+    them, such as "avx2" or "portable".
     """
 
     created: str
@@ -156,6 +156,7 @@ class Record:
     skipped: tuple[Skipped, ...]
     schema: int = SCHEMA
     attention: Mapping[str, str] = field(default_factory=dict)  # earlier versions recorded none
+    layers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def kind(self) -> Kind:

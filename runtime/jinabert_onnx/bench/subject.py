@@ -51,9 +51,15 @@ class Subject:
         """Return what computes attention, by precision."""
         return {one.precision: kernels.attention for one, kernels in self.configurations.items()}
 
+    @property
+    def layers(self) -> dict[str, str]:
+        """Return what computes the layers, by precision."""
+        return {one.precision: kernels.layers for one, kernels in self.configurations.items()}
+
     def memory(self, configuration: Configuration) -> MemoryModel:
         """Return what a process with this configuration is expected to hold."""
-        return memory_model(self.bundle.manifest, configuration.precision, self.configurations[configuration].native)
+        kernels = self.configurations[configuration]
+        return memory_model(self.bundle.manifest, configuration.precision, kernels.native, kernels.native_layers)
 
 
 def open_subject(source: str, wanted: Wanted, revision: str | None, local_files_only: bool) -> Subject:

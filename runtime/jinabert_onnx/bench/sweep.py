@@ -84,6 +84,7 @@ def run_bench(
         memory=tuple(item for item in memory if isinstance(item, Memory)),
         skipped=(*skipped, *(item for item in memory if isinstance(item, Skipped))),
         attention=subject.attention,
+        layers=subject.layers,
     )
 
 

@@ -40,8 +40,9 @@ def headline(record: Record) -> Iterator[str]:
     memory = "" if machine.memory is None else f", {machine.memory / 1e9:.0f} GB"
     yield f"{machine.cpu} ({machine.features}), {machine.cpus} CPUs ({machine.cpus_reason}){memory}, {machine.system}"
     yield ", ".join(f"{name} {release}" for name, release in record.versions.items())
-    if record.attention:
-        yield f"attention: {', '.join(f'{name} in {precision}' for precision, name in record.attention.items())}"
+    for what, names in (("attention", record.attention), ("layers", record.layers)):
+        if names:
+            yield f"{what}: {', '.join(f'{name} in {precision}' for precision, name in names.items())}"
 
 
 def number(value: float) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
+from jinabert_onnx.bundle.domain_version import read_domain_version
 from jinabert_onnx.bundle.fingerprint import fingerprint_of
 from jinabert_onnx.bundle.locate import open_source
 from jinabert_onnx.bundle.manifest import Bundle, Manifest
+from jinabert_onnx.engine.kernels import LAYERS_VERSION
 from jinabert_onnx.errors import printable
 from jinabert_onnx.model import Model
 from jinabert_onnx.model_class import class_of
@@ -70,8 +72,20 @@ def _lines(bundle: Bundle) -> Iterator[str]:
     yield f"space        {fingerprint_of(manifest, 'fp32', manifest.default_max_length).space}"
     yield ""
     yield from _precisions(manifest)
+    yield from _without_layers(bundle)
     yield from _errors(manifest)
     yield from _quality(manifest)
+
+
+def _without_layers(bundle: Bundle) -> Iterator[str]:
+    """Advise to export an int8 graph again that has no layers for native kernels; one that is not here is not read."""
+    names = bundle.manifest.precisions.get("int8")
+    version = read_domain_version(bundle.path / names[0]) if names else None
+    if version is not None and version < LAYERS_VERSION:
+        yield (
+            f"int8 has version {version} of the operators, with attention alone for native kernels; export the bundle "
+            "again to have its layers computed by them too"
+        )
 
 
 def _errors(manifest: Manifest) -> Iterator[str]:
@@ -107,6 +121,7 @@ def _running(model: Model) -> Iterator[str]:
     yield f"provider     {model.provider} ({model.provider_reason}){_nodes(model)}"
     yield f"threads      {model.threads} ({model.threads_reason})"
     yield f"attention    {model.kernels.attention} ({model.kernels.reason})"
+    yield f"layers       {model.kernels.layers} ({model.kernels.layers_reason})"
     yield f"fingerprint  {model.fingerprint}"
 
 

@@ -90,7 +90,7 @@ class Plan:
         rows: of all files.
         prompt: what stands before each text.
         limits: of int8 and uint8 vectors, which the bundle holds, by name.
-        attention: what computes attention, as `Kernels` names it: others differ in the last digits.
+        attention, layers: what computes these, as `Kernels` names it: others differ in the last digits.
     """
 
     sources: tuple[Source, ...]
@@ -107,6 +107,7 @@ class Plan:
     prompt: str = ""
     limits: tuple[tuple[str, float], ...] = ()
     attention: str = PORTABLE
+    layers: str = PORTABLE
 
     @property
     def max_length(self) -> int:
@@ -117,7 +118,10 @@ class Plan:
     @property
     def digest(self) -> str:
         """16 hexadecimal digits that stand for the plan: a shard that was made by another one is no part of this."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode("ascii")).hexdigest()[:16]
+        content = asdict(self)
+        if self.layers == PORTABLE:  # as in every plan of an earlier version, which did not say so
+            del content["layers"]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode("ascii")).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -176,6 +180,7 @@ def differences(kept: Plan, asked: Plan) -> list[str]:
         "prompt",
         "limits",
         "attention",
+        "layers",
         "shard_rows",
     ):
         found += _difference(name, getattr(kept, name), getattr(asked, name))

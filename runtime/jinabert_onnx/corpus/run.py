@@ -129,6 +129,7 @@ def _plan(job: Job, sources: Sequence[Source], kind: str, keep: tuple[str, ...],
         prompt=settings.prefix,
         limits=limits_of(embedder, settings.output_dtype),
         attention=embedder.kernels.attention,
+        layers=embedder.kernels.layers,
     )
 
 

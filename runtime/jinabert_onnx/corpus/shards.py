@@ -126,11 +126,16 @@ def require_model(plan: Plan, embedder: Embedder) -> None:
         raise InputError(
             f"its bundle is a different one: fingerprint {found}, not {plan.fingerprint}; give all nodes the same"
         )
-    if embedder.kernels.attention != plan.attention:
-        raise InputError(
-            f"its attention is computed by other kernels: {embedder.kernels.attention}, not {plan.attention}; give all "
-            "nodes the same, or use --kernels off"
-        )
+    kernels = embedder.kernels
+    for what, here, planned in (
+        ("attention is", kernels.attention, plan.attention),
+        ("layers are", kernels.layers, plan.layers),
+    ):
+        if here != planned:
+            raise InputError(
+                f"its {what} computed by other kernels: {here}, not {planned}; give all nodes the same, or use "
+                "--kernels off"
+            )
     limits = limits_of(embedder, plan.settings.output_dtype)
     if (embedder.default_prompt, limits) != (plan.prompt, plan.limits):
         raise InputError(

@@ -16,7 +16,7 @@ from jinabert_onnx.bundle.locate import Source, open_source, require_files
 from jinabert_onnx.bundle.manifest import TOKENIZER, Bundle
 from jinabert_onnx.engine import providers
 from jinabert_onnx.engine.cpu import cpu_features
-from jinabert_onnx.engine.kernels import KernelRequest, require_kernels_option
+from jinabert_onnx.engine.kernels import NO_KERNELS, KernelRequest, Kernels, require_kernels_option
 from jinabert_onnx.engine.memory_limit import MemoryLimit
 from jinabert_onnx.engine.memory_model import MemoryModel, memory_model, parse_memory, require_room, return_large_blocks
 from jinabert_onnx.engine.precision import choose_precision
@@ -56,10 +56,10 @@ def open_model(source: Source, options: LoadOptions, scores: bool = False) -> Op
         opened = _open(source, replace(options, provider="cpu"), limit, scores)
     session = opened.model.session
     if limit is not None:
-        memory = _memory_model(opened.model.bundle, opened.model.precision, limit, session.kernels.native)
+        memory = _memory_model(opened.model.bundle, opened.model.precision, limit, session.kernels)
         opened = replace(opened, model=replace(opened.model, memory=MemoryLimit(memory, limit, session.give_back)))
     logger.info(
-        "%s: %s (%s) on %s (%s), %d threads (%s), %s attention (%s)",
+        "%s: %s (%s) on %s (%s), %d threads (%s), %s attention (%s), %s layers (%s)",
         opened.model.bundle.path,
         opened.model.precision,
         opened.precision_reason,
@@ -69,6 +69,8 @@ def open_model(source: Source, options: LoadOptions, scores: bool = False) -> Op
         session.threads_reason,
         session.kernels.attention,
         session.kernels.reason,
+        session.kernels.layers,
+        session.kernels.layers_reason,
     )
     return opened
 
@@ -107,7 +109,7 @@ def request_kernels(bundle: Bundle, onnx_file: Path, asked: str) -> KernelReques
     """Return what native kernels must fit to run this graph; `asked` is what `require_kernels_option` returned."""
     model = bundle.manifest.model
     head_size = model.hidden_size // model.num_attention_heads
-    return KernelRequest(asked, head_size, read_domain_version(onnx_file))
+    return KernelRequest(asked, head_size, model.hidden_size, read_domain_version(onnx_file))
 
 
 def _device(options: LoadOptions) -> str:
@@ -118,8 +120,8 @@ def _device(options: LoadOptions) -> str:
     return providers.choose(options.provider, "fp32", available)[0]
 
 
-def _memory_model(bundle: Bundle, precision: str, limit: int, native: bool = False) -> MemoryModel:
+def _memory_model(bundle: Bundle, precision: str, limit: int, kernels: Kernels = NO_KERNELS) -> MemoryModel:
     """Return the model of the memory of a process that lives for long, which must fit into its limit."""
-    model = memory_model(bundle.manifest, precision, native).settled()
+    model = memory_model(bundle.manifest, precision, kernels.native, kernels.native_layers).settled()
     require_room(model, limit)
     return model

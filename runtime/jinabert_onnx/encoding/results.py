@@ -34,13 +34,14 @@ class TextReport:
 class Embeddings:
     """Vectors (n, dimensions) of n texts, how each text was read, and the vector space they lie in.
 
-    `attention` names the kernel that computed attention, as `Embedder.kernels` does.
+    `attention` and `layers` name the kernels that computed these, as `Embedder.kernels` does.
     """
 
     vectors: AnyVectors
     texts: tuple[TextReport, ...]
     fingerprint: Fingerprint
     attention: str
+    layers: str
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from jinabert_onnx.bundle.probes import Input, SelfTest, read_pair_probes, read_probes
 from jinabert_onnx.bundle.score_agreement import Logits
 from jinabert_onnx.engine import providers
+from jinabert_onnx.engine.kernels import Kernels
 from jinabert_onnx.errors import BundleError, RunError, SelfTestError
 from jinabert_onnx.text.pairs import TextOrPair
 
@@ -75,11 +76,19 @@ def _require_near(model: LoadedModel, share: float, measure: str) -> None:
 
 def _failure(model: LoadedModel, difference: str) -> str:
     release, kernels = providers.import_onnxruntime().__version__, model.session.kernels
-    suspects = f"this processor, onnxruntime {release}, {f'{kernels.reason}, ' if kernels.native else ''}"
-    remedy = "another release or precision, or kernels 'off'" if kernels.native else "another release or precision"
+    suspects = f"this processor, onnxruntime {release}, {_native(kernels)}"
+    remedy = "another release or precision, or kernels 'off'" if kernels.library else "another release or precision"
     what = "vectors" if model.bundle.manifest.classifier is None else "scores"
     return (
         f"{model.bundle.path}: {model.precision} on {model.session.provider} computes different {what} here than at "
         f"export ({difference}): {suspects}or the tokenizers package is at fault; try {remedy} (for details run "
         "`jinabert-onnx verify`)"
     )
+
+
+def _native(kernels: Kernels) -> str:
+    """Name the native kernels that run, as suspects; nothing where none do."""
+    if not kernels.library:
+        return ""
+    release = kernels.reason if kernels.native else kernels.layers_reason
+    return f"{release} ({kernels.attention} attention, {kernels.layers} layers), "

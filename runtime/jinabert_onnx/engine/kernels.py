@@ -14,9 +14,12 @@ from types import ModuleType
 
 from jinabert_onnx.errors import InputError, KernelsError, first_line
 
+from .cpu import cpu_features
+
 KERNELS = ("auto", "off", "require")
 KERNELS_VARIABLE = "JINABERT_ONNX_KERNELS"
 PORTABLE = "portable"
+LAYERS_VERSION = 3  # of the `jinabert` operators: the first whose int8 graphs have layers that kernels compute
 _MODULE = "jinabert_onnx_kernels"
 
 logger = logging.getLogger("jinabert_onnx")
@@ -29,38 +32,49 @@ class KernelRequest:
     Attributes:
         asked: one of `KERNELS`.
         head_size: channels of a head.
+        hidden_size: channels of a token.
         domain_version: version of the graph's `jinabert` operators; None if it has none.
     """
 
     asked: str
     head_size: int
+    hidden_size: int
     domain_version: int | None
 
 
 @dataclass(frozen=True)
 class Kernels:
-    """What computes attention.
+    """What computes attention, and what the layers around it: their products, norms and feed-forward.
 
     Attributes:
         attention: the instruction set of the native kernel, such as "avx512"; "portable" if the graph's own operators
             run.
         reason: why, in words.
+        layers: the same of the layers, such as "avx512-vnni".
+        layers_reason: why, in words.
         library: the file that onnxruntime registers; None if there is nothing to register.
-        bfloat16: whether it may multiply in bfloat16.
+        bfloat16: whether attention may multiply in bfloat16.
     """
 
     attention: str
     reason: str
+    layers: str
+    layers_reason: str
     library: Path | None = None
     bfloat16: bool = False
 
     @property
     def native(self) -> bool:
         """Return whether a native kernel computes attention."""
-        return self.library is not None
+        return self.attention != PORTABLE
+
+    @property
+    def native_layers(self) -> bool:
+        """Return whether native kernels compute the layers."""
+        return self.layers != PORTABLE
 
 
-NO_KERNELS = Kernels(PORTABLE, "not asked for")
+NO_KERNELS = Kernels(PORTABLE, "not asked for", PORTABLE, "not asked for")
 
 
 def require_kernels_option(asked: str) -> str:
@@ -78,15 +92,16 @@ def require_kernels_option(asked: str) -> str:
 
 
 def choose_kernels(request: KernelRequest, provider: str, precision: str) -> Kernels:
-    """Choose what computes attention on `provider`, "cpu" or "cuda", in this precision.
+    """Choose what computes attention and layers on `provider`, "cpu" or "cuda", in this precision.
 
-    A library that is installed and cannot be used is warned of; that there is none for this case is information.
+    A library that is installed and cannot be used is warned of; that there is none for this case is information. So is
+    what a library lacks for the layers: where kernels are required, those of attention are.
 
     Raises:
         KernelsError: kernels are required, and there are none.
     """
     if request.asked == "off":
-        return Kernels(PORTABLE, "switched off")
+        return _portable("switched off")
     kernels = _outside(request, provider, precision) or _installed(request, precision)
     if request.asked == "require" and not kernels.native:
         raise KernelsError(f"kernels are required, and none can run: {kernels.reason}; fix that, or use kernels 'auto'")
@@ -108,11 +123,11 @@ def refused(request: KernelRequest, kernels: Kernels, error: BaseException) -> K
 def _outside(request: KernelRequest, provider: str, precision: str) -> Kernels | None:
     """Return why no library could help here, if that is so."""
     if provider != "cpu":
-        return Kernels(PORTABLE, f"kernels are for the CPU, and this runs on {provider}")
+        return _portable(f"kernels are for the CPU, and this runs on {provider}")
     if precision == "fp16":
-        return Kernels(PORTABLE, "there are none for fp16")
+        return _portable("there are none for fp16")
     if request.domain_version is None:
-        return Kernels(PORTABLE, "the graph has none of the operators that kernels compute")
+        return _portable("the graph has none of the operators that kernels compute")
     return None
 
 
@@ -121,7 +136,7 @@ def _installed(request: KernelRequest, precision: str) -> Kernels:
         module = import_module(_MODULE)
     except ModuleNotFoundError as error:
         if error.name == _MODULE:
-            return Kernels(PORTABLE, "jinabert-onnx-kernels is not installed")
+            return _portable("jinabert-onnx-kernels is not installed")
         return _unusable(f"jinabert-onnx-kernels cannot be imported ({first_line(error)})")
     except (ImportError, SyntaxError, ValueError, OSError) as error:
         return _unusable(f"jinabert-onnx-kernels cannot be imported ({first_line(error)})")
@@ -133,18 +148,40 @@ def _installed(request: KernelRequest, precision: str) -> Kernels:
 
 def _of(module: ModuleType, request: KernelRequest, precision: str) -> Kernels:
     release = f"jinabert-onnx-kernels {module.__version__}"
-    if request.domain_version != module.DOMAIN_VERSION:
+    oldest, newest = module.OLDEST_DOMAIN_VERSION, module.DOMAIN_VERSION
+    if request.domain_version not in range(oldest, newest + 1):
         return _unusable(
-            f"{release} has version {module.DOMAIN_VERSION} of the operators, and this graph {request.domain_version}; "
+            f"{release} has versions {oldest} to {newest} of the operators, and this graph {request.domain_version}; "
             "install the release that fits, or export the bundle again"
         )
     bfloat16 = precision == "int8"  # whose own rounding is a hundred times as coarse; fp32 stays fp32
-    instructions = module.attention_instructions(request.head_size, bfloat16)
-    if instructions is None:
-        return Kernels(PORTABLE, f"{release} has none for heads of {request.head_size} channels on this processor")
-    return Kernels(instructions, release, module.library_path(), bfloat16)
+    attention = module.attention_instructions(request.head_size, bfloat16)
+    reason = release if attention else f"{release} has none for heads of {request.head_size} channels on this processor"
+    layers, layers_reason = _layers(module, release, request, precision)
+    library = module.library_path() if attention or layers else None
+    return Kernels(attention or PORTABLE, reason, layers or PORTABLE, layers_reason, library, bfloat16)
+
+
+def _layers(module: ModuleType, release: str, request: KernelRequest, precision: str) -> tuple[str | None, str]:
+    """Return the instruction set of the layers, None if the graph's own operators compute them, and why."""
+    if precision != "int8":
+        return None, f"there are none for {precision}"
+    if request.domain_version is None or request.domain_version < LAYERS_VERSION:
+        return None, (
+            f"there are none for graphs with version {request.domain_version} of the operators; export the bundle again"
+        )
+    instructions = module.layer_instructions(request.hidden_size)
+    if instructions:
+        return instructions, release
+    if cpu_features().int8 == "amx_int8":
+        return None, "this processor has AMX, with which onnxruntime's own products are faster"
+    return None, f"{release} has none for layers of {request.hidden_size} channels on this processor"
 
 
 def _unusable(reason: str) -> Kernels:
     logger.warning("native kernels are not used: %s", reason)
-    return Kernels(PORTABLE, reason)
+    return _portable(reason)
+
+
+def _portable(reason: str) -> Kernels:
+    return Kernels(PORTABLE, reason, PORTABLE, reason)

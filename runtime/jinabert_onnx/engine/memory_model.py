@@ -27,7 +27,6 @@ _WIDTHS = {"fp32": 4, "fp16": 2, "int8": 1}  # bytes of a weight
 _PROCESS = 66 * _MEBIBYTE
 # A layer's nodes, as onnxruntime holds them: of the packed graphs and of fp16's.
 _LAYER = int(2.6 * _MEBIBYTE)
-_NATIVE_LAYER = int(1.0 * _MEBIBYTE)  # without the bodies of what native kernels compute
 _HALF_LAYER = int(1.3 * _MEBIBYTE)
 _TOKENIZER = 12  # bytes that the tokenizers package takes for one of tokenizer.json
 _SELF_TEST = 30  # tokens that run while loading
@@ -50,9 +49,25 @@ _DENSE = 512  # longest text of dense attention; its square, most scores of a he
 _PADDED = 3.0  # floats a place and channel of the padded output: zeros, filled, and numpy's copy
 _LAST = 2.0  # floats a token and channel that are held beside it
 
-# With native attention: floats of one token and channel inside a layer, where its products hold the most at once;
-# packed keys and values of the longest text, in whole blocks of keys; and bytes for short texts side by side.
-_NATIVE_TOKEN = {"fp32": 10.5, "int8": 14.5}
+
+@dataclass(frozen=True)
+class _Native:
+    """What a layer holds with native kernels.
+
+    Attributes:
+        nodes: bytes of its nodes, without the bodies of what native kernels compute.
+        token: floats of one token and channel inside it, where its products hold the most at once.
+    """
+
+    nodes: int
+    token: float
+
+
+# With native attention, alone and with native layers. The latter were not measured: they count as without.
+_NATIVE_ATTENTION = {"fp32": _Native(int(1.0 * _MEBIBYTE), 10.5), "int8": _Native(int(1.0 * _MEBIBYTE), 14.5)}
+_NATIVE_LAYERS = _NATIVE_ATTENTION["int8"]
+
+# Packed keys and values of the longest text, in whole blocks of keys; and bytes for short texts side by side.
 _PACKED = 2.0
 _SHORT_TEXTS = 4 * _MEBIBYTE
 
@@ -148,8 +163,11 @@ class MemoryModel:
         return max(self.casts / _FLOAT, len(lengths) * longest * (channels + scores))
 
 
-def memory_model(manifest: Manifest, precision: str, native: bool = False) -> MemoryModel:
-    """Make the model of memory of one precision of a bundle; `native` says whether native kernels compute attention.
+def memory_model(manifest: Manifest, precision: str, native: bool = False, native_layers: bool = False) -> MemoryModel:
+    """Make the model of memory of one precision of a bundle.
+
+    `native` says whether native kernels compute attention, `native_layers` whether they compute the layers too; without
+    native attention they do not count.
 
     The feed-forward's inner width, which the manifest does not name, is what the sizes of the files leave for it.
     """
@@ -161,14 +179,15 @@ def memory_model(manifest: Manifest, precision: str, native: bool = False) -> Me
     inner = max(hidden, (parameters - 4 * hidden**2) // (3 * hidden))
     apart = len(names) > 1  # weights in a file of their own are mapped, others are read and copied
     casts = parameters * layers * _FLOAT if precision == "fp16" else 0
-    nodes = _HALF_LAYER if precision == "fp16" else _NATIVE_LAYER if native else _LAYER
+    kernels = None if not native else _NATIVE_LAYERS if native_layers else _NATIVE_ATTENTION[precision]
+    nodes = kernels.nodes if kernels else _HALF_LAYER if precision == "fp16" else _LAYER
     tokenizer = _TOKENIZER * manifest.files[TOKENIZER].bytes
     return MemoryModel(
         hidden_size=hidden,
         inner_size=inner,
         heads=model.num_attention_heads,
         padded=precision == "fp16",
-        native=_NATIVE_TOKEN[precision] if native else None,
+        native=kernels.token if kernels else None,
         permanent=_PROCESS + tokenizer + layers * nodes + weights - (table if apart else 0) + casts,
         # The matrices of a feed-forward are mapped until their packed copies are made; a table read is held twice.
         loading=3 * hidden * inner * width if apart else table,

@@ -119,7 +119,7 @@ class Session:
         provider_reason: why, in words.
         threads: threads of one operator on the CPU.
         threads_reason: where their number comes from, in words.
-        kernels: what computes attention, and why.
+        kernels: what computes attention and layers, and why.
         output: "last_hidden_state", or "logits" of a cross-encoder.
         width: the channels of a token embedding, or the labels, as the graph declares them.
         takes_token_types: whether the graph has the input `token_type_ids`.

@@ -21,14 +21,11 @@ from .kernels import NO_KERNELS, KernelRequest, Kernels, choose_kernels, refused
 # every run, which burns CPU and slows other processes; without any, a short text takes a tenth longer.
 _SPIN_DURATION = 50
 
-# The entry of a session's configuration that lets native kernels multiply in bfloat16.
-_ATTENTION_PRECISION = "jinabert.attention_precision"
-
 logger = logging.getLogger("jinabert_onnx")
 
 
 class Created(NamedTuple):
-    """An `InferenceSession`, and what computes attention in it."""
+    """An `InferenceSession`, and what computes attention and layers in it."""
 
     session: Any
     kernels: Kernels
@@ -109,8 +106,9 @@ def _create_with_kernels(
 def _create(onnxruntime: Any, path: Path, provider: str, precision: str, threads: int, kernels: Kernels) -> Any:
     options = _session_options(onnxruntime, threads)
     if kernels.library:
-        options.add_session_config_entry(_ATTENTION_PRECISION, "bfloat16" if kernels.bfloat16 else "float32")
-        options.register_custom_ops_library(str(kernels.library))
+        for key, value in _kernel_entries(kernels, threads).items():
+            options.add_session_config_entry(key, value)
+        options.register_custom_ops_library(str(kernels.library))  # which reads the entries
     options.graph_optimization_level, disabled = _optimization(onnxruntime, provider, precision)
     if options.graph_optimization_level == onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL:
         # Inlining functions early serves optimisation alone; without it they are inlined as providers get their nodes.
@@ -122,6 +120,16 @@ def _create(onnxruntime: Any, path: Path, provider: str, precision: str, threads
         disabled_optimizers=disabled,
         enable_fallback=0,  # else it moves to the CPU by itself, at load or in the middle of a run
     )
+
+
+def _kernel_entries(kernels: Kernels, threads: int) -> dict[str, str]:
+    """Return the entries of a session's configuration that say which operators the library registers, and how."""
+    return {
+        "jinabert.attention": "native" if kernels.native else "portable",
+        "jinabert.attention_precision": "bfloat16" if kernels.bfloat16 else "float32",
+        "jinabert.layers": "native" if kernels.native_layers else "portable",
+        "jinabert.threads": str(threads),  # on which weights are packed
+    }
 
 
 def _session_options(onnxruntime: Any, threads: int) -> Any:

@@ -29,6 +29,8 @@ def describe(served: Served) -> Entry:
         "threads": session.threads,
         "attention": session.kernels.attention,
         "attention_reason": session.kernels.reason,
+        "layers": session.kernels.layers,
+        "layers_reason": session.kernels.layers_reason,
         "max_tokens": served.max_length,
         **scored,
         "version": __version__,

@@ -34,13 +34,14 @@ class PairReport:
 class Predictions:
     """Scores of n pairs, how each pair was read, and which model in which precision computed them.
 
-    `attention` names the kernel that computed attention, as `CrossEncoder.kernels` does.
+    `attention` and `layers` name the kernels that computed these, as `CrossEncoder.kernels` does.
     """
 
     scores: Scores
     pairs: tuple[PairReport, ...]
     fingerprint: Fingerprint
     attention: str
+    layers: str
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,10 @@ def _server_memory(models: Sequence[LoadedModel]) -> int:
     """Return the bytes that the process takes, or will take, beyond the loaded models."""
     give_back_freed()
     resident = resident_memory()
-    expected = resident_together(
-        [memory_model(model.bundle.manifest, model.precision, model.session.kernels.native) for model in models]
-    )
+    expected = resident_together([_memory_model(model) for model in models])
     return _GROWTH + (_CODE if resident is None else max(0, resident - expected))
+
+
+def _memory_model(model: LoadedModel) -> MemoryModel:
+    kernels = model.session.kernels
+    return memory_model(model.bundle.manifest, model.precision, kernels.native, kernels.native_layers)

@@ -12,18 +12,9 @@ using namespace onnxruntime;
 
 namespace {
 
-constexpr int64_t kUnknown = -1;
-
-struct Output {
-  ElementType type;
-  size_t rank;
-  int64_t dimensions[4];
-  const char* names[4];  // of unknown dimensions: each a different one, else onnxruntime takes them for equal
-};
-
 enum Index { kSource, kTokens, kTokenBlocks, kPositions, kTexts, kRows, kBack, kBiases, kDense, kEven, kTextShape, kTokenRows };
 
-constexpr Output kOutputs[] = {
+constexpr OutputShape kOutputs[] = {
     {ElementType::kInt64, 1, {kUnknown}, {"tokens"}},
     {ElementType::kInt64, 1, {kUnknown}, {"padded_tokens"}},
     {ElementType::kInt64, 1, {3}, {""}},
@@ -39,24 +30,9 @@ constexpr Output kOutputs[] = {
 };
 constexpr size_t kOutputCount = sizeof kOutputs / sizeof kOutputs[0];
 
-Status* infer_shape(const Api* api, ShapeInferContext* context, size_t index) {
-  const Output& output = kOutputs[index];
-  TensorInfo* info = nullptr;
-  if (Status* status = call<Place::kCreateTensorInfo>(api, &info)) return status;
-  Status* status = call<Place::kSetTensorElementType>(api, info, static_cast<int>(output.type));
-  // Both are read: the name of a dimension, and its number where that is empty.
-  if (!status) status = call<Place::kSetDimensions>(api, info, &output.dimensions[0], output.rank);
-  if (!status) status = call<Place::kSetSymbolicDimensions>(api, info, &output.names[0], output.rank);
-  if (!status)
-    status = call<Place::kShapeInferContextSetOutput>(api, static_cast<const ShapeInferContext*>(context), index,
-                                                      static_cast<const TensorInfo*>(info));
-  release<Place::kReleaseTensorInfo>(api, info);
-  return status;
-}
-
 Status* infer_shapes(const CustomOp*, ShapeInferContext* context) {
   for (size_t index = 0; index < kOutputCount; index++)
-    if (Status* status = infer_shape(api_of_process, context, index)) return status;
+    if (Status* status = infer_output(api_of_process, context, index, kOutputs[index])) return status;
   return nullptr;
 }
 

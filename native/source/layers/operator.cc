@@ -16,7 +16,8 @@ namespace {
 
 enum ProjectionInput { kHidden, kProjectionWeights, kProjectionInputs = 5, kNormalizedProjectionInputs = 10 };
 enum AfterAttentionInput {
-  kContext, kResidual, kTokenBlocks, kTokenRows, kAfterAttentionWeights, kAfterAttentionInputs = 19, kTwiceNormalizedInputs = 21
+  kContext, kResidual, kTokenBlocks, kTokenRows, kAfterAttentionWeights, kOutputBias = 6,
+  kAfterAttentionInputs = 19, kTwiceNormalizedInputs = 21,
 };
 
 std::atomic<uint64_t> runs{0};
@@ -182,16 +183,18 @@ struct AfterAttentionNode : LayerNode {
   }
 };
 
-// All outputs have the shape of an input.
-template <size_t INPUT, size_t OUTPUTS>
+// All outputs are (rows, hidden size), which one of the weights, (hidden size), tells.
+template <size_t WEIGHT, size_t OUTPUTS>
 Status* infer_shapes(const CustomOp*, ShapeInferContext* context) {
-  TensorInfo* rows = nullptr;
-  const ShapeInferContext* read_only = context;
-  if (Status* status = call<Place::kShapeInferContextGetInput>(api_of_process, read_only, INPUT, &rows)) return status;
-  for (size_t output = 0; output < OUTPUTS; output++)
-    if (Status* status =
-            call<Place::kShapeInferContextSetOutput>(api_of_process, read_only, output, static_cast<const TensorInfo*>(rows)))
-      return status;
+  const Api* api = api_of_process;
+  TensorInfo* weight = nullptr;
+  if (Status* status = call<Place::kShapeInferContextGetInput>(api, static_cast<const ShapeInferContext*>(context), WEIGHT, &weight))
+    return status;
+  int64_t hidden_size = kUnknown;
+  if (Status* status = call<Place::kGetDimensions>(api, static_cast<const TensorInfo*>(weight), &hidden_size, size_t{1})) return status;
+  const OutputShape output{ElementType::kFloat, 2, {kUnknown, hidden_size}, {"layer_rows", hidden_size < 0 ? "layer_channels" : ""}};
+  for (size_t index = 0; index < OUTPUTS; index++)
+    if (Status* status = infer_output(api, context, index, output)) return status;
   return nullptr;
 }
 
@@ -223,7 +226,7 @@ LayerOperator make_projection(const char* (*name)(const CustomOp*), size_t threa
     return static_cast<int>(index == kProjectionWeights + 1 ? ElementType::kInt8 : ElementType::kFloat);
   };
   op.GetOutputTypeCount = [](const CustomOp*) -> size_t { return 3; };
-  op.InferOutputShape = infer_shapes<kHidden, 3>;
+  op.InferOutputShape = infer_shapes<kProjectionWeights, 3>;
   return op;
 }
 
@@ -242,7 +245,7 @@ LayerOperator make_after_attention(const char* (*name)(const CustomOp*), size_t 
   op.GetInputTypeCount = [](const CustomOp*) -> size_t { return TWICE ? kTwiceNormalizedInputs : kAfterAttentionInputs; };
   op.GetInputType = [](const CustomOp*, size_t index) { return static_cast<int>(type_after_attention<TWICE>(index)); };
   op.GetOutputTypeCount = [](const CustomOp*) -> size_t { return 1; };
-  op.InferOutputShape = infer_shapes<kResidual, 1>;
+  op.InferOutputShape = infer_shapes<kOutputBias, 1>;
   return op;
 }
 

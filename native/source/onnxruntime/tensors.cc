@@ -44,6 +44,20 @@ Status* make_output(const Api* api, KernelContext* context, size_t index, std::i
   return call<Place::kGetTensorMutableData>(api, value, data);
 }
 
+Status* infer_output(const Api* api, ShapeInferContext* context, size_t index, const OutputShape& output) {
+  TensorInfo* info = nullptr;
+  if (Status* status = call<Place::kCreateTensorInfo>(api, &info)) return status;
+  Status* status = call<Place::kSetTensorElementType>(api, info, static_cast<int>(output.type));
+  // Both are read: the name of a dimension, and its number where that is empty.
+  if (!status) status = call<Place::kSetDimensions>(api, info, &output.dimensions[0], output.rank);
+  if (!status) status = call<Place::kSetSymbolicDimensions>(api, info, &output.names[0], output.rank);
+  if (!status)
+    status = call<Place::kShapeInferContextSetOutput>(api, static_cast<const ShapeInferContext*>(context), index,
+                                                      static_cast<const TensorInfo*>(info));
+  release<Place::kReleaseTensorInfo>(api, info);
+  return status;
+}
+
 void SessionThreads::run(Task task, void* data, size_t count) {
   if (status_) return;
   if (count == 1) return task(data, 0);  // waking a thread takes longer than little work

@@ -35,6 +35,18 @@ Status* read_constant(const Api* api, const KernelInfo* info, size_t index, Tens
 Status* make_output(const Api* api, KernelContext* context, size_t index, std::initializer_list<int64_t> dimensions,
                     void** data);
 
+constexpr int64_t kUnknown = -1;
+
+// What is known of an output before a run.
+struct OutputShape {
+  ElementType type;
+  size_t rank;
+  int64_t dimensions[kMostDimensions];
+  const char* names[kMostDimensions];  // of unknown dimensions: each a different one, else they are taken for equal
+};
+
+Status* infer_output(const Api* api, ShapeInferContext* context, size_t index, const OutputShape& output);
+
 // Memory of the session's own allocator, from its making to the end of the block; data() is null where it has run out.
 class Scratch {
  public:

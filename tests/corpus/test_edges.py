@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -16,8 +17,8 @@ import pytest
 from conftest import TEXTS, corpus, embed, killed, refused, write
 from jinabert_onnx import Embedder, InputError, InputTypeError, StateError
 from jinabert_onnx.corpus import lines, parts, planning
-from jinabert_onnx.corpus.plan import EncodeArguments, Plan, Shard
-from jinabert_onnx.corpus.shards import embed_shard, missing
+from jinabert_onnx.corpus.plan import EncodeArguments, Plan, Shard, differences, from_json, to_json
+from jinabert_onnx.corpus.shards import embed_shard, missing, require_model
 
 
 def planned(source: Path, model: Embedder, shard_rows: int, output: str = "npy") -> tuple[Plan, list[Shard]]:
@@ -39,6 +40,26 @@ def test_shards_of_another_plan_are_not_taken_for_ones_of_this(model: Embedder, 
         other, _ = planned(write(tmp_path / "b.jsonl", TEXTS[8:16]), model, 4)
         assert missing(other, shards, directory) == shards
         assert missing(replace(plan, prompt="query: "), shards, directory) == shards
+        assert missing(replace(plan, layers="avx2"), shards, directory) == shards
+
+
+def test_layers_of_other_kernels_are_refused_and_told(model: Embedder, tmp_path: Path) -> None:
+    plan, _ = planned(write(tmp_path / "a.jsonl", TEXTS[:8]), model, 4)
+    plan = replace(plan, attention=model.kernels.attention)
+    require_model(plan, model)
+    other = replace(plan, layers="of another kind")
+    assert differences(plan, other) == ["layers was 'portable' and is 'of another kind'"]
+    with pytest.raises(InputError, match="its layers are computed by other kernels: portable, not of another kind"):
+        require_model(other, model)
+
+
+def test_work_of_a_version_that_knew_no_native_layers_goes_on(model: Embedder, tmp_path: Path) -> None:
+    plan, shards = planned(write(tmp_path / "a.jsonl", TEXTS[:8]), model, 4)
+    content = json.loads(to_json(plan, shards))
+    del content["plan"]["layers"]
+    digest = hashlib.sha256(json.dumps(content["plan"], sort_keys=True).encode()).hexdigest()[:16]
+    kept, _ = from_json(json.dumps(content))
+    assert (kept, kept.digest) == (plan, digest)
 
 
 def test_what_a_kill_in_the_end_left_is_in_no_other_output(model: Embedder, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 
 import jinabert_onnx_kernels
 import pytest
+from support.bundles import edit_json, record_again
 from support.paths import BUNDLES, DATA, TRAINED
 from support.python import run_command, run_python
 
@@ -307,3 +309,15 @@ def test_info_advises_to_export_an_int8_bundle_without_layers_again(tmp_path: Pa
     assert "for native kernels" not in run_command("info", write_version(tmp_path, 3)).stdout
     running = run_command("info", EARLIER, "--run", "--precision", "int8").stdout
     assert "\nlayers       portable (there are none for graphs with version 2" in running
+
+
+def test_a_failed_self_test_names_the_kernels_that_ran(tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(EARLIER, tmp_path / "bundle"))
+    edit_json(bundle / "probes.json", lambda content: content["self_test"]["vectors"]["int8"][0].reverse())
+    record_again(bundle, "probes.json")
+    native, portable = (
+        load(bundle, precision="int8", kernels=kernels).content["message"] for kernels in ("auto", "off")
+    )
+    assert re.search(rf"{re.escape(RELEASE)} \(\w+ attention, portable layers\), or the tokenizers package", native)
+    assert "or kernels 'off'" in native
+    assert "kernels" not in portable

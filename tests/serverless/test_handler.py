@@ -115,6 +115,8 @@ def test_health_and_models_tell_what_runs(handler: Handler, model: Embedder) -> 
     health = body_of(get(handler, "/prod/health"))
     assert (health["status"], health["precision"]) == ("ready", "int8")
     assert health["fingerprint"] == str(model.fingerprint)
+    assert (health["attention"], health["attention_reason"]) == (model.kernels.attention, model.kernels.reason)
+    assert (health["layers"], health["layers_reason"]) == (model.kernels.layers, model.kernels.layers_reason)
     models = body_of(get(handler, "/v1/models"))
     assert [item["id"] for item in models["data"]] == ["tiny-de-en"]
     assert post(handler, {"input": "a", "model": models["data"][0]["id"]})["statusCode"] == 200

@@ -21,7 +21,8 @@ _SENTENCE_TRANSFORMER = """\
 from sentence_transformers import SentenceTransformer
 
 texts = ["How is the weather today?", "Wie ist das Wetter heute?"]
-model = SentenceTransformer("OWNER/NAME", backend="onnx", device="{device}", model_kwargs={{"file_name": "{file}"}})
+options = {{"file_name": "{file}"}}
+model = SentenceTransformer("OWNER/NAME", backend="onnx", device="{device}", model_kwargs=options)
 vectors = model.encode(texts)
 """
 _FEATURE_EXTRACTION = """\
@@ -55,7 +56,8 @@ from sentence_transformers import CrossEncoder
 """
     + _PAIRS
     + """
-model = CrossEncoder("OWNER/NAME", backend="onnx", device="{device}", model_kwargs={{"file_name": "{file}"}})
+options = {{"file_name": "{file}"}}
+model = CrossEncoder("OWNER/NAME", backend="onnx", device="{device}", model_kwargs=options)
 scores = model.predict(pairs)
 """
 )

@@ -49,13 +49,17 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
         help="precisions to export: fp32 (exact), int8 (smaller and faster, CPUs only), fp16 (GPUs) (default: fp32)",
     )
     parser.add_argument("--revision", help="branch, tag or commit, for a hub id")
-    parser.add_argument("--force", action="store_true", help="replace an existing bundle at OUTPUT")
+    parser.add_argument("--force", action="store_true", help="replace an existing bundle at OUTPUT, with its README.md")
     parser.add_argument("--thorough", action="store_true", help="also verify up to 8192 tokens (slower)")
     parser.add_argument(
         "--calibration",
         metavar="FILE",
         help="texts like yours, one per line (of a reranker: query and document with a tab between them), to calibrate "
         "int8 on (default: built-in texts)",
+    )
+    parser.epilog = (
+        "The bundle's README.md is a model card for the Hugging Face hub, and may be edited. Read it, above all its "
+        "licence, then upload the bundle as it stands: hf upload OWNER/NAME OUTPUT --private"
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from jinabert_onnx.bundle.file_records import record_file
-from jinabert_onnx.bundle.manifest import MANIFEST, PROBES, TOKENIZER, FileRecord, Manifest
+from jinabert_onnx.bundle.manifest import CARD, MANIFEST, PROBES, TOKENIZER, FileRecord, Manifest
 from jinabert_onnx.bundle.probes import Probes
 from jinabert_onnx.files.permissions import give_usual_permissions
 from jinabert_onnx.files.staging import REPLACED, staging
@@ -98,8 +98,9 @@ def write_manifest(manifest: Manifest, directory: Path) -> None:
 
 
 def record_files(directory: Path) -> dict[str, FileRecord]:
-    """Size and hash of every file below `directory` except the manifest, by name relative to it."""
-    files = sorted(path for path in directory.rglob("*") if path.is_file() and path != directory / MANIFEST)
+    """Size and hash of every file below `directory` except the manifest and the card, by name relative to it."""
+    without = (directory / MANIFEST, directory / CARD)
+    files = sorted(path for path in directory.rglob("*") if path.is_file() and path not in without)
     return {path.relative_to(directory).as_posix(): record_file(path) for path in files}
 
 

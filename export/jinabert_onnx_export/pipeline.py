@@ -15,13 +15,15 @@ import onnx
 import onnxscript
 import torch
 from jinabert_onnx import __version__
-from jinabert_onnx.bundle.manifest import PRECISIONS, DenseRecord, Manifest, ModelRecord, PoolingRecord
+from jinabert_onnx.bundle.manifest import CARD, PRECISIONS, DenseRecord, Manifest, ModelRecord, PoolingRecord
 from jinabert_onnx.bundle.probes import Probes, SelfTest
 from jinabert_onnx.engine.providers import import_onnxruntime
 from jinabert_onnx.errors import InputError
 from jinabert_onnx.text.inputs import require_unicode_name
 
 from . import package
+from .card.model_card import write_card
+from .checkpoint.front_matter import read_front_matter
 from .checkpoint.read import Checkpoint, open_checkpoint
 from .encoder import trace
 from .encoder.model import JinaBertEncoder
@@ -96,7 +98,10 @@ def export(
                 verification={"published_checkpoint": published},
             )
             package.write_manifest(manifest, directory)
-        return _verify(manifest, directory, cases, probes, task, step)
+        verified = _verify(manifest, directory, cases, probes, task, step)
+        with step("writing the model card") as log:
+            _write_card(checkpoint, verified, directory, log)
+        return verified
 
 
 def _ordered(precisions: Sequence[str]) -> tuple[str, ...]:
@@ -174,6 +179,15 @@ def _manifest(
         classifier=checkpoint.classifier,
         created_with={"jinabert-onnx": __version__} | {tool.__name__: str(tool.__version__) for tool in _TOOLS},
     )
+
+
+def _write_card(checkpoint: Checkpoint, manifest: Manifest, directory: Path, log: Log) -> None:
+    front = read_front_matter(checkpoint.path, log)
+    write_card(manifest, front, directory)
+    if front.license is None:
+        log(f"the checkpoint's licence is not known: add it to {CARD} before you publish the bundle")
+    if (checkpoint.path / CARD).is_file():
+        log(f"{CARD} is a new one; the text of the checkpoint's own is not in it")
 
 
 def _verify(

@@ -36,6 +36,7 @@ from support.python import run_command
 SMALLEST = GOLDENS / "plain-12h-bert-prefix"  # one layer
 BUNDLE_FILES = [
     "1_Pooling/config.json",
+    "README.md",
     "config.json",
     "manifest.json",
     "modules.json",
@@ -68,7 +69,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_bundle_holds_what_it_should_and_every_hash_is_right(bundle: Path) -> None:
     assert files_of(bundle) == BUNDLE_FILES
     opened = open_bundle(bundle)
-    assert sorted(opened.manifest.files) == [name for name in BUNDLE_FILES if name != "manifest.json"]
+    assert sorted(opened.manifest.files) == [
+        name for name in BUNDLE_FILES if name not in ("README.md", "manifest.json")
+    ]
     check_files(opened, opened.manifest.files, "full")
     assert list(opened.manifest.precisions) == ["fp32", "fp16", "int8"]
     assert opened.manifest.opset == 23

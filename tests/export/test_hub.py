@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 import torch
 from conftest import error_of
+from huggingface_hub import ModelCard
 from jinabert_onnx import Embedder
+from jinabert_onnx.bundle.archive import unpack
 from jinabert_onnx.bundle.integrity import check_files
 from jinabert_onnx.bundle.manifest import open_bundle
 from safetensors.torch import load_file
@@ -24,8 +26,17 @@ from hub_server import NOWHERE, Hub, environment, serve
 
 # One layer, so that its export is quick; the other one stands at `main`, where `--revision` is not to lead.
 SMALL, OTHER = "plain-12h-bert-prefix", "plain-4h"
+README = """\
+---
+license: other
+license_name: example-licence
+license_link: LICENSE.md
+language: de
+base_model: owner/ancestor
+---
+"""
 NOT_NEEDED = (
-    "README.md",
+    "LICENSE.md",
     "flax_model.msgpack",
     "pytorch_model.bin",
     "onnx/model.onnx",
@@ -45,6 +56,7 @@ def add_unneeded_files(directory: Path) -> None:
     for name in NOT_NEEDED:
         (directory / name).parent.mkdir(exist_ok=True)
         (directory / name).write_bytes(b"not to be downloaded")
+    (directory / "README.md").write_text(README)
 
 
 @dataclass(frozen=True)
@@ -97,7 +109,16 @@ def test_export_takes_a_hub_id_and_its_revision(exported: Exported):
 
 
 def test_export_downloads_nothing_that_it_does_not_need(exported: Exported):
-    assert exported.downloaded == ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
+    weights = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
+    assert exported.downloaded == ["README.md", *weights]
+
+
+def test_the_model_card_names_the_repository_and_its_licence(exported: Exported):
+    data = ModelCard.load(exported.bundle / "README.md").data
+    assert data.base_model == "owner/model"
+    assert (data.license, data.license_name) == ("other", "example-licence")
+    assert data.license_link == "https://huggingface.co/owner/model/blob/main/LICENSE.md"
+    assert data.language == ["de"]
 
 
 def test_offline_a_cached_checkpoint_is_exported_without_a_request(hub: Hub, exported: Exported, tmp_path: Path):
@@ -136,6 +157,7 @@ def test_a_bundle_is_embedded_by_its_hub_id(hub: Hub, exported: Exported, tmp_pa
     local = Embedder.load(exported.bundle, provider="cpu").encode(text)
     np.testing.assert_allclose(row["embedding"], local, rtol=0, atol=1e-6)
     assert [name for name in hub.downloaded("owner/bundle") if name.startswith("onnx/")] == ["onnx/model.onnx"]
+    assert "README.md" not in hub.downloaded("owner/bundle")
     before = list(hub.requests)
     offline = run(*arguments, home=tmp_path / "home", endpoint=hub.endpoint, offline=True)
     assert offline.stdout == process.stdout
@@ -178,3 +200,11 @@ def test_offline_without_a_cache_is_one_error_line_and_no_request(offline: bool,
     assert "owner/model" in message
     assert "not a local directory" in message
     assert hub.requests == before
+
+
+def test_a_model_card_is_downloaded_where_the_whole_bundle_is(hub: Hub, exported: Exported, tmp_path: Path):
+    process = run("pack", "owner/bundle", tmp_path / "out.tar", home=tmp_path / "home", endpoint=hub.endpoint)
+
+    assert process.returncode == 0, process.stderr
+    unpack(tmp_path / "out.tar", tmp_path / "out")
+    assert (tmp_path / "out" / "README.md").read_bytes() == (exported.bundle / "README.md").read_bytes()

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from jinabert_onnx import BundleError, BundleNotFoundError, Embedder, InputError
 from jinabert_onnx.bundle.archive import pack, unpack
-from support.bundles import flip_a_byte
+from support.bundles import edit_json, flip_a_byte
 from support.paths import BUNDLES
 
 Content = dict[str, bytes]
@@ -95,6 +95,34 @@ def test_an_archive_holds_the_manifest_first_and_nothing_of_this_machine(packed:
     assert {(member.mtime, member.uid, member.gid, member.uname, member.mode) for member in members} == {
         (0, 0, 0, "", 0o644)
     }
+
+
+@pytest.mark.parametrize("listed", [False, True], ids=["unlisted", "listed"])
+def test_a_model_card_that_was_edited_goes_along(bundle_copy: Path, tmp_path: Path, listed: bool) -> None:
+    card = "---\nlicense: mit\n---\n"
+    (bundle_copy / "README.md").write_text(card)
+    if listed:  # as any other file
+        edit_json(bundle_copy / "manifest.json", lambda content: content["files"].update({"README.md": record(card)}))
+    pack(bundle_copy, tmp_path / "out.tar")
+    unpack(tmp_path / "out.tar", tmp_path / "out")
+    assert (tmp_path / "out" / "README.md").read_text() == card
+    assert Embedder.load(tmp_path / "out").encode("t7").shape == (64,)
+
+
+def test_a_bundle_without_a_model_card_is_packed(bundle_copy: Path, tmp_path: Path) -> None:
+    (bundle_copy / "README.md").unlink()
+    pack(bundle_copy, tmp_path / "out.tar")
+    unpack(tmp_path / "out.tar", tmp_path / "out")
+    assert files_of(tmp_path / "out") == files_of(bundle_copy)
+
+
+def test_a_model_card_elsewhere_on_the_machine_is_not_packed(bundle_copy: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("mine")
+    (bundle_copy / "README.md").unlink()
+    (bundle_copy / "README.md").symlink_to(tmp_path / "secret")
+    with pytest.raises(BundleError, match=r"README\.md: a link out of the bundle"):
+        pack(bundle_copy, tmp_path / "out.tar")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "secret"]
 
 
 @pytest.mark.parametrize(
@@ -205,6 +233,9 @@ def sparse(name: str) -> tuple[tarfile.TarInfo, bytes]:
         (plain("tokenizer.json", b"{}"), r"'tokenizer\.json' is in it twice"),
         (plain("./tokenizer.json", b"{}"), r"'tokenizer\.json' is in it twice"),
         (plain("manifest.json", b"{}"), r"'manifest\.json' is in it twice"),
+        (plain("README.md", b"x"), r"'README\.md' is in it twice"),
+        (plain("README.md/x", b"x"), "is not in the manifest"),
+        (plain("1_Pooling/README.md", b"x"), "is not in the manifest"),
         (plain("onnx", b"x"), "'onnx' is not in the manifest"),
         (plain("tokenizer.json/x", b"x"), "is not in the manifest"),
         (link(tarfile.SYMTYPE, "escape", "/"), "'escape' is not a plain file"),
@@ -241,7 +272,8 @@ def with_manifest(change: Callable[[dict], object]) -> Content:
     return content | {"manifest.json": json.dumps(manifest).encode()}
 
 
-def record(content: bytes) -> dict[str, object]:
+def record(text: bytes | str) -> dict[str, object]:
+    content = text.encode() if isinstance(text, str) else text
     return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 

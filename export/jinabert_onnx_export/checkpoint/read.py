@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jinabert_onnx.bundle.hub import is_hub_id, resolve
-from jinabert_onnx.bundle.manifest import TOKENIZER, ClassifierRecord
+from jinabert_onnx.bundle.manifest import CARD, TOKENIZER, ClassifierRecord
 from jinabert_onnx.errors import BundleError
 from jinabert_onnx.text.inputs import require_unicode_name
 from jinabert_onnx.text.pair_tokenizer import join, require_pair_frame
@@ -30,7 +30,7 @@ from .other_models import refuse_other_head, refuse_other_model
 from .sentence_transformer import SentenceSettings, read_sentence_settings
 from .weights import StoredTensor, open_weights
 
-_METADATA = ("*.json",)
+_METADATA = ("*.json", CARD)
 _SAFETENSORS = (*_METADATA, "*.safetensors")
 _PICKLES = (*_METADATA, "pytorch_model*.bin")
 _IGNORE = ("onnx/*", "openvino/*")

@@ -1,7 +1,8 @@
 """A bundle as one tar file, for machines without a network: written and read all or nothing.
 
 Nothing in an archive is believed. What may be written is what its manifest lists, once each, in the sizes and with the
-hashes it states; only the space that the archive itself takes can be filled. Knows nothing of models.
+hashes it states, and the model card, which has no hash and which nothing here reads; only the space that the archive
+itself takes can be filled. Knows nothing of models.
 """
 
 from __future__ import annotations
@@ -21,14 +22,15 @@ from jinabert_onnx.foreign_errors import is_from_reading
 
 from .archive_members import AGAIN, Member, is_plain_name, read_members, shorten_name
 from .file_records import damage_error
-from .manifest import MANIFEST, Bundle, FileRecord, Manifest, open_bundle, parse_manifest
+from .integrity import require_inside
+from .manifest import CARD, MANIFEST, Bundle, FileRecord, Manifest, open_bundle, parse_manifest
 
 _CHUNK = 1 << 20
 _LARGEST_MANIFEST = 1 << 24
 
 
 def pack(bundle: Path, archive: Path) -> None:
-    """Write the files that the manifest of `bundle` lists, and it before them, to the new tar file `archive`.
+    """Write the files that the manifest of `bundle` lists, it before them, and the card to the new tar file `archive`.
 
     The same bundle always gives the same bytes. The archive appears only when every file has been read whole and has
     the manifest's SHA-256.
@@ -47,15 +49,15 @@ def pack(bundle: Path, archive: Path) -> None:
         tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar,
     ):
         tar.addfile(_header(MANIFEST, len(content)), io.BytesIO(content))
-        for name in sorted(opened.manifest.files):
+        for name in sorted({*opened.manifest.files, *_unlisted_card(opened)}):
             _add(tar, opened, name)
 
 
 def unpack(archive: Path, output: Path) -> None:
     """Write the bundle in the tar file `archive` to the new directory `output`.
 
-    The directory appears only when every file has been written whole and has the manifest's SHA-256. Archives that
-    others made of a bundle's directory are read too: names may begin with "./" or all lie in one directory.
+    The directory appears only when every file has been written whole and, but for the card, has the manifest's SHA-256.
+    Archives that others made of a bundle's directory are read too: names may begin with "./" or lie in one directory.
 
     Raises:
         InputError: `output` exists already.
@@ -72,8 +74,8 @@ def unpack(archive: Path, output: Path) -> None:
         _require_same_files(records, members, archive)
         with atomic_directory(output) as directory:
             (directory / MANIFEST).write_bytes(content)
-            for name, record in records.items():
-                _extract(stream, members[name], directory / name, record, f"{archive}: {name}")
+            for name in (*records, *(members.keys() & {CARD} - records.keys())):
+                _extract(stream, members[name], directory / name, records.get(name), f"{archive}: {name}")
 
 
 def _require_storable(manifest: Manifest, where: Path) -> None:
@@ -88,7 +90,15 @@ def _header(name: str, size: int) -> tarfile.TarInfo:
     return header
 
 
+def _unlisted_card(bundle: Bundle) -> set[str]:
+    """Return the name of the card if there is one without a record."""
+    return {CARD} - bundle.manifest.files.keys() if (bundle.path / CARD).is_file() else set()
+
+
 def _add(tar: tarfile.TarFile, bundle: Bundle, name: str) -> None:
+    if name not in bundle.manifest.files:
+        _add_unchecked(tar, bundle, name)
+        return
     path, record = bundle.path / name, bundle.record_of(name)
     if not path.is_file():
         raise damage_error(bundle, name, "missing from the bundle")
@@ -100,6 +110,14 @@ def _add(tar: tarfile.TarFile, bundle: Bundle, name: str) -> None:
         tar.addfile(_header(name, size), hashing)  # type: ignore[arg-type]  # all it needs is `read`
     if hashing.digest.hexdigest() != record.sha256:
         raise damage_error(bundle, name, "altered, its SHA-256 differs from the manifest's")
+
+
+def _add_unchecked(tar: tarfile.TarFile, bundle: Bundle, name: str) -> None:
+    path = bundle.path / name
+    require_inside(bundle.path, path)  # no hash shows that it is another file of this machine
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        tar.addfile(_header(name, size), _Hashing(file, path))  # type: ignore[arg-type]  # as above
 
 
 class _Hashing:
@@ -138,7 +156,7 @@ def _parse(content: bytes, where: str) -> Manifest:
 def _require_same_files(records: Mapping[str, FileRecord], members: Mapping[str, Member], archive: Path) -> None:
     """Refuse, before anything is written, files that are not in the manifest, missing, or of another size."""
     for name in sorted(members.keys() - {MANIFEST}):
-        if name not in records:
+        if name not in records and name != CARD:
             raise BundleError(f"{archive}: {shorten_name(name)} is not in the manifest; do not use this archive")
     directories = {str(parent) for name in members for parent in PurePosixPath(name).parents}
     for name in sorted(directories & members.keys()):
@@ -151,7 +169,7 @@ def _require_same_files(records: Mapping[str, FileRecord], members: Mapping[str,
             raise BundleError(f"{archive}: {name}: {size} bytes where the manifest says {record.bytes}; {AGAIN}")
 
 
-def _extract(stream: BinaryIO, member: Member, path: Path, record: FileRecord, where: str) -> None:
+def _extract(stream: BinaryIO, member: Member, path: Path, record: FileRecord | None, where: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     digest, remaining = hashlib.sha256(), member.size
     stream.seek(member.offset)
@@ -162,5 +180,5 @@ def _extract(stream: BinaryIO, member: Member, path: Path, record: FileRecord, w
             remaining -= len(chunk)
     if remaining:
         raise BundleError(f"{where}: cut short; {AGAIN}")
-    if digest.hexdigest() != record.sha256:
+    if record is not None and digest.hexdigest() != record.sha256:
         raise BundleError(f"{where}: altered, its SHA-256 differs from the manifest's; {AGAIN}")

@@ -59,7 +59,7 @@ def inspect_file(bundle: Bundle, name: str, integrity: str) -> str | None:
     path, record = bundle.path / name, bundle.record_of(name)
     if integrity == "off":
         return None if path.is_file() else "missing from the bundle"
-    _require_inside(bundle.path, path)
+    require_inside(bundle.path, path)
     identity = _identify(path, record.sha256)
     if integrity == "fast" and identity is not None and _read_entry(path) == identity:
         return None
@@ -88,8 +88,12 @@ def _user_cache() -> Path:
     return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
 
 
-def _require_inside(directory: Path, path: Path) -> None:
-    """Refuse links that lead elsewhere than into the bundle or, from a snapshot of the hub's cache, into its blobs."""
+def require_inside(directory: Path, path: Path) -> None:
+    """Refuse links that lead elsewhere than into the bundle or, from a snapshot of the hub's cache, into its blobs.
+
+    Raises:
+        BundleError: `path`, in the bundle at `directory`, is such a link.
+    """
     inside, target = Path(os.path.realpath(directory)), Path(os.path.realpath(path))
     places = [inside]
     if inside.parent.name == "snapshots":  # CACHE/models--OWNER--NAME/snapshots/COMMIT; blobs of one repository, of all

@@ -22,9 +22,10 @@ CLASSIFIER_SCHEMA = 3
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
 PROBES = "probes.json"
+CARD = "README.md"  # for people and the hub; it has no record, so that it may be edited
 PRECISIONS = ("fp32", "fp16", "int8")
 METADATA_FILES = ("*.json",)  # what to fetch from a hub to know a bundle
-ALL_FILES = (*METADATA_FILES, "onnx/*", "*_Dense/*")
+ALL_FILES = (*METADATA_FILES, "onnx/*", "*_Dense/*", CARD)
 VECTOR_KINDS = ("raw", "normalized")
 POOLING_MODES = ("mean", "cls", "max")
 DENSE_ACTIVATIONS = ("Tanh", "Identity", "GELU", "ReLU", "Sigmoid")
@@ -90,7 +91,7 @@ class Manifest:
         opset: of the ONNX files.
         default_max_length: tokens that `encode` cuts texts to by default.
         precisions: files by precision, the ONNX file first, then its weight files.
-        files: size and SHA-256 of every file but the manifest.
+        files: size and SHA-256 of every file but the manifest and the model card.
         weights_sha256: hash of the checkpoint's weights, the same for every precision made of them.
         vector_limits: largest values that int8 and uint8 vectors represent, by "raw" and "normalized" vectors, fitted
             to the calibration texts; a cross-encoder has none.

@@ -207,8 +207,10 @@ void test_all(const Kernel& kernel) {
 int main() {
   const Kernel* kernels[kMostKernels];
   const size_t count = list_kernels(kernels);
-  for (size_t i = 0; i < count; i++) test_all(*kernels[i]);
+  for (size_t i = 0; i < count; i++) {
+    test_all(*kernels[i]);
+    std::printf("%s, layers\n", kernels[i]->name);
+  }
   for (const Kernel& kernel : plain_kernels()) test_all(kernel);
-  std::printf("%zu kernels of this processor, and plain ones\n", count);
   return report("layers");
 }

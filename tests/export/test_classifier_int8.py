@@ -70,7 +70,7 @@ def test_int8_scores_and_order_are_near(held_out: tuple) -> None:
 
 def test_layers_are_of_bytes_and_the_head_is_not(models: dict[str, onnx.ModelProto]) -> None:
     operators = [node.op_type for node in models["int8"].graph.node]
-    assert (operators.count("QuantizedMatMul"), operators.count("QuantizedGatedFeedForward")) == (8, 4)
+    assert (operators.count("QuantizedQueryKeyValue"), operators.count("QuantizedAfterAttention")) == (4, 4)
     assert operators.count("QuantizedEmbedding") == 1
     assert operators[-3:] == ["Gemm", "Tanh", "Gemm"]
     assert "MatMul" not in operators

@@ -9,10 +9,13 @@ import pytest
 from conftest import trace_golden
 from jinabert_onnx_export import ExportError
 from jinabert_onnx_export.operators.feed_forward import feed_forward_functions
+from jinabert_onnx_export.operators.int8 import int8_functions
+from jinabert_onnx_export.operators.int8_layers import layer_functions
 from jinabert_onnx_export.operators.packed_attention import packed_functions
-from jinabert_onnx_export.operators.signatures import ALIBI_ATTENTION, PACKED_SIGNATURES, check_bodies
+from jinabert_onnx_export.operators.signatures import ALIBI_ATTENTION, INT8_SIGNATURES, PACKED_SIGNATURES, check_bodies
 from jinabert_onnx_export.passes.feed_forward import BLOCK_FEED_FORWARD
 from jinabert_onnx_export.passes.graph_pass import GraphPass, run_passes
+from jinabert_onnx_export.passes.layers import layer_joining
 from jinabert_onnx_export.passes.optimize import FP32_PASSES
 from jinabert_onnx_export.passes.packing import PACK
 from jinabert_onnx_export.passes.projections import JOIN_PROJECTIONS
@@ -27,8 +30,8 @@ def traced() -> ir.Model:
 
 
 def test_every_signature_has_a_body() -> None:
-    bodies = [*packed_functions(), *feed_forward_functions("Gelu")]
-    assert {signature.name for signature in PACKED_SIGNATURES} <= {body.name for body in bodies}
+    bodies = [*packed_functions(), *feed_forward_functions("Gelu"), *int8_functions("Gelu"), *layer_functions()]
+    assert {signature.name for signature in (*PACKED_SIGNATURES, *INT8_SIGNATURES)} <= {body.name for body in bodies}
 
 
 def test_a_body_with_two_inputs_exchanged_is_refused() -> None:
@@ -60,6 +63,7 @@ def test_a_missing_argument_is_named() -> None:
         (FP32_PASSES, JOIN_PROJECTIONS),
         (FP32_PASSES, PACK),
         (FP32_PASSES, quantization([])),
+        (FP32_PASSES, layer_joining("Gelu")),
     ],
     ids=lambda value: value.name if isinstance(value, GraphPass) else "-".join(each.name for each in value),
 )

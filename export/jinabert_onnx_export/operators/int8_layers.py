@@ -85,9 +85,7 @@ def QuantizedAfterAttention(  # type: ignore[no-untyped-def]  # noqa: N802
         attended, token_blocks, token_rows, smoothing, gate, gate_scale, up, up_scale, down, down_scale
     )
     biased = op.Add(fed, down_bias)
-    return op.LayerNormalization(
-        op.Add(biased, attended), norm, norm_bias, axis=-1, epsilon=epsilon, stash_type=1
-    )  # fmt: skip
+    return op.LayerNormalization(op.Add(biased, attended), norm, norm_bias, axis=-1, epsilon=epsilon, stash_type=1)
 
 
 @script(domain, default_opset=op)
@@ -128,9 +126,7 @@ def QuantizedQkPostNormAfterAttention(  # type: ignore[no-untyped-def]  # noqa: 
         middle, token_blocks, token_rows, smoothing, gate, gate_scale, up, up_scale, down, down_scale
     )
     biased = op.Add(fed, down_bias)
-    return op.LayerNormalization(
-        op.Add(middle, biased), norm, norm_bias, axis=-1, epsilon=epsilon, stash_type=1
-    )  # fmt: skip
+    return op.LayerNormalization(op.Add(middle, biased), norm, norm_bias, axis=-1, epsilon=epsilon, stash_type=1)
 
 
 def layer_functions() -> list[onnx.FunctionProto]:

@@ -14,14 +14,17 @@ from jinabert_onnx_export.operators.domain import DOMAIN, LAYERS_DOMAIN_VERSION
 from jinabert_onnx_export.operators.signatures import (
     AFTER_ATTENTION,
     ALIBI_ATTENTION,
+    LAYER_SIGNATURES,
     QK_POST_NORM_AFTER_ATTENTION,
     QK_POST_NORM_QUERY_KEY_VALUE,
     QUANTIZED_GATED_FEED_FORWARD,
     QUERY_KEY_VALUE,
+    Signature,
 )
 
 from .graph_pass import GraphPass, nodes_of, require_counts
 from .graph_values import drop_unused, producer, replace
+from .packing import require_signatures
 
 Values = dict[str, ir.Value]  # inputs of an operator, by the names of its signature
 
@@ -54,44 +57,37 @@ def _requires(model: ir.Model) -> None:
 
 def _ensures(model: ir.Model) -> None:
     attentions = nodes_of(model, ALIBI_ATTENTION.name)
-    makers = {producer(value) for node in attentions for value in node.inputs[:3]}
-    used = {node.op_type for node in makers}
-    before, after = VARIANTS[QK_POST_NORM_QUERY_KEY_VALUE.name in used]
-    expected = dict.fromkeys(("QuantizedMatMul", QUANTIZED_GATED_FEED_FORWARD.name, "Split"), 0)
-    expected |= {signature.name: 0 for variant in VARIANTS for signature in variant}
-    require_counts(model, expected | {before.name: len(attentions), after.name: len(attentions)})
-    for signature in (before, after):
-        for node in nodes_of(model, signature.name):
-            if (len(node.inputs), len(node.outputs)) != (len(signature.inputs), len(signature.outputs)):
-                raise ValueError(f"{node.op_type} has {len(node.inputs)} inputs and {len(node.outputs)} outputs")
-    for attention in attentions:
-        if attention.inputs[:3] != producer(attention.inputs[0]).outputs:
-            raise ValueError(f"query, key and value of an attention are not those of one {before.name}")
+    before, after = VARIANTS[bool(nodes_of(model, QK_POST_NORM_QUERY_KEY_VALUE.name))]
+    gone = ("QuantizedMatMul", QUANTIZED_GATED_FEED_FORWARD.name, "Split")
+    none = dict.fromkeys((*gone, *(signature.name for signature in LAYER_SIGNATURES)), 0)
+    require_counts(model, none | {before.name: len(attentions), after.name: len(attentions)})
+    require_signatures(model, LAYER_SIGNATURES)
+    for attention, made in zip(attentions, nodes_of(model, before.name), strict=True):
+        _require_same(attention.inputs[:3], made.outputs)
 
 
 def _join_layers(model: ir.Model, activation: str) -> None:
-    graph = model.graph
     epsilon = ir.AttrFloat32("epsilon", _epsilon(model))
     attributes = [epsilon, ir.AttrString("activation", activation)]
-    attentions, feed_forwards = (
-        nodes_of(model, ALIBI_ATTENTION.name),
-        nodes_of(model, QUANTIZED_GATED_FEED_FORWARD.name),
-    )
+    attentions, feed_forwards = (nodes_of(model, each.name) for each in (ALIBI_ATTENTION, QUANTIZED_GATED_FEED_FORWARD))
     for layer, (attention, feed_forward) in enumerate(zip(attentions, feed_forwards, strict=True)):
         normalizes = producer(attention.inputs[0]).op_type == _NORM
         before, after = VARIANTS[normalizes]
-        values = _before_attention(attention, normalizes)
-        outputs = [ir.Value(name=f"layer.{layer}.{name}") for name in before.outputs]
-        made = ir.Node(DOMAIN, before.name, before.arguments(values), [epsilon] if normalizes else [], outputs=outputs)
-        graph.insert_before(attention, made)
-        for place, value in enumerate(outputs):
+        first = _node(before, layer, _before_attention(attention, normalizes), [epsilon] if normalizes else [])
+        model.graph.insert_before(attention, first)
+        for place, value in enumerate(first.outputs):
             attention.replace_input_with(place, value)
-        last = _last_of_layer(feed_forward)
-        values = _after_attention(last.outputs[0], normalizes)
-        outputs = [ir.Value(name=f"layer.{layer}.{name}") for name in after.outputs]
-        replace(graph, last, ir.Node(DOMAIN, after.name, after.arguments(values), attributes, outputs=outputs))
+        end = _end_of_layer(feed_forward)
+        second = _node(after, layer, _after_attention(end.outputs[0], normalizes), attributes)
+        replace(model.graph, end, second)
     drop_unused(model)
-    graph.opset_imports[DOMAIN] = LAYERS_DOMAIN_VERSION
+    model.graph.opset_imports[DOMAIN] = LAYERS_DOMAIN_VERSION
+
+
+def _node(signature: Signature, layer: int, values: Values, attributes: list[ir.Attr]) -> ir.Node:
+    """Return a node of the operator, whose outputs are named after the layer."""
+    outputs = [ir.Value(name=f"layer.{layer}.{name}") for name in signature.outputs]
+    return ir.Node(DOMAIN, signature.name, signature.arguments(values), attributes, outputs=outputs)
 
 
 def _before_attention(attention: ir.Node, normalizes: bool) -> Values:
@@ -138,8 +134,8 @@ def _after_attention(end: ir.Value, adds_twice: bool) -> Values:
     return values
 
 
-def _last_of_layer(feed_forward: ir.Node) -> ir.Node:
-    """Return the norm that ends the layer of `feed_forward`."""
+def _end_of_layer(feed_forward: ir.Node) -> ir.Node:
+    """Return the layer norm that ends the layer of `feed_forward`."""
     node = feed_forward
     while node.op_type != _NORM:
         (node,) = node.outputs[0].consumers()
@@ -161,7 +157,7 @@ def _inputs(value: ir.Value | None, op_type: str) -> list[ir.Value]:
 def _require_same(found: Sequence[ir.Value | None], expected: Sequence[ir.Value | None]) -> None:
     if list(found) != list(expected):
         names = " and ".join(str(each and each.name) for each in (*found, *expected))
-        raise ValueError(f"{names} are different values where one was expected")
+        raise ValueError(f"{names} were expected to be the same")
 
 
 def _epsilon(model: ir.Model) -> float:

@@ -11,6 +11,7 @@ and after the attention of the last layer nothing is computed of the others: (te
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -23,6 +24,7 @@ from jinabert_onnx_export.operators.signatures import (
     GATED_FEED_FORWARD,
     PACKED_SIGNATURES,
     UNPACK,
+    Signature,
 )
 
 from .graph_pass import GraphPass, nodes_of, require_counts
@@ -86,19 +88,20 @@ def _require_inputs(nodes: list[ir.Node], names: tuple[str, ...]) -> None:
 
 def _ensures(model: ir.Model) -> None:
     require_counts(model, {ATTENTION_PLAN.name: 1, UNPACK.name: 0 if _is_classifier(model) else 1, "Slice": 0})
-    (plan_node,) = nodes_of(model, ATTENTION_PLAN.name)
-    require_signatures(model, dict(zip(ATTENTION_PLAN.outputs, plan_node.outputs, strict=True)))
+    require_signatures(model, PACKED_SIGNATURES)
 
 
-def require_signatures(model: ir.Model, plan: Plan) -> None:
-    """Check every node of a packed operator against its signature, and that it reads `plan` where it must.
+def require_signatures(model: ir.Model, signatures: Sequence[Signature]) -> None:
+    """Check every node of these operators against its signature, and that it reads the plan where it must.
 
     A stored shape may stand where one of the plan does: that of rows which are no packed tokens.
 
     Raises:
         ValueError: a node has more or fewer inputs or outputs, or another value where one of the plan belongs.
     """
-    for signature in PACKED_SIGNATURES:
+    (plan_node,) = nodes_of(model, ATTENTION_PLAN.name)
+    plan: Plan = dict(zip(ATTENTION_PLAN.outputs, plan_node.outputs, strict=True))
+    for signature in signatures:
         for node in nodes_of(model, signature.name):
             if (len(node.inputs), len(node.outputs)) != (len(signature.inputs), len(signature.outputs)):
                 raise ValueError(f"{node.op_type} has {len(node.inputs)} inputs and {len(node.outputs)} outputs")

@@ -19,21 +19,30 @@ constexpr size_t kChunk = size_t{32} << 20;  // memory that is not used is not t
 size_t round_up(size_t a, size_t b) { return (a + b - 1) / b * b; }
 
 #if defined(__linux__)
-// Whether a mapped file, which nothing was written to, is at [begin, end), as /proc/self/maps has it:
-// "7f1c8a000000-7f1c8a021000 r--p 00000000 08:01 1234 /path", with inode 0 for memory that is no file's.
-bool is_unwritten_file(uintptr_t begin, uintptr_t end) {
+struct Mapping {
+  uintptr_t begin, end;
+};
+
+// The mapped files of this process. A line of /proc/self/maps is "7f1c8a000000-7f1c8a021000 r--p 00000000 08:01 1234 /path", with
+// inode 0 for memory that is no file's.
+std::vector<Mapping> files_of_process() {
+  std::vector<Mapping> files;
   std::FILE* maps = std::fopen("/proc/self/maps", "re");
-  if (!maps) return false;
-  bool found = false;
   char line[512];
-  while (!found && std::fgets(line, sizeof line, maps)) {
-    unsigned long first, last, inode;
-    char access[5];
-    found = std::sscanf(line, "%lx-%lx %4s %*x %*s %lu", &first, &last, access, &inode) == 4 && first <= begin && end <= last &&
-            inode && access[1] == '-';
+  while (maps && std::fgets(line, sizeof line, maps)) {
+    unsigned long begin, end, inode;
+    if (std::sscanf(line, "%lx-%lx %*s %*x %*s %lu", &begin, &end, &inode) == 3 && inode) files.push_back({begin, end});
   }
-  std::fclose(maps);
-  return found;
+  if (maps) std::fclose(maps);
+  return files;
+}
+
+void release(const Mapping& file, const Memory& memory) {
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  const uintptr_t address = reinterpret_cast<uintptr_t>(memory.begin);
+  const uintptr_t begin = round_up(address, page), end = (address + memory.bytes) / page * page;
+  // Pages that nothing was written to: they come from the file again.
+  if (file.begin <= begin && begin < end && end <= file.end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 #endif
 
@@ -51,18 +60,16 @@ Chunk::Chunk(size_t bytes) : bytes_(bytes) {
 
 Chunk::~Chunk() { munmap(mapped_, mapped_bytes_); }
 
-void release_file_pages(const void* begin, size_t bytes) {
-  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  const uintptr_t first = round_up(reinterpret_cast<uintptr_t>(begin), page);
-  const uintptr_t end = (reinterpret_cast<uintptr_t>(begin) + bytes) / page * page;
-  if (first < end && is_unwritten_file(first, end)) madvise(reinterpret_cast<void*>(first), end - first, MADV_DONTNEED);
+void release_file_pages(const std::vector<Memory>& all) {
+  for (const Mapping& file : files_of_process())
+    for (const Memory& memory : all) release(file, memory);
 }
 #else
 Chunk::Chunk(size_t bytes) : mapped_(static_cast<char*>(::operator new(bytes, std::align_val_t{kAlignment}))), begin_(mapped_), bytes_(bytes) {}
 
 Chunk::~Chunk() { ::operator delete(mapped_, std::align_val_t{kAlignment}); }
 
-void release_file_pages(const void*, size_t) {}
+void release_file_pages(const std::vector<Memory>&) {}
 #endif
 
 char* Chunk::take(size_t bytes) {

@@ -37,8 +37,14 @@ class Arena {
   std::vector<std::shared_ptr<Chunk>> chunks_;
 };
 
-// Lets go of the file's pages in this range of memory, which are read again if need be. Does nothing with memory that is
-// no file's.
-void release_file_pages(const void* begin, size_t bytes);
+// Some memory, of whomever.
+struct Memory {
+  const void* begin;
+  size_t bytes;
+};
+
+// Lets go of the pages of mapped files in this memory, which nobody may have written to: they are read again if need be.
+// Memory that is no file's stays as it is.
+void release_file_pages(const std::vector<Memory>& all);
 
 }  // namespace jinabert::layers

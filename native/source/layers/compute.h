@@ -17,6 +17,16 @@ constexpr size_t kFewRows = 16;           // up to so many for each thread, thre
 constexpr size_t kTicketsOfWorker = 2;    // parts that columns are divided into, for each worker
 constexpr size_t kApart = 64;             // bytes or floats between rows, against rows that share places in a cache
 
+// Where each buffer begins, in bytes.
+struct Places {
+  size_t byte_stride, sizes, attended, wide, end;
+
+  Places(size_t rows, size_t hidden_size, size_t width)
+      : byte_stride((width > hidden_size ? width : hidden_size) + kApart), sizes(round_up(rows * byte_stride, kAlignment)),
+        attended(sizes + round_up(rows * sizeof(float), kAlignment)), wide(attended + (width ? rows * hidden_size * sizeof(float) : 0)),
+        end(wide + (width ? rows * (width + kApart) * sizeof(float) : 0)) {}
+};
+
 // What is between the stages, of some rows.
 struct Buffers {
   uint8_t* bytes;     // what the next product reads
@@ -26,23 +36,18 @@ struct Buffers {
   float* wide;        // (rows, width)
   size_t wide_stride;
 
-  // Memory for so many rows. Without a width there are only bytes and sizes.
+  // In memory for so many rows. Without a width there are only bytes and sizes.
   static Buffers at(char* memory, size_t rows, size_t hidden_size, size_t width) {
-    const size_t byte_stride = (width > hidden_size ? width : hidden_size) + kApart;
-    Buffers buffers{reinterpret_cast<uint8_t*>(memory), byte_stride, nullptr, nullptr, nullptr, width + kApart};
-    memory += round_up(rows * byte_stride, kAlignment);
-    buffers.sizes = reinterpret_cast<float*>(memory);
-    memory += round_up(rows * sizeof(float), kAlignment);
-    buffers.attended = reinterpret_cast<float*>(memory);
-    buffers.wide = buffers.attended + rows * hidden_size;
-    return buffers;
+    const Places places(rows, hidden_size, width);
+    return {reinterpret_cast<uint8_t*>(memory),
+            places.byte_stride,
+            reinterpret_cast<float*>(memory + places.sizes),
+            reinterpret_cast<float*>(memory + places.attended),
+            reinterpret_cast<float*>(memory + places.wide),
+            width + kApart};
   }
 
-  static size_t bytes_for(size_t rows, size_t hidden_size, size_t width) {
-    const Buffers buffers = at(nullptr, rows, hidden_size, width);
-    char* const end = reinterpret_cast<char*>(width ? buffers.wide + rows * buffers.wide_stride : buffers.attended);
-    return round_up(static_cast<size_t>(end - static_cast<char*>(nullptr)), kAlignment);
-  }
+  static size_t bytes_for(size_t rows, size_t hidden_size, size_t width) { return Places(rows, hidden_size, width).end; }
 
   uint8_t* byte_row(size_t row) const { return bytes + row * byte_stride; }
   ByteRows byte_rows(size_t first) const { return {bytes + first * byte_stride, byte_stride}; }

@@ -82,6 +82,7 @@ struct ProjectionNode : LayerNode {
       if (Status* status = call<Place::kKernelInfoGetFloat>(api, info, "epsilon", &weights.epsilon)) return status;
     WeightReader reader(api, info, kProjectionWeights, kernel->middle, threads, &arena);
     read_weights(reader, hidden_size, normalizes);
+    reader.release_matrices();
     return reader.status() ? reader.status() : get_allocator(info);
   }
 
@@ -101,7 +102,6 @@ struct ProjectionNode : LayerNode {
       const StoredMatrix own{all.weight + first, all.scales + first, biases[part], all.depth, weights.hidden_size, all.stride};
       weights.parts[part] = reader.pack(&own, 1);
     }
-    reader.release(all);
   }
 
   Status* compute(KernelContext* context) {
@@ -131,6 +131,7 @@ struct AfterAttentionNode : LayerNode {
     if (Status* status = read_attributes(info)) return status;
     WeightReader reader(api, info, kAfterAttentionWeights, kernel->middle, threads, &arena);
     read_weights(reader, hidden_size, twice);
+    reader.release_matrices();
     return reader.status() ? reader.status() : get_allocator(info);
   }
 
@@ -164,7 +165,6 @@ struct AfterAttentionNode : LayerNode {
     weights.output = reader.pack(&output, 1);
     weights.gate_up = reader.pack(gate_up, 2);
     weights.down = reader.pack(&down, 1);
-    for (const StoredMatrix* stored : {&output, &gate_up[0], &gate_up[1], &down}) reader.release(*stored);
   }
 
   Status* compute(KernelContext* context) {

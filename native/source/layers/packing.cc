@@ -11,7 +11,7 @@ typedef int16_t Pairs __attribute__((vector_size(16)));
 typedef int16_t Sums __attribute__((vector_size(32)));  // of a panel's columns
 typedef int32_t WideSums __attribute__((vector_size(64)));
 
-constexpr size_t kPanelsOfTask = 4;  // a line of memory: 64 columns of a row
+constexpr size_t kPanelsOfTask = 24;  // 384 columns: long enough stretches of a row to be read ahead of use
 constexpr float kStep = 1.0f / 127;  // of a row of size 1
 
 constexpr size_t round_up(size_t a, size_t b) { return (a + b - 1) / b * b; }

@@ -25,6 +25,7 @@ StoredMatrix WeightReader::matrix() {
                       static_cast<size_t>(weight.dimensions[1]), static_cast<size_t>(weight.dimensions[1])};
   require(stored.depth && stored.columns && stored.depth % kPanel == 0 && stored.columns % kPanel == 0,
           "a weight of a layer has a size that is no multiple of 16");
+  matrices_.push_back({stored.weight, stored.depth * stored.columns});
   stored.scales = floats(stored.columns);
   return stored;
 }
@@ -58,8 +59,8 @@ Matrix WeightReader::pack(const StoredMatrix* stored, size_t count) {
   return layers::pack(stored, count, middle_, memory, threads);
 }
 
-void WeightReader::release(const StoredMatrix& stored) {
-  if (!status_) release_file_pages(stored.weight, stored.depth * stored.stride);
+void WeightReader::release_matrices() const {
+  if (!status_) release_file_pages(matrices_);
 }
 
 }  // namespace jinabert::layers

@@ -26,8 +26,8 @@ class WeightReader {
   // Packs one stored matrix, or two whose panels take turns.
   Matrix pack(const StoredMatrix* stored, size_t count);
 
-  // Lets go of the pages that hold a stored matrix, once it has been packed.
-  void release(const StoredMatrix& stored);
+  // Lets go of the file's pages of all matrices that were read, once they have been packed.
+  void release_matrices() const;
 
   // Notes a failure, unless `holds`.
   void require(bool holds, const char* message);
@@ -42,6 +42,7 @@ class WeightReader {
   int middle_;
   size_t threads_;
   Arena* arena_;
+  std::vector<Memory> matrices_;
   onnxruntime::Status* status_ = nullptr;
 };
 

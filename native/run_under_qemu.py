@@ -46,7 +46,7 @@ def run(folder: Path) -> None:
     run_bundles(HASWELL, ROOT / ".venv" / "bin" / "python", references, [])
     # A static program needs no library of that system.
     command = str(zig(folder / "aarch64-musl-compiler", "-target", "aarch64-linux-musl", "-static"))
-    run_programs({"neon", "neon-dot"}, NEOVERSE, folder / "aarch64-musl", command, *CROSS)
+    run_programs({"neon", "neon_dot"}, NEOVERSE, folder / "aarch64-musl", command, *CROSS)
     root = describe_processor(unpack_python(folder / "debian"))
     emulator = (*NEOVERSE, "-L", str(root))
     python = root / "usr" / "bin" / "python3"

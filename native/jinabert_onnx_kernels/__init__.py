@@ -58,7 +58,7 @@ def attention_runs() -> int:
 
 
 def layer_instructions(hidden_size: int) -> str | None:
-    """Return the instruction set that int8 layers run with on this processor, such as "avx512-vnni" or "neon-dot".
+    """Return the instruction set that int8 layers run with on this processor, such as "avx512_vnni" or "neon_dot".
 
     `hidden_size` is in channels. None where there is no kernel for this processor or this size, or where onnxruntime's
     own products are faster (AMX).

@@ -40,7 +40,7 @@ const char* jinabert_attention_kernel(size_t head_size, int bfloat16) {
 uint64_t jinabert_attention_runs(void) { return 0; }
 
 #ifndef WITHOUT_LAYERS
-const char* jinabert_layer_kernel(size_t hidden_size) { return hidden_size % 16 ? "" : "avx-vnni"; }
+const char* jinabert_layer_kernel(size_t hidden_size) { return hidden_size % 16 ? "" : "avx_vnni"; }
 
 uint64_t jinabert_layer_runs(void) { return 0; }
 #endif

@@ -158,14 +158,14 @@ def choose(package: Path, requests: list[tuple[object, ...]], cpu: str = "avx2")
 def test_attention_and_layers_are_chosen_apart(compiler: list[str], tmp_path: Path) -> None:
     package = package_with(tmp_path, compile_other(compiler, tmp_path, 3))
     cases = {
-        ("auto", 64, 768, 3, "int8"): ("avx2", RELEASE, "avx-vnni", RELEASE),
-        ("auto", 16, 768, 3, "int8"): ("portable", "heads of 16 channels", "avx-vnni", RELEASE),
+        ("auto", 64, 768, 3, "int8"): ("avx2", RELEASE, "avx_vnni", RELEASE),
+        ("auto", 16, 768, 3, "int8"): ("portable", "heads of 16 channels", "avx_vnni", RELEASE),
         ("auto", 64, 776, 3, "int8"): ("avx2", RELEASE, "portable", "layers of 776 channels on this processor"),
         ("auto", 16, 776, 3, "int8"): ("portable", "heads of 16", "portable", "layers of 776"),
         ("auto", 64, 768, 2, "int8"): ("avx2", RELEASE, "portable", "export the bundle again"),
         ("auto", 64, 768, 2, "fp32"): ("avx2", RELEASE, "portable", "there are none for fp32"),
         ("off", 64, 768, 3, "int8"): ("portable", "switched off", "portable", "switched off"),
-        ("require", 64, 768, 3, "int8"): ("avx2", RELEASE, "avx-vnni", RELEASE),
+        ("require", 64, 768, 3, "int8"): ("avx2", RELEASE, "avx_vnni", RELEASE),
         ("require", 64, 776, 3, "int8"): ("avx2", RELEASE, "portable", "layers of 776"),  # the processor has none
         ("require", 64, 768, 2, "int8"): ("avx2", RELEASE, "portable", "export the bundle again"),
     }

@@ -18,6 +18,6 @@ struct Avx512Vnni {
 
 }  // namespace
 
-Kernel avx512_vnni_kernel() { return kernel_of<Avx512Vnni>("avx512-vnni"); }
+Kernel avx512_vnni_kernel() { return kernel_of<Avx512Vnni>("avx512_vnni"); }
 
 }  // namespace jinabert::layers

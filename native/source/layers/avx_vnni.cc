@@ -18,6 +18,6 @@ struct AvxVnni {
 
 }  // namespace
 
-Kernel avx_vnni_kernel() { return kernel_of<AvxVnni>("avx-vnni"); }
+Kernel avx_vnni_kernel() { return kernel_of<AvxVnni>("avx_vnni"); }
 
 }  // namespace jinabert::layers

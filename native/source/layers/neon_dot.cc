@@ -18,6 +18,6 @@ struct NeonDot {
 
 }  // namespace
 
-Kernel neon_dot_kernel() { return kernel_of<NeonDot>("neon-dot"); }
+Kernel neon_dot_kernel() { return kernel_of<NeonDot>("neon_dot"); }
 
 }  // namespace jinabert::layers

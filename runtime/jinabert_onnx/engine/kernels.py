@@ -50,7 +50,7 @@ class Kernels:
         attention: the instruction set of the native kernel, such as "avx512"; "portable" if the graph's own operators
             run.
         reason: why, in words.
-        layers: the same of the layers, such as "avx512-vnni".
+        layers: the same of the layers, such as "avx512_vnni".
         layers_reason: why, in words.
         library: the file that onnxruntime registers; None if there is nothing to register.
         bfloat16: whether attention may multiply in bfloat16.

@@ -59,9 +59,8 @@ Cpu detect() {
   if (!__get_cpuid_count(7, 1, &a, &b, &c, &d)) return cpu;
   cpu.avx_vnni = cpu.avx2 && has_bit(a, 4);
   cpu.avx512_bf16 = cpu.avx512 && has_bit(a, 5);
-  const bool permitted = cpu.avx512_bf16 && tiles && may_use_tiles();
-  cpu.amx_bf16 = permitted && tiles_of_bfloat16;
-  cpu.amx_int8 = permitted && tiles_of_bytes;
+  cpu.amx_bf16 = cpu.avx512_bf16 && tiles_of_bfloat16 && may_use_tiles();
+  cpu.amx_int8 = cpu.avx512 && tiles_of_bytes;
   return cpu;
 }
 #elif defined(__aarch64__) && defined(__linux__)

@@ -10,7 +10,7 @@ struct Cpu {
   bool amx_bf16 = false;     // with AVX-512 BF16, and the operating system's permission
   bool avx_vnni = false;     // with AVX2
   bool avx512_vnni = false;  // with AVX-512
-  bool amx_int8 = false;     // with AVX-512, and the operating system's permission
+  bool amx_int8 = false;     // with AVX-512
   bool neon_dot = false;     // SDOT
   bool intel = false;
 };

@@ -108,7 +108,12 @@ JINABERT_EXPORT jinabert::onnxruntime::Status* RegisterCustomOps(jinabert::onnxr
                                                                  const jinabert::onnxruntime::ApiBase* base) {
   using namespace jinabert;
   const onnxruntime::Api* api = base->GetApi(onnxruntime::kApiVersion);
-  return api ? add_domain(api, options) : onnxruntime::fail(base->GetApi(1), "the kernels need onnxruntime 1.23 or later");
+  if (!api) return onnxruntime::fail(base->GetApi(1), "the kernels need onnxruntime 1.23 or later");
+  try {
+    return add_domain(api, options);
+  } catch (...) {  // none may leave through onnxruntime, which has another standard library
+    return onnxruntime::fail(api, "memory has run out");
+  }
 }
 
 // The newest version of the domain whose operators this library holds.

@@ -1,7 +1,9 @@
 // Threads of the standard library, where onnxruntime's cannot be had: while a session is made, and in tests.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -19,7 +21,10 @@ class StandardThreads final : public Parallel {
       for (size_t index; (index = next.fetch_add(1)) < count;) task(data, index);
     };
     std::vector<std::thread> others;
-    for (size_t i = 1; i < threads_; i++) others.emplace_back(work);
+    try {
+      for (size_t i = 1; i < std::min(threads_, count); i++) others.emplace_back(work);
+    } catch (const std::system_error&) {  // the process may start no more: fewer threads do it too
+    }
     work();
     for (std::thread& other : others) other.join();
   }

@@ -42,11 +42,12 @@ struct Weight {
 struct Packed {
   std::vector<char> memory;
   layers::Matrix matrix;
+  bool fits_16_bits = false;
 
   Packed(std::vector<layers::StoredMatrix> stored, int middle) : memory(layers::packed_bytes(stored[0], stored.size()) + 64) {
     StandardThreads threads(2);
     const auto address = reinterpret_cast<uintptr_t>(memory.data());
-    matrix = layers::pack(stored.data(), stored.size(), middle, reinterpret_cast<char*>((address + 63) / 64 * 64), threads);
+    matrix = layers::pack(stored.data(), stored.size(), middle, reinterpret_cast<char*>((address + 63) / 64 * 64), threads, &fits_16_bits);
   }
 };
 

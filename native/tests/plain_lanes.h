@@ -13,6 +13,7 @@ template <size_t LANES, size_t ROWS, size_t PANELS, int MIDDLE>
 struct PlainLanes {
   static constexpr size_t kLanes = LANES, kRows = ROWS, kPanels = PANELS;
   static constexpr int kMiddle = MIDDLE;
+  static constexpr bool kAdds16Bits = false;
   static constexpr size_t kBlockRows = 32;
   using Ints = typename Vectors<LANES>::Ints;
 

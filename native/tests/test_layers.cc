@@ -176,9 +176,8 @@ void test_rows_alone(const Kernel& kernel, size_t hidden_size, size_t width, siz
 void test_odd_rows(const Kernel& kernel) {
   const Layer layer(64, 32);
   PackedLayer packed(layer, kernel.middle, false);
-  std::vector<float> hidden(3 * 64, 0.0f);
+  std::vector<float> hidden(2 * 64, 0.0f);
   hidden[64 + 7] = std::nanf("");
-  hidden[2 * 64] = 3e38f;
   const std::vector<float> outputs = project(kernel, packed.projection, hidden, 1);
   for (size_t i = 0; i < 64; i++) {
     check(outputs[i] == layer.query.biases[i], "%s: a row of zeros gives %g", kernel.name, static_cast<double>(outputs[i]));
@@ -187,8 +186,10 @@ void test_odd_rows(const Kernel& kernel) {
 }
 
 void test_all(const Kernel& kernel) {
-  for (size_t hidden_size : {16, 48, 64, 96, 256, 384, 768, 1024})
-    for (size_t rows : {1, 2, 5, 6, 7, 8, 9, 31, 70}) test_products_are_exact(kernel, hidden_size, hidden_size < 384 || rows < 9 ? rows : 9);
+  for (size_t hidden_size : {16, 48, 64, 96, 256})
+    for (size_t rows : {1, 2, 5, 6, 7, 8, 9, 31, 70}) test_products_are_exact(kernel, hidden_size, rows);
+  for (size_t hidden_size : {384, 512, 768, 1024}) test_products_are_exact(kernel, hidden_size, 9);
+  test_products_are_exact(kernel, 4096, 1);
   for (bool twice : {false, true}) {
     test_projection(kernel, 96, 19, twice);
     test_projection(kernel, 48, 70, twice);
@@ -199,7 +200,19 @@ void test_all(const Kernel& kernel) {
   }
   for (size_t rows : {1, 16, 17, 32, 33, 100}) test_rows_alone(kernel, 64, 112, rows);
   test_rows_alone(kernel, 768, 3072, 40);
+  test_rows_alone(kernel, 16, 16, 5);  // fewer tiles than threads
   test_odd_rows(kernel);
+}
+
+// Neighbours of one sign may add up to 128; more would overflow where products are added in 16 bits.
+void test_wide_pairs_are_noticed() {
+  Weight weight(64, 48, 1);
+  check(Packed({weight.stored()}, 128).fits_16_bits, "weights as exported do not fit into 16 bits");
+  for (int sign : {1, -1}) {
+    weight.bytes[63 * 48 + 47] = static_cast<int8_t>(sign * 65);
+    weight.bytes[62 * 48 + 47] = static_cast<int8_t>(sign * 64);
+    check(!Packed({weight.stored()}, 128).fits_16_bits, "a pair of %d is not noticed", sign * 129);
+  }
 }
 
 }  // namespace
@@ -212,5 +225,6 @@ int main() {
     std::printf("%s, layers\n", kernels[i]->name);
   }
   for (const Kernel& kernel : plain_kernels()) test_all(kernel);
+  test_wide_pairs_are_noticed();
   return report("layers");
 }

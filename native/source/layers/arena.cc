@@ -1,10 +1,14 @@
 #include "arena.h"
 
 #include <cstdint>
-#include <cstdio>
+#include <iterator>
 #include <new>
 
+#include "../lanes.h"
+#include "problem.h"
+
 #if defined(__linux__)
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 #endif
@@ -12,37 +16,26 @@
 namespace jinabert::layers {
 namespace {
 
-constexpr size_t kAlignment = 64;
 constexpr size_t kLargePage = size_t{2} << 20;
 constexpr size_t kChunk = size_t{32} << 20;  // memory that is not used is not taken from the system
 
-size_t round_up(size_t a, size_t b) { return (a + b - 1) / b * b; }
-
 #if defined(__linux__)
-struct Mapping {
-  uintptr_t begin, end;
-};
+// What the system tells of one page of this process, in 64 bits of /proc/self/pagemap.
+constexpr uint64_t kPresent = uint64_t{1} << 63, kSwapped = uint64_t{1} << 62, kOfFile = uint64_t{1} << 61;
 
-// The mapped files of this process. A line of /proc/self/maps is "7f1c8a000000-7f1c8a021000 r--p 00000000 08:01 1234 /path", with
-// inode 0 for memory that is no file's.
-std::vector<Mapping> files_of_process() {
-  std::vector<Mapping> files;
-  std::FILE* maps = std::fopen("/proc/self/maps", "re");
-  char line[512];
-  while (maps && std::fgets(line, sizeof line, maps)) {
-    unsigned long begin, end, inode;
-    if (std::sscanf(line, "%lx-%lx %*s %*x %*s %lu", &begin, &end, &inode) == 3 && inode) files.push_back({begin, end});
+// Whether all pages from the first to before the last are as a file has them. One that was written to is no longer the
+// file's, nor is any other memory.
+bool are_of_file(int pagemap, size_t first, size_t last) {
+  uint64_t pages[512];
+  for (size_t page = first; page < last;) {
+    const size_t count = last - page < std::size(pages) ? last - page : std::size(pages);
+    const auto bytes = static_cast<ssize_t>(count * sizeof *pages);
+    if (pread(pagemap, pages, static_cast<size_t>(bytes), static_cast<off_t>(page * sizeof *pages)) != bytes) return false;
+    for (size_t i = 0; i < count; i++)
+      if (pages[i] & kSwapped || (pages[i] & kPresent && !(pages[i] & kOfFile))) return false;
+    page += count;
   }
-  if (maps) std::fclose(maps);
-  return files;
-}
-
-void release(const Mapping& file, const Memory& memory) {
-  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  const uintptr_t address = reinterpret_cast<uintptr_t>(memory.begin);
-  const uintptr_t begin = round_up(address, page), end = (address + memory.bytes) / page * page;
-  // Pages that nothing was written to: they come from the file again.
-  if (file.begin <= begin && begin < end && end <= file.end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+  return true;
 }
 #endif
 
@@ -61,8 +54,15 @@ Chunk::Chunk(size_t bytes) : bytes_(bytes) {
 Chunk::~Chunk() { munmap(mapped_, mapped_bytes_); }
 
 void release_file_pages(const std::vector<Memory>& all) {
-  for (const Mapping& file : files_of_process())
-    for (const Memory& memory : all) release(file, memory);
+  const int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  for (const Memory& memory : all) {
+    const uintptr_t begin = reinterpret_cast<uintptr_t>(memory.begin);
+    const size_t first = round_up(begin, page) / page, last = (begin + memory.bytes) / page;
+    if (pagemap >= 0 && first < last && are_of_file(pagemap, first, last))
+      madvise(reinterpret_cast<void*>(first * page), (last - first) * page, MADV_DONTNEED);
+  }
+  if (pagemap >= 0) close(pagemap);
 }
 #else
 Chunk::Chunk(size_t bytes) : mapped_(static_cast<char*>(::operator new(bytes, std::align_val_t{kAlignment}))), begin_(mapped_), bytes_(bytes) {}

@@ -27,7 +27,8 @@ class Chunk {
   size_t taken_ = 0;
 };
 
-// Memory of one kernel. The kernels of a session are made one after the other in one thread, and stand side by side.
+// Memory of one node. Nodes that are made one after the other in one thread stand side by side: those of a session, and of
+// the next one made there.
 class Arena {
  public:
   // Null where memory has run out.
@@ -43,8 +44,8 @@ struct Memory {
   size_t bytes;
 };
 
-// Lets go of the pages of mapped files in this memory, which nobody may have written to: they are read again if need be.
-// Memory that is no file's stays as it is.
+// Lets go of memory that is a mapped file's, and that nobody has written to: it is read again if need be. Other memory
+// stays as it is. Linux alone can tell.
 void release_file_pages(const std::vector<Memory>& all);
 
 }  // namespace jinabert::layers

@@ -11,6 +11,7 @@ namespace {
 struct Avx2 {
   static constexpr size_t kLanes = 8, kRows = 6, kPanels = 1;
   static constexpr int kMiddle = 128;
+  static constexpr bool kAdds16Bits = true;
   static constexpr size_t kBlockRows = 30;
 
   static Vectors<8>::Ints add(Vectors<8>::Ints sums, Vectors<8>::Ints bytes, Vectors<8>::Ints weights) {

@@ -9,6 +9,7 @@ namespace {
 struct Avx512Vnni {
   static constexpr size_t kLanes = 16, kRows = 8, kPanels = 2;
   static constexpr int kMiddle = 128;
+  static constexpr bool kAdds16Bits = false;
   static constexpr size_t kBlockRows = 32;
 
   static Vectors<16>::Ints add(Vectors<16>::Ints sums, Vectors<16>::Ints bytes, Vectors<16>::Ints weights) {

@@ -165,6 +165,7 @@ struct AfterAttentionWork {
   size_t width() const { return weights.width; }
   size_t row_count() const { return rows.rows; }
   size_t stages() const { return kStages; }
+  static_assert(kStages <= kMostStages);
 
   size_t tiles(size_t stage) const {
     if (stage == kGateUp) return weights.width / kPanel;
@@ -322,7 +323,7 @@ template <typename Arithmetic>
 Kernel kernel_of(const char* name) {
   using Before = Computation<Arithmetic, ProjectionWork, Projection, ProjectionRows>;
   using After = Computation<Arithmetic, AfterAttentionWork, AfterAttention, AfterAttentionRows>;
-  return {name, Arithmetic::kMiddle, Before::scratch_bytes, Before::run, After::scratch_bytes, After::run};
+  return {name, Arithmetic::kMiddle, Arithmetic::kAdds16Bits, Before::scratch_bytes, Before::run, After::scratch_bytes, After::run};
 }
 
 }  // namespace

@@ -9,6 +9,7 @@ namespace {
 struct NeonDot {
   static constexpr size_t kLanes = 4, kRows = 6, kPanels = 1;
   static constexpr int kMiddle = 0;  // the instruction multiplies signed bytes
+  static constexpr bool kAdds16Bits = false;
   static constexpr size_t kBlockRows = 30;
 
   static Vectors<4>::Ints add(Vectors<4>::Ints sums, Vectors<4>::Ints bytes, Vectors<4>::Ints weights) {

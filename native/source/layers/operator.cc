@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstring>
 #include <memory>
+#include <string>
 
 #include "../operators.h"
 #include "weights.h"
@@ -54,7 +55,7 @@ struct LayerNode {
     char* const aligned = static_cast<char*>(scratch.data()) + ((address + kAlignment - 1) / kAlignment * kAlignment - address);
     SessionThreads session(api, context);
     compute(Resources{aligned, threads, session});
-    runs.fetch_add(1, std::memory_order_relaxed);
+    if (!session.status()) runs.fetch_add(1, std::memory_order_relaxed);
     return session.status();
   }
 };
@@ -62,7 +63,7 @@ struct LayerNode {
 bool is_rows_of(const Tensor& tensor, size_t width) { return tensor.rank == 2 && tensor.dimensions[1] == static_cast<int64_t>(width); }
 
 // The size of rows, of a node whose first weight is (hidden size, ...).
-Status* read_first_dimension(const Api* api, const KernelInfo* info, size_t index, size_t* size) {
+Status* read_hidden_size(const Api* api, const KernelInfo* info, size_t index, size_t* size) {
   Tensor tensor;
   if (Status* status = read_constant(api, info, index, &tensor)) return status;
   *size = tensor.rank ? static_cast<size_t>(tensor.dimensions[0]) : 0;
@@ -76,11 +77,11 @@ struct ProjectionNode : LayerNode {
 
   Status* read(const KernelInfo* info, bool normalizes) {
     size_t hidden_size = 0;
-    if (Status* status = read_first_dimension(api, info, kProjectionWeights, &hidden_size)) return status;
+    if (Status* status = read_hidden_size(api, info, kProjectionWeights, &hidden_size)) return status;
     if (Status* status = choose(hidden_size)) return status;
     if (normalizes)
       if (Status* status = call<Place::kKernelInfoGetFloat>(api, info, "epsilon", &weights.epsilon)) return status;
-    WeightReader reader(api, info, kProjectionWeights, kernel->middle, threads, &arena);
+    WeightReader reader(api, info, kProjectionWeights, *kernel, threads, &arena);
     read_weights(reader, hidden_size, normalizes);
     reader.release_matrices();
     return reader.status() ? reader.status() : get_allocator(info);
@@ -126,10 +127,10 @@ struct AfterAttentionNode : LayerNode {
 
   Status* read(const KernelInfo* info, bool twice) {
     size_t hidden_size = 0;
-    if (Status* status = read_first_dimension(api, info, kAfterAttentionWeights, &hidden_size)) return status;
+    if (Status* status = read_hidden_size(api, info, kAfterAttentionWeights, &hidden_size)) return status;
     if (Status* status = choose(hidden_size)) return status;
     if (Status* status = read_attributes(info)) return status;
-    WeightReader reader(api, info, kAfterAttentionWeights, kernel->middle, threads, &arena);
+    WeightReader reader(api, info, kAfterAttentionWeights, *kernel, threads, &arena);
     read_weights(reader, hidden_size, twice);
     reader.release_matrices();
     return reader.status() ? reader.status() : get_allocator(info);
@@ -183,27 +184,55 @@ struct AfterAttentionNode : LayerNode {
   }
 };
 
-// All outputs are (rows, hidden size), which one of the weights, (hidden size), tells.
+// A dimension as a graph knows it.
+struct Dimension {
+  int64_t size = kUnknown;
+  std::string name;  // of an unknown one
+};
+
+// The first dimension of an input; unknown and without a name where nothing is known of the input.
+Status* read_first_dimension(const Api* api, const ShapeInferContext* context, size_t index, Dimension* dimension) {
+  TensorInfo* info = nullptr;
+  if (Status* status = call<Place::kShapeInferContextGetInput>(api, context, index, &info)) return status;
+  const TensorInfo* read_only = info;
+  size_t rank = 0;
+  if (Status* status = call<Place::kGetDimensionsCount>(api, read_only, &rank)) return status;
+  if (!rank || rank > kMostDimensions) return nullptr;
+  const char* names[kMostDimensions] = {};
+  if (Status* status = call<Place::kGetDimensions>(api, read_only, &dimension->size, size_t{1})) return status;
+  if (Status* status = call<Place::kGetSymbolicDimensions>(api, read_only, &names[0], rank)) return status;
+  if (names[0]) dimension->name = names[0];
+  return nullptr;
+}
+
+// All outputs are (rows, hidden size): as many rows as the first input, and as many channels as a weight, (hidden size).
+//
+// Rows of different nodes may differ in number, so those without a name get one of their own: onnxruntime takes equal
+// names for equal numbers.
 template <size_t WEIGHT, size_t OUTPUTS>
 Status* infer_shapes(const CustomOp*, ShapeInferContext* context) {
-  const Api* api = api_of_process;
-  TensorInfo* weight = nullptr;
-  if (Status* status = call<Place::kShapeInferContextGetInput>(api, static_cast<const ShapeInferContext*>(context), WEIGHT, &weight))
-    return status;
-  int64_t hidden_size = kUnknown;
-  if (Status* status = call<Place::kGetDimensions>(api, static_cast<const TensorInfo*>(weight), &hidden_size, size_t{1})) return status;
-  const OutputShape output{ElementType::kFloat, 2, {kUnknown, hidden_size}, {"layer_rows", hidden_size < 0 ? "layer_channels" : ""}};
+  static std::atomic<uint64_t> unnamed{0};
+  Dimension rows, channels;
+  if (Status* status = read_first_dimension(api_of_process, context, 0, &rows)) return status;
+  if (Status* status = read_first_dimension(api_of_process, context, WEIGHT, &channels)) return status;
+  if (rows.size < 0 && rows.name.empty()) rows.name = "layer_rows_" + std::to_string(unnamed.fetch_add(1));
+  if (channels.size < 0 && channels.name.empty()) channels.name = "layer_channels";
+  const OutputShape output{ElementType::kFloat, 2, {rows.size, channels.size}, {rows.name.c_str(), channels.name.c_str()}};
   for (size_t index = 0; index < OUTPUTS; index++)
-    if (Status* status = infer_output(api, context, index, output)) return status;
+    if (Status* status = infer_output(api_of_process, context, index, output)) return status;
   return nullptr;
 }
 
 template <typename Node, bool NORMALIZES>
 Status* create(const CustomOp* op, const Api* api, const KernelInfo* info, void** kernel) {
-  auto node = std::make_unique<Node>(api, static_cast<const LayerOperator*>(op)->threads);
-  if (Status* status = node->read(info, NORMALIZES)) return status;
-  *kernel = node.release();
-  return nullptr;
+  try {
+    auto node = std::make_unique<Node>(api, static_cast<const LayerOperator*>(op)->threads);
+    if (Status* status = node->read(info, NORMALIZES)) return status;
+    *kernel = node.release();
+    return nullptr;
+  } catch (...) {  // none may leave through onnxruntime, which has another standard library
+    return fail(api, "memory has run out");
+  }
 }
 
 template <typename Node, bool NORMALIZES>

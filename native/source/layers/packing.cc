@@ -1,7 +1,11 @@
 #include "packing.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
+#include <vector>
+
+#include "../lanes.h"
 
 namespace jinabert::layers {
 namespace {
@@ -12,9 +16,8 @@ typedef int16_t Sums __attribute__((vector_size(32)));  // of a panel's columns
 typedef int32_t WideSums __attribute__((vector_size(64)));
 
 constexpr size_t kPanelsOfTask = 24;  // 384 columns: long enough stretches of a row to be read ahead of use
+constexpr int16_t kMostOfPair = 128;  // times 255 it is below 2^15
 constexpr float kStep = 1.0f / 127;  // of a row of size 1
-
-constexpr size_t round_up(size_t a, size_t b) { return (a + b - 1) / b * b; }
 
 size_t padded_columns(const StoredMatrix& stored, size_t count) { return round_up(count * stored.columns, kTile); }
 
@@ -29,26 +32,31 @@ struct Packing {
   int32_t* starts;
   float* scales;
   float* biases;
+  std::atomic<bool>& fits_16_bits;
 
   size_t tasks() const { return (stored.columns / kPanel + kPanelsOfTask - 1) / kPanelsOfTask; }
 
   void pack_panels(size_t task) const {
     const size_t end = std::min((task + 1) * kPanelsOfTask, stored.columns / kPanel);
     WideSums sums[kPanelsOfTask] = {};
+    Sums wide{};  // not 0 where a pair is
     const size_t first = task * kPanelsOfTask;
     for (size_t group = 0; group < stored.depth / kGroup; group++)
-      for (size_t panel = first; panel < end; panel++) sums[panel - first] += pack_group(group, panel);
+      for (size_t panel = first; panel < end; panel++) sums[panel - first] += pack_group(group, panel, &wide);
     for (size_t panel = first; panel < end; panel++) store_columns(panel, sums[panel - first]);
+    for (size_t i = 0; i < kPanel; i++)
+      if (wide[i]) fits_16_bits = false;
   }
 
-  // Four rows of a panel -> their bytes, column by column; returns the columns' sums.
-  WideSums pack_group(size_t group, size_t panel) const {
+  // Four rows of a panel -> their bytes, column by column; returns the columns' sums, and notes pairs beyond kMostOfPair.
+  WideSums pack_group(size_t group, size_t panel, Sums* wide) const {
     Bytes rows[kGroup];
-    Sums sums{};
     for (size_t i = 0; i < kGroup; i++) {
       std::memcpy(&rows[i], stored.weight + (group * kGroup + i) * stored.stride + panel * kPanel, sizeof rows[i]);
-      sums += __builtin_convertvector(rows[i], Sums);
     }
+    const Sums pairs[] = {__builtin_convertvector(rows[0], Sums) + __builtin_convertvector(rows[1], Sums),
+                          __builtin_convertvector(rows[2], Sums) + __builtin_convertvector(rows[3], Sums)};
+    for (const Sums& pair : pairs) *wide |= (pair > kMostOfPair) | (pair < -kMostOfPair);
     int8_t* to = panels + (panel * count + place) * stored.depth * kPanel + group * kGroup * kPanel;
     const Pairs low[] = {low_halves(rows[0], rows[1]), low_halves(rows[2], rows[3])};
     const Pairs high[] = {high_halves(rows[0], rows[1]), high_halves(rows[2], rows[3])};
@@ -59,7 +67,7 @@ struct Packing {
         __builtin_shufflevector(high[0], high[1], 4, 12, 5, 13, 6, 14, 7, 15),
     };
     std::memcpy(to, packed, sizeof packed);
-    return __builtin_convertvector(sums, WideSums);
+    return __builtin_convertvector(pairs[0] + pairs[1], WideSums);
   }
 
   static Pairs low_halves(Bytes a, Bytes b) {
@@ -85,20 +93,27 @@ size_t packed_bytes(const StoredMatrix& stored, size_t count) {
   return panels_bytes(stored, count) + padded_columns(stored, count) * (sizeof(int32_t) + 2 * sizeof(float));
 }
 
-Matrix pack(const StoredMatrix* stored, size_t count, int middle, char* memory, Parallel& parallel) {
+Matrix pack(const StoredMatrix* stored, size_t count, int middle, char* memory, Parallel& parallel, bool* fits_16_bits) {
   const size_t columns = padded_columns(*stored, count), used = count * stored->columns;
   int8_t* panels = reinterpret_cast<int8_t*>(memory);
   int32_t* starts = reinterpret_cast<int32_t*>(memory + panels_bytes(*stored, count));
   float* scales = reinterpret_cast<float*>(starts + columns);
   float* biases = scales + columns;
-  for (size_t place = 0; place < count; place++) {
-    Packing packing{stored[place], count, place, middle, panels, starts, scales, biases};
-    parallel.run([](void* data, size_t task) { static_cast<Packing*>(data)->pack_panels(task); }, &packing, packing.tasks());
-  }
+  std::atomic<bool> fits{true};
+  std::vector<Packing> packings;
+  for (size_t place = 0; place < count; place++)
+    packings.push_back({stored[place], count, place, middle, panels, starts, scales, biases, fits});
+  parallel.run(
+      [](void* data, size_t index) {
+        const auto& packings = *static_cast<std::vector<Packing>*>(data);
+        packings[index % packings.size()].pack_panels(index / packings.size());
+      },
+      &packings, count * packings[0].tasks());
   std::memset(panels + used * stored->depth, 0, (columns - used) * stored->depth);
   std::memset(starts + used, 0, (columns - used) * sizeof *starts);
   std::memset(scales + used, 0, (columns - used) * sizeof *scales);
   std::memset(biases + used, 0, (columns - used) * sizeof *biases);
+  *fits_16_bits = fits;
   return {panels, starts, scales, biases, stored->depth, used};
 }
 

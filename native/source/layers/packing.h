@@ -21,7 +21,8 @@ size_t packed_bytes(const StoredMatrix& stored, size_t count);
 
 // Packs one stored matrix, or two of the same size whose panels take turns, into `memory`, aligned to kAlignment.
 //
-// `middle` is the kernel's: what its bytes have for 0. Where there are no biases, zeros are stored.
-Matrix pack(const StoredMatrix* stored, size_t count, int middle, char* memory, Parallel& parallel);
+// `middle` is the kernel's: what its bytes have for 0. Where there are no biases, zeros are stored. `fits_16_bits` tells
+// whether two products of neighbouring rows add up in 16 bits whatever they are multiplied by, as the exporter sees to.
+Matrix pack(const StoredMatrix* stored, size_t count, int middle, char* memory, Parallel& parallel, bool* fits_16_bits);
 
 }  // namespace jinabert::layers

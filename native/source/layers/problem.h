@@ -22,7 +22,7 @@ struct Matrix {
   const int8_t* panels;
   const int32_t* starts;  // what a sum begins with: it takes out what the middle of unsigned bytes adds
   const float* scales;    // what one of the integers is worth, for a row of size 1
-  const float* biases;    // null where there are none
+  const float* biases;    // zeros where there are none
   size_t depth;           // a multiple of 16, as is the next
   size_t columns;
 };
@@ -85,7 +85,8 @@ constexpr size_t kAlignment = 64;  // bytes
 // One way to compute them.
 struct Kernel {
   const char* name;
-  int middle;  // what a byte of a row is for 0: 128 of unsigned bytes, 0 of signed ones
+  int middle;         // what a byte of a row is for 0: 128 of unsigned bytes, 0 of signed ones
+  bool adds_16_bits;  // whether two products of neighbouring rows are added in 16 bits
   size_t (*projection_scratch)(const Projection& weights, size_t rows, size_t threads);
   void (*project)(const Projection& weights, const ProjectionRows& rows, const Resources& resources);
   size_t (*after_attention_scratch)(const AfterAttention& weights, size_t rows, size_t threads);

@@ -29,8 +29,9 @@ float largest_in_row(const float* x, const float* smoothing, size_t count) {
 
 // Rounds x (count), times `smoothing` unless that is null, to bytes around MIDDLE; returns the largest |x|.
 //
-// As the operators in the bundle do it: times the reciprocal, then by 127. Adding 1.5 * 2^23 leaves no bits for the
-// fraction, and the whole number in the lowest ones. A row of zeros becomes zeros.
+// As the operators in the bundle do it: times the reciprocal, then by 127, which compilers join with the sum that follows:
+// one of a million bytes is another. Adding 1.5 * 2^23 leaves no bits for the fraction, and the whole number in the lowest
+// ones. A row of zeros becomes zeros.
 template <typename V, int MIDDLE>
 float quantize_row(const float* x, const float* smoothing, size_t count, uint8_t* bytes) {
   using Floats = typename V::Floats;

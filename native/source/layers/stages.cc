@@ -22,8 +22,14 @@ void pause() {
 }
 
 void wait_for(const std::atomic<size_t>& done, size_t count) {
-  for (int spins = 0; done.load(std::memory_order_acquire) != count; spins++)
-    spins < kSpins ? pause() : std::this_thread::yield();
+  for (int spins = 0; done.load(std::memory_order_acquire) != count;) {
+    if (spins < kSpins) {
+      spins++;
+      pause();
+    } else {
+      std::this_thread::yield();
+    }
+  }
 }
 
 struct Run {

@@ -8,6 +8,12 @@ namespace jinabert::layers {
 
 using namespace onnxruntime;
 
+namespace {
+
+constexpr size_t kMostDepth = 65536;  // times 255 times 128 it is below 2^31
+
+}  // namespace
+
 void WeightReader::require(bool holds, const char* message) {
   if (!status_ && !holds) status_ = fail(api_, message);
 }
@@ -23,6 +29,7 @@ StoredMatrix WeightReader::matrix() {
   require(weight.rank == 2, "a weight of a layer has not two dimensions");
   StoredMatrix stored{weight.as<int8_t>(), nullptr, nullptr, static_cast<size_t>(weight.dimensions[0]),
                       static_cast<size_t>(weight.dimensions[1]), static_cast<size_t>(weight.dimensions[1])};
+  require(stored.depth <= kMostDepth, "a weight of a layer has too many rows for sums in 32 bits");
   require(stored.depth && stored.columns && stored.depth % kPanel == 0 && stored.columns % kPanel == 0,
           "a weight of a layer has a size that is no multiple of 16");
   matrices_.push_back({stored.weight, stored.depth * stored.columns});
@@ -56,7 +63,10 @@ Matrix WeightReader::pack(const StoredMatrix* stored, size_t count) {
   require(memory, "memory has run out");
   if (status_) return {};
   StandardThreads threads(threads_);
-  return layers::pack(stored, count, middle_, memory, threads);
+  bool fits_16_bits = true;
+  const Matrix packed = layers::pack(stored, count, kernel_.middle, memory, threads, &fits_16_bits);
+  require(fits_16_bits || !kernel_.adds_16_bits, "a layer has weights whose products overflow 16 bits on this processor");
+  return packed;
 }
 
 void WeightReader::release_matrices() const {

@@ -11,9 +11,9 @@ namespace jinabert::layers {
 // node's own. The first failure is kept, and what is read after it is empty.
 class WeightReader {
  public:
-  WeightReader(const onnxruntime::Api* api, const onnxruntime::KernelInfo* info, size_t first_input, int middle, size_t threads,
+  WeightReader(const onnxruntime::Api* api, const onnxruntime::KernelInfo* info, size_t first_input, const Kernel& kernel, size_t threads,
                Arena* arena)
-      : api_(api), info_(info), next_(first_input), middle_(middle), threads_(threads), arena_(arena) {}
+      : api_(api), info_(info), next_(first_input), kernel_(kernel), threads_(threads), arena_(arena) {}
 
   // int8 (depth, columns), and float32 scales (columns). Biases may be set before it is packed.
   StoredMatrix matrix();
@@ -39,7 +39,7 @@ class WeightReader {
   const onnxruntime::Api* api_;
   const onnxruntime::KernelInfo* info_;
   size_t next_;
-  int middle_;
+  const Kernel& kernel_;
   size_t threads_;
   Arena* arena_;
   std::vector<Memory> matrices_;

@@ -52,6 +52,7 @@ enum class Place : size_t {
   kSetDimensions = 59,
   kGetDimensionsCount = 61,
   kGetDimensions = 62,
+  kGetSymbolicDimensions = 63,
   kGetTensorInfo = 65,
   kKernelInfoGetFloat = 85,
   kKernelInfoGetString = 87,

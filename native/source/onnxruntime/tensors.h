@@ -1,4 +1,4 @@
-// Inputs, outputs, scratch memory and threads of one run of a custom operator. A null status is success everywhere.
+// Inputs, stored weights, shapes, outputs, scratch memory and threads of a custom operator. A null status is success everywhere.
 #pragma once
 
 #include <cstddef>

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -106,6 +106,18 @@ def choose_kernels(request: KernelRequest, provider: str, precision: str) -> Ker
     if request.asked == "require" and not kernels.native:
         raise KernelsError(f"kernels are required, and none can run: {kernels.reason}; fix that, or use kernels 'auto'")
     return kernels
+
+
+def attention_alone(kernels: Kernels) -> Kernels:
+    """Return the same without native layers."""
+    return replace(kernels, layers=PORTABLE)
+
+
+def without_layers(kernels: Kernels, error: BaseException) -> Kernels:
+    """Return what runs after onnxruntime has refused native layers, but not native attention; warn of it."""
+    reason = f"onnxruntime refuses native layers ({first_line(error)})"
+    logger.warning("native layers are not used: %s", reason)
+    return replace(attention_alone(kernels), layers_reason=reason)
 
 
 def refused(request: KernelRequest, kernels: Kernels, error: BaseException) -> Kernels:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +17,15 @@ from jinabert_onnx.errors import BundleError, ProviderError, first_line
 from jinabert_onnx.foreign_errors import is_from
 
 from . import providers
-from .kernels import NO_KERNELS, KernelRequest, Kernels, choose_kernels, refused
+from .kernels import (
+    NO_KERNELS,
+    KernelRequest,
+    Kernels,
+    attention_alone,
+    choose_kernels,
+    refused,
+    without_layers,
+)
 
 # Microseconds that an idle thread spins, waiting for more work. By default it does so for tens of milliseconds after
 # every run, which burns CPU and slows other processes; without any, a short text takes a tenth longer.
@@ -90,17 +100,30 @@ def nodes_by_provider(session: Any) -> dict[str, int] | None:
 def _create_with_kernels(
     onnxruntime: Any, path: Path, provider: str, precision: str, threads: int, request: KernelRequest | None
 ) -> Created:
-    """Create a session with the kernels that there are for it, or without where onnxruntime refuses them."""
+    """Create a session with the kernels that there are for it, or without those that onnxruntime refuses."""
+    create = partial(_create, onnxruntime, path, provider, precision, threads)
     kernels = choose_kernels(request, provider, precision) if request else NO_KERNELS
-    if request and kernels.library:
-        try:
-            return Created(_create(onnxruntime, path, provider, precision, threads, kernels), kernels)
-        except Exception as error:  # onnxruntime's exceptions share no public base
-            if not is_from("onnxruntime", error):
-                raise
-            portable = _create(onnxruntime, path, provider, precision, threads, NO_KERNELS)  # raises if the file is bad
-            return Created(portable, refused(request, kernels, error))
-    return Created(_create(onnxruntime, path, provider, precision, threads, NO_KERNELS), kernels)
+    if request is None or kernels.library is None:
+        return Created(create(NO_KERNELS), kernels)
+    session, refusal = _unless_refused(create, kernels)
+    if refusal is None:
+        return Created(session, kernels)
+    if kernels.native and kernels.native_layers and request.asked != "require":
+        session, second = _unless_refused(create, attention_alone(kernels))
+        if second is None:
+            return Created(session, without_layers(kernels, refusal))
+    portable = create(NO_KERNELS)  # raises if the file is bad
+    return Created(portable, refused(request, kernels, refusal))
+
+
+def _unless_refused(create: Callable[[Kernels], Any], kernels: Kernels) -> tuple[Any, Exception | None]:
+    """Return a session with these kernels, or why onnxruntime refuses to make it."""
+    try:
+        return create(kernels), None
+    except Exception as error:  # onnxruntime's exceptions share no public base
+        if not is_from("onnxruntime", error):
+            raise
+        return None, error
 
 
 def _create(onnxruntime: Any, path: Path, provider: str, precision: str, threads: int, kernels: Kernels) -> Any:

@@ -16,9 +16,9 @@ from build_wheel import SOURCE, compiler
 from elf_symbols import defined_by, exported_by
 
 LIBRARY = "jinabert_onnx_kernels"
-TESTS = ("test_attention", "test_attention_plan", "test_layers", "test_threads")
+TESTS = ("test_arena", "test_attention", "test_attention_plan", "test_layers", "test_threads")
 # What is built with which sanitizers: one that looks at threads looks at nothing else, and makes all slow.
-SANITIZED = {"address,undefined": ("test_attention", "test_attention_plan", "test_layers"), "thread": ("test_threads",)}
+SANITIZED = {"address,undefined": ("test_arena", "test_attention", "test_attention_plan", "test_layers"), "thread": ("test_threads",)}
 INSTRUCTION_SETS = ("amx", "avx", "neon")  # how the names of the sources begin that are compiled for one
 
 

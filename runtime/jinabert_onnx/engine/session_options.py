@@ -106,7 +106,9 @@ def _create_with_kernels(
         except Exception as error:  # onnxruntime's exceptions share no public base
             if not is_from("onnxruntime", error):
                 raise
-            portable = _create(onnxruntime, path, provider, precision, threads, NO_KERNELS, start)  # raises if the file is bad
+            portable = _create(
+                onnxruntime, path, provider, precision, threads, NO_KERNELS, start
+            )  # raises if the file is bad
             return Created(portable, refused(request, kernels, error))
     return Created(_create(onnxruntime, path, provider, precision, threads, NO_KERNELS, start), kernels)
 

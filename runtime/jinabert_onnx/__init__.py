@@ -6,8 +6,9 @@ model = Embedder.load("bundle")
 vectors = model.encode(["How is the weather today?", "Wie ist das Wetter heute?"])
 """
 
+import typing
+
 from .bundle.fingerprint import Fingerprint, compatible
-from .cross_encoder import CrossEncoder
 from .embedder import Embedder
 from .encoding.results import Chunks, Embeddings, TextReport
 from .engine.cancellation import Cancellation
@@ -34,8 +35,11 @@ from .errors import (
     TruncationError,
     TruncationWarning,
 )
-from .scoring.results import PairReport, Predictions, RankedDocument
 from .version import __version__
+
+if typing.TYPE_CHECKING:
+    from .cross_encoder import CrossEncoder
+    from .scoring.results import PairReport, Predictions, RankedDocument
 
 __all__ = [
     "BundleChangedError",
@@ -72,3 +76,20 @@ __all__ = [
     "__version__",
     "compatible",
 ]
+
+if not typing.TYPE_CHECKING:  # to type checkers a module with `__getattr__` has every name
+
+    def __getattr__(name: str) -> type:
+        """Import what scores pairs of texts when it is first asked for: embedding models start faster without it."""
+        if name == "CrossEncoder":
+            from .cross_encoder import CrossEncoder
+
+            return CrossEncoder
+        if name in ("PairReport", "Predictions", "RankedDocument"):
+            from .scoring import results
+
+            return getattr(results, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

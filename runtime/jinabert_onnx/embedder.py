@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, Unpack, cast, overload
 
 from .bundle.fingerprint import fingerprint_of
-from .encoding import late_chunking, steps, vector_types
+from .encoding import steps, vector_types
 from .encoding.options import BATCH_SIZE, EncodeOptions, TextOptions, VectorOptions, expand_options, require_known
 from .encoding.pooling import Vectors
 from .encoding.results import Chunks, Embeddings
@@ -196,6 +196,8 @@ class Embedder(Model):
                 pooling.
             What `encode` raises.
         """
+        from .encoding import late_chunking  # with lists of abbreviations, which nothing else here needs
+
         settings, limits = self._resolve("encode_chunks", cast(EncodeOptions, options), VectorOptions)
         vectors, resolved = late_chunking.encode_chunks(self._model, text, spans, overlap, settings, limits)
         return Chunks(vectors, resolved, self.fingerprint)

@@ -220,9 +220,31 @@ def test_two_interrupts_wait_until_a_session_is_made(monkeypatch: pytest.MonkeyP
     assert made.is_set()
 
 
+def test_the_block_begins_where_native_work_starts() -> None:
+    order = []
+
+    def load(start: Callable[[], None]) -> str:
+        order.append("preparation")
+        start()
+        return "loaded"
+
+    with BackgroundCall(load) as loading:
+        order.append("block")
+        assert loading.result() == "loaded"
+    assert order == ["preparation", "block"]
+
+
+def test_the_block_begins_though_the_call_fails_before_its_native_work() -> None:
+    def fail(start: Callable[[], None]) -> str:
+        raise OSError("no such file")
+
+    with BackgroundCall(fail) as loading, pytest.raises(OSError, match="no such file"):
+        loading.result()
+
+
 def test_idle_threads_soon_sleep() -> None:
     path = TRAINED / "onnx" / "model.onnx"
-    with BackgroundCall(lambda: create_session(onnxruntime, path, "fp32", 2, ["cpu"])) as loading:
+    with BackgroundCall(lambda start: create_session(onnxruntime, path, "fp32", 2, ["cpu"], None, start)) as loading:
         session = loading.result().session
 
     spinning = session.get_session_options().get_session_config_entry("session.intra_op.spin_duration_us")

@@ -38,12 +38,29 @@ def test_running_a_local_bundle_loads_none_of_the_heavy_packages() -> None:
 
 
 def test_all_names_exist_and_are_all_there_is() -> None:
-    public = {name for name in vars(jinabert_onnx) if not name.startswith("_")}
-    modules = {name for name in public if isinstance(vars(jinabert_onnx)[name], type(jinabert_onnx))}
+    public = {name for name in dir(jinabert_onnx) if not name.startswith("_")}
+    modules = {name for name in public if isinstance(getattr(jinabert_onnx, name), type(jinabert_onnx))}
     assert set(jinabert_onnx.__all__) == (public - modules) | {"__version__"}
     assert jinabert_onnx.__all__ == sorted(
         jinabert_onnx.__all__, key=lambda name: (name[0].islower() or name[0] == "_", name)
     )
+
+
+def test_what_an_embedding_model_does_not_need_is_imported_when_it_is_asked_for() -> None:
+    result = run_python(
+        "-c",
+        "import jinabert_onnx, sys; before = set(sys.modules); from jinabert_onnx import CrossEncoder, RankedDocument;"
+        "print(*before, ',', *set(sys.modules) - before)",
+    )
+    before, after = (set(names.split()) for names in result.stdout.split(","))
+    for module in ("cross_encoder", "scoring.results", "scoring.ranking"):
+        assert f"jinabert_onnx.{module}" not in before
+        assert f"jinabert_onnx.{module}" in after
+
+
+def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'jinabert_onnx' has no attribute 'Encoder'"):
+        jinabert_onnx.Encoder  # type: ignore[attr-defined]  # noqa: B018
 
 
 @pytest.mark.parametrize("name", [name for name in vars(errors) if name.endswith("Error")])

@@ -16,7 +16,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from jinabert_onnx.errors import BundleError, InputError
-from jinabert_onnx.files.atomic import atomic_file
 from jinabert_onnx.foreign_errors import is_from_reading
 
 from .file_records import damage_error, find_damage
@@ -139,6 +138,8 @@ def _read_entry(path: Path) -> str | None:
 
 
 def _write_entry(path: Path, identity: str) -> None:
+    from jinabert_onnx.files.atomic import atomic_file  # here, since most loads find their files remembered
+
     entry = _entry_path(path)
     if entry is None:
         return

@@ -26,19 +26,24 @@ class BackgroundCall(Generic[Result]):
         ...  # beside it
         loaded = loading.result()
 
-    The block is not left before the call has ended, whatever is raised in it.
+    The function gets another, `start`, to call where its native work starts; only then does the block begin, which else
+    might keep the interpreter from it. The block is not left before the call has ended, whatever is raised in it.
     """
 
-    def __init__(self, function: Callable[[], Result]) -> None:
+    def __init__(self, function: Callable[[Callable[[], None]], Result]) -> None:
         self._function = function
         self._results: list[Result] = []
         self._errors: list[BaseException] = []
         self._ended: list[bool] = []
-        self._bell: SimpleQueue[None] = SimpleQueue()  # a handler that raises inside an Event would leave its lock
+        # Bells, for a handler that raises inside an Event would leave its lock.
+        self._started: SimpleQueue[None] = SimpleQueue()
+        self._bell: SimpleQueue[None] = SimpleQueue()
 
     def __enter__(self) -> BackgroundCall[Result]:
         try:
             self._start()
+            with contextlib.suppress(Empty):
+                self._started.get(timeout=_LOOK)
         except BaseException:
             self._abandon()
             raise
@@ -65,11 +70,12 @@ class BackgroundCall(Generic[Result]):
 
     def _call(self) -> None:
         try:
-            self._results.append(self._function())
+            self._results.append(self._function(lambda: self._started.put(None)))
         except BaseException as error:
             self._errors.append(error)
         finally:
             self._ended.append(True)
+            self._started.put(None)
             self._bell.put(None)
 
     def _wait(self) -> None:

@@ -47,11 +47,12 @@ def create_session(
     precision: str,
     threads: int,
     candidates: list[str],
-    request: KernelRequest | None = None,
+    request: KernelRequest | None,
+    start: Callable[[], None],
 ) -> Created:
     """Create an `InferenceSession` on the first of `candidates`, as `providers.choose` gives them, that can be had.
 
-    Without a `request`, no native kernels are looked for.
+    Without a `request`, no native kernels are looked for. `start` is called where onnxruntime's own work starts.
 
     The first session of a process leaves denormal floats off in the thread that calls this, for good, in numpy too: so
     call it in a thread that ends.
@@ -66,7 +67,7 @@ def create_session(
             onnxruntime.preload_dlls()  # finds the CUDA libraries that pip installed
     for name in candidates:
         try:
-            created = _create_with_kernels(onnxruntime, path, name, precision, threads, request)
+            created = _create_with_kernels(onnxruntime, path, name, precision, threads, request, start)
         except Exception as error:  # onnxruntime's exceptions share no public base
             if not is_from("onnxruntime", error):
                 raise
@@ -98,10 +99,16 @@ def nodes_by_provider(session: Any) -> dict[str, int] | None:
 
 
 def _create_with_kernels(
-    onnxruntime: Any, path: Path, provider: str, precision: str, threads: int, request: KernelRequest | None
+    onnxruntime: Any,
+    path: Path,
+    provider: str,
+    precision: str,
+    threads: int,
+    request: KernelRequest | None,
+    start: Callable[[], None],
 ) -> Created:
     """Create a session with the kernels that there are for it, or without those that onnxruntime refuses."""
-    create = partial(_create, onnxruntime, path, provider, precision, threads)
+    create = partial(_create, onnxruntime, path, provider, precision, threads, start)
     kernels = choose_kernels(request, provider, precision) if request else NO_KERNELS
     if request is None or kernels.library is None:
         return Created(create(NO_KERNELS), kernels)
@@ -126,7 +133,15 @@ def _unless_refused(create: Callable[[Kernels], Any], kernels: Kernels) -> tuple
         return None, error
 
 
-def _create(onnxruntime: Any, path: Path, provider: str, precision: str, threads: int, kernels: Kernels) -> Any:
+def _create(
+    onnxruntime: Any,
+    path: Path,
+    provider: str,
+    precision: str,
+    threads: int,
+    start: Callable[[], None],
+    kernels: Kernels,
+) -> Any:
     options = _session_options(onnxruntime, threads)
     if kernels.library:
         for key, value in _kernel_entries(kernels, threads).items():
@@ -136,6 +151,7 @@ def _create(onnxruntime: Any, path: Path, provider: str, precision: str, threads
     if options.graph_optimization_level == onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL:
         # Inlining functions early serves optimisation alone; without it they are inlined as providers get their nodes.
         options.add_session_config_entry("session.disable_aot_function_inlining", "1")
+    start()
     return onnxruntime.InferenceSession(
         path,
         options,

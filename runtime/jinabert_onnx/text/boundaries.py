@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import tokenizers
+if TYPE_CHECKING:
+    import tokenizers
 
 # None of these joins or reorders characters across a boundary below: what follows a boundary is white space
 # or a letter that no composition takes, and starts a new sequence in every normal form.

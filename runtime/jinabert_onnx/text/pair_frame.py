@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tokenizers
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import tokenizers
 
 Ids = NDArray[np.int64]  # (tokens,)
 

@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import tokenizers
 from numpy.typing import NDArray
 
 from jinabert_onnx.errors import BundleError, InputError, first_line
@@ -22,6 +21,9 @@ from jinabert_onnx.foreign_errors import is_from, is_from_reading
 from .boundaries import find_boundaries, prefix_length
 from .inputs import require_unicode
 from .pair_frame import find_pair_frame
+
+if TYPE_CHECKING:
+    import tokenizers
 
 # First guess of how many characters of a text must be read; few texts have more of them per token.
 CHARACTERS_PER_TOKEN = 8
@@ -73,6 +75,8 @@ class Tokenizer:
         Raises:
             BundleError: the file is missing or not a tokenizer.
         """
+        import tokenizers  # here, where onnxruntime works meanwhile
+
         try:
             self._tokenizer = tokenizers.Tokenizer.from_str(path.read_bytes().decode("utf-8"))
             # The file's padding and truncation are the settings of whoever saved it.

@@ -46,7 +46,7 @@ def read(form: str, name: str) -> Batch:
 @pytest.fixture
 def native_runs() -> NativeRuns:
     """How often native attention has run since the test began."""
-    return NativeRuns(jinabert_onnx_kernels.attention_runs())
+    return NativeRuns(jinabert_onnx_kernels.attention_runs)
 
 
 @pytest.mark.parametrize("head_size", [32, 64])

@@ -1,4 +1,4 @@
-"""The checkpoints of forms.py, each exported once, a count of native runs, and a compiler."""
+"""The checkpoints of forms.py, each exported once, counts of native runs, and a compiler."""
 
 from __future__ import annotations
 
@@ -23,7 +23,13 @@ def form(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture
 def native_runs() -> NativeRuns:
     """How often native attention has run since the test began."""
-    return NativeRuns(jinabert_onnx_kernels.attention_runs())
+    return NativeRuns(jinabert_onnx_kernels.attention_runs)
+
+
+@pytest.fixture
+def layer_runs() -> NativeRuns:
+    """How often native operators of layers have run since the test began, two for each layer."""
+    return NativeRuns(jinabert_onnx_kernels.layer_runs)
 
 
 @pytest.fixture(scope="session")

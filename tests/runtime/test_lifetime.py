@@ -100,8 +100,8 @@ FORK = """
 import os, sys, time
 from jinabert_onnx import Embedder, StateError
 
-bundle, threads, what = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-model = Embedder.load(bundle, threads=threads)
+bundle, threads, what, precision = sys.argv[1], int(sys.argv[2]), *sys.argv[3:]
+model = Embedder.load(bundle, threads=threads, precision=precision)
 model.encode(["a", "b c d"])
 child = os.fork()
 if child == 0:
@@ -110,7 +110,7 @@ if child == 0:
     except StateError as error:
         print(error, flush=True)
     if what == "load":
-        print(Embedder.load(bundle, threads=threads).encode("a").shape, flush=True)
+        print(Embedder.load(bundle, threads=threads, precision=precision).encode("a").shape, flush=True)
     sys.exit(7)
 end = time.monotonic() + 60
 while time.monotonic() < end:
@@ -128,8 +128,9 @@ print(os.waitstatus_to_exitcode(status), model.encode("a").shape)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("what", ["exit", "load"])
-def test_after_a_fork_the_child_is_told_to_load_its_own_and_ends(threads: int, what: str) -> None:
-    result = run_script(FORK, TRAINED, threads, what)
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_after_a_fork_the_child_is_told_to_load_its_own_and_ends(threads: int, what: str, precision: str) -> None:
+    result = run_script(FORK, TRAINED, threads, what, precision)
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
     assert lines[0].startswith("this model was loaded before the process forked")

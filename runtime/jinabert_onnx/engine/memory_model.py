@@ -63,9 +63,14 @@ class _Native:
     token: float
 
 
-# With native attention, alone and with native layers. The latter were not measured: they count as without.
+# With native attention, alone and with native layers, whose blocks of rows keep the inner width out of memory.
 _NATIVE_ATTENTION = {"fp32": _Native(int(1.0 * _MEBIBYTE), 10.5), "int8": _Native(int(1.0 * _MEBIBYTE), 14.5)}
-_NATIVE_LAYERS = _NATIVE_ATTENTION["int8"]
+_NATIVE_LAYERS = _Native(int(0.4 * _MEBIBYTE), 6.5)
+
+# Native layers pack their weights into pieces of memory of this size, whose pages are large where the system has them:
+# the last page of each is partly filled.
+_CHUNK = 32 * _MEBIBYTE
+_LARGE_PAGE = 2 * _MEBIBYTE
 
 # Packed keys and values of the longest text, in whole blocks of keys; and bytes for short texts side by side.
 _PACKED = 2.0
@@ -182,15 +187,19 @@ def memory_model(manifest: Manifest, precision: str, native: bool = False, nativ
     kernels = None if not native else _NATIVE_LAYERS if native_layers else _NATIVE_ATTENTION[precision]
     nodes = kernels.nodes if kernels else _HALF_LAYER if precision == "fp16" else _LAYER
     tokenizer = _TOKENIZER * manifest.files[TOKENIZER].bytes
+    matrices = layers * (4 * hidden**2 + 3 * hidden * inner) if kernels is _NATIVE_LAYERS else 0
+    pages = _LARGE_PAGE * (1 + matrices // _CHUNK) if matrices else 0
+    # Mapped weights are let go of as each layer is packed; those that were read and copied stay beside the packed ones.
+    packed = pages if apart else matrices + pages
     return MemoryModel(
         hidden_size=hidden,
         inner_size=inner,
         heads=model.num_attention_heads,
         padded=precision == "fp16",
         native=kernels.token if kernels else None,
-        permanent=_PROCESS + tokenizer + layers * nodes + weights - (table if apart else 0) + casts,
-        # The matrices of a feed-forward are mapped until their packed copies are made; a table read is held twice.
-        loading=3 * hidden * inner * width if apart else table,
+        permanent=_PROCESS + tokenizer + layers * nodes + weights - (table if apart else 0) + packed + casts,
+        # Mapped matrices of a feed-forward stay until onnxruntime's own copies are made; a table read is held twice.
+        loading=(0 if matrices else 3 * hidden * inner * width) if apart else table,
         mapped=table if apart else 0,
         casts=casts,
     )

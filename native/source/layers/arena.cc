@@ -13,12 +13,13 @@ namespace jinabert::layers {
 namespace {
 
 constexpr size_t kAlignment = 64;
-constexpr size_t kLargePage = size_t{2} << 20;
 constexpr size_t kChunk = size_t{32} << 20;  // memory that is not used is not taken from the system
 
 size_t round_up(size_t a, size_t b) { return (a + b - 1) / b * b; }
 
 #if defined(__linux__)
+constexpr size_t kLargePage = size_t{2} << 20;
+
 struct Mapping {
   uintptr_t begin, end;
 };
@@ -65,9 +66,11 @@ void release_file_pages(const std::vector<Memory>& all) {
     for (const Memory& memory : all) release(file, memory);
 }
 #else
-Chunk::Chunk(size_t bytes) : mapped_(static_cast<char*>(::operator new(bytes, std::align_val_t{kAlignment}))), begin_(mapped_), bytes_(bytes) {}
+Chunk::Chunk(size_t bytes) : mapped_bytes_(bytes), bytes_(bytes) {
+  begin_ = mapped_ = static_cast<char*>(::operator new(bytes, std::align_val_t{kAlignment}));
+}
 
-Chunk::~Chunk() { ::operator delete(mapped_, std::align_val_t{kAlignment}); }
+Chunk::~Chunk() { ::operator delete(mapped_, mapped_bytes_, std::align_val_t{kAlignment}); }
 
 void release_file_pages(const std::vector<Memory>&) {}
 #endif

@@ -78,7 +78,7 @@ def make_wheel(source: Path, output: Path, command: str, *options: str, variable
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", *options, "--wheel-dir", output, source],
         check=True,
-        env=os.environ | {"CXX": command, "MAKEFLAGS": ""} | variables,  # ninja cannot share make's job server
+        env=os.environ | {"CXX": command, "MAKEFLAGS": "", **variables},  # ninja cannot share make's job server
     )
     (wheel,) = output.glob("jinabert_onnx_kernels-*.whl")
     return wheel

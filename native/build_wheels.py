@@ -2,8 +2,8 @@
 
 python native/build_wheels.py OUTPUT [--target NAME ...]
 
-Needs Linux or macOS. Every build of the same sources gives the same bytes, wherever and whenever it runs: all tools come from
-PyPI in the versions that are named here, installed beside the Python that runs this, and no file has a time of its own.
+Every build of the same sources gives the same bytes, wherever and whenever it runs: all tools come from PyPI in the
+versions that are named here, installed beside the Python that runs this, and no file has a time of its own.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from elf_symbols import required_by
 from exports import require_exports
 
 TOOLS = ("build==1.6.1", "cmake==4.4.5", "ninja==1.13.2", "scikit-build-core==1.1.2", "wheel==0.48.0")
+TIME = "1577836800"  # of every file in an archive, unless SOURCE_DATE_EPOCH names another
 GLIBC = (2, 17)  # the highest version that manylinux2014 has
 
 
@@ -42,9 +43,7 @@ class Target:
 
 
 TARGETS = {
-    "linux-x86_64": Target(
-        "x86_64-linux-gnu.2.17", "manylinux_2_17_x86_64.manylinux2014_x86_64", "Linux", "x86_64"
-    ),
+    "linux-x86_64": Target("x86_64-linux-gnu.2.17", "manylinux_2_17_x86_64.manylinux2014_x86_64", "Linux", "x86_64"),
     "linux-aarch64": Target(
         "aarch64-linux-gnu.2.17", "manylinux_2_17_aarch64.manylinux2014_aarch64", "Linux", "aarch64"
     ),
@@ -60,6 +59,7 @@ def build_all(output: Path, names: list[str]) -> None:
         CalledProcessError: something does not build.
         ValueError: a library needs or exports what it must not.
     """
+    os.environ.setdefault("SOURCE_DATE_EPOCH", TIME)
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", *TOOLS], check=True)
     source = build_source(output)
     print(f"built {source.name}", flush=True)
@@ -74,7 +74,7 @@ def build_all(output: Path, names: list[str]) -> None:
 
 def build_source(output: Path) -> Path:
     """Build the source distribution into `output`, and return its path."""
-    command = [sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", output, SOURCE]
+    command = [sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", str(output), str(SOURCE)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     (source,) = output.glob("jinabert_onnx_kernels-*.tar.gz")
     return source
@@ -83,33 +83,36 @@ def build_source(output: Path) -> Path:
 def build_target(source: Path, target: Target, folder: Path) -> Path:
     """Build the wheel of one platform in `folder`, which is empty, and return its path."""
     command = str(zig(folder / "compiler", "-target", target.triple, "-mcpu=baseline"))
-    wheel = make_wheel(source, folder, command, "--no-build-isolation", variables=target.variables)
+    wheel = make_wheel(source, folder, command, "--no-build-isolation", "--no-cache-dir", variables=target.variables)
     # It has the tag of the machine that builds.
-    words = [sys.executable, "-m", "wheel", "tags", "--remove", "--platform-tag", target.tag, wheel]
+    words = [sys.executable, "-m", "wheel", "tags", "--remove", "--platform-tag", target.tag, str(wheel)]
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
     (wheel,) = folder.glob("*.whl")
     return wheel
 
 
 def check(wheel: Path, target: Target) -> str:
-    """Refuse a wheel whose library exports the wrong functions or does not run on every Linux that its tag names.
+    """Return what the library needs.
 
-    Return what the library was found to need, or on other systems, what was not looked at.
+    Raises:
+        ValueError: it exports the wrong functions, or on Linux needs what not every system of its tag has.
     """
     with zipfile.ZipFile(wheel) as archive, tempfile.TemporaryDirectory() as folder:
         (name,) = (name for name in archive.namelist() if name.endswith((".so", ".dll")))
         library = Path(archive.extract(name, folder))
         require_exports(library)
         if target.system != "Linux":
-            return "built and not run"
+            return "exports checked"
         needs = required_by(library)
     newest = needs.newest("GLIBC")
+    told = f"needs glibc {'.'.join(map(str, newest))}"
     if newest > GLIBC or any("c++" in library or "libgcc" in library for library in needs.libraries):
-        raise ValueError(f"{wheel.name} needs glibc {newest}, and {', '.join(needs.libraries)}")
-    return f"needs glibc {'.'.join(map(str, newest))}"
+        raise ValueError(f"{wheel.name} {told}, and {', '.join(needs.libraries)}")
+    return told
 
 
 def main() -> None:
+    """Build what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path, metavar="OUTPUT", help="the folder for what is built")
     parser.add_argument("--target", action="append", choices=TARGETS, help="one platform; default: all")

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _ALL, _LOADED = 2, 11  # types of tables: every symbol of a file, and those that a loader sees
-_FOR_LOADER, _NEEDED_VERSIONS = 6, 0x6FFFFFFE  # of tables: what a loader reads, and versions of other libraries' symbols
+_FOR_LOADER, _NEEDED_VERSIONS = (
+    6,
+    0x6FFFFFFE,
+)  # of tables: what a loader reads, and versions of other libraries' symbols
 _NEEDED = 1  # a loader's entry that names a library
 _GLOBAL, _WEAK, _UNIQUE = 1, 2, 10  # bindings of symbols
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from elf_symbols import exported_by, text_at
 
-
-# What zig's linker exports from every Mach-O library, whatever it is told to: its own two names, and C++'s operators new and
-# delete, which a program may replace.
+# What zig's linker exports from every Mach-O library, whatever it is told to: two names of its own, and C++'s operators
+# new and delete, which a program may replace.
 _OF_EVERY_MACH_O = ("_mh_dylib_header", "__dso_handle", "_Znw", "_Zna", "_Zdl", "_Zda")
 
 

@@ -66,11 +66,11 @@ void release_file_pages(const std::vector<Memory>& all) {
     for (const Memory& memory : all) release(file, memory);
 }
 #else
-Chunk::Chunk(size_t bytes) : mapped_bytes_(bytes), bytes_(bytes) {
+Chunk::Chunk(size_t bytes) : bytes_(bytes) {
   begin_ = mapped_ = static_cast<char*>(::operator new(bytes, std::align_val_t{kAlignment}));
 }
 
-Chunk::~Chunk() { ::operator delete(mapped_, mapped_bytes_, std::align_val_t{kAlignment}); }
+Chunk::~Chunk() { ::operator delete(mapped_, std::align_val_t{kAlignment}); }
 
 void release_file_pages(const std::vector<Memory>&) {}
 #endif

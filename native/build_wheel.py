@@ -15,6 +15,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent
@@ -65,13 +66,22 @@ def zig(tools: Path, *flags: str) -> Path:
 def build(output: Path) -> str:
     """Build the wheel into `output`, and say in one line what was built."""
     command, name = compiler(output / "compiler")
+    wheel = make_wheel(SOURCE, output, command)
+    return f"built {wheel.name} ({wheel.stat().st_size // 1024} KB) with {name}"
+
+
+def make_wheel(source: Path, output: Path, command: str, *options: str, variables: Mapping[str, str] = {}) -> Path:
+    """Build the wheel of a folder or an archive with the compiler that `command` runs; return its path in `output`.
+
+    pip gets the `options`, and the environment the `variables`.
+    """
     subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--wheel-dir", output, SOURCE],
+        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", *options, "--wheel-dir", output, source],
         check=True,
-        env=os.environ | {"CXX": command, "MAKEFLAGS": ""},  # ninja cannot share make's job server
+        env=os.environ | {"CXX": command, "MAKEFLAGS": "", **variables},  # ninja cannot share make's job server
     )
     (wheel,) = output.glob("jinabert_onnx_kernels-*.whl")
-    return f"built {wheel.name} ({wheel.stat().st_size // 1024} KB) with {name}"
+    return wheel
 
 
 def _first_line(command: list[str]) -> str:

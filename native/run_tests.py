@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 
 from build_wheel import SOURCE, compiler
-from elf_symbols import defined_by, exported_by
+from elf_symbols import defined_by
+from exports import require_exports
 
 LIBRARY = "jinabert_onnx_kernels"
 TESTS = ("test_attention", "test_attention_plan", "test_layers", "test_threads")
@@ -70,15 +71,6 @@ def require_nothing_shared(folder: Path) -> None:
     if shared:
         raise ValueError(f"defined for one instruction set and shared with all: {', '.join(sorted(shared))}")
     print(f"{len(objects)} objects of one instruction set share nothing")
-
-
-def require_exports(library: Path) -> None:
-    """Refuse a library that exports more or less than onnxruntime's entry point and the functions of our own."""
-    names = {symbol.name for symbol in exported_by(library)}
-    own = {name for name in names if name.startswith("jinabert_")}
-    if not own or names - own != {"RegisterCustomOps"}:
-        raise ValueError(f"{library.name} exports {', '.join(sorted(names))}")
-    print(f"{library.name} exports {', '.join(sorted(names))}")
 
 
 if __name__ == "__main__":

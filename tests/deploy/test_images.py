@@ -56,6 +56,11 @@ def test_the_server_answers_and_ends_well_when_it_is_stopped(server_image: Image
         assert [len(item["embedding"]) for item in server.embed(**REQUEST).json()["data"]] == [256, 256]
 
 
+def test_the_server_has_native_kernels_that_run(server_image: Image) -> None:
+    with run(server_image, environment={"JINABERT_ONNX_KERNELS": "require"}) as server:
+        assert len(server.embed(**REQUEST).json()["data"]) == 2
+
+
 def test_the_server_runs_as_a_user_of_its_own_and_is_stopped_as_it_expects(server_image: Image) -> None:
     assert re.fullmatch(r"[1-9]\d{3,}:[1-9]\d{3,}", server_image.settings["USER"])
     assert server_image.settings["STOPSIGNAL"] == "SIGTERM"

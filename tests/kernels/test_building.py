@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import jinabert_onnx_kernels
@@ -14,7 +16,9 @@ from support.paths import ROOT
 
 sys.path.insert(0, str(ROOT / "native"))
 import build_wheel
+import build_wheels
 import elf_symbols
+import exports
 import run_tests
 import run_under_qemu
 
@@ -54,7 +58,7 @@ def test_what_the_linker_may_exchange_is_refused_in_objects_of_one_instruction_s
 
 
 def test_the_installed_library_exports_onnxruntimes_entry_point_and_its_own_functions() -> None:
-    run_tests.require_exports(jinabert_onnx_kernels.library_path())
+    exports.require_exports(jinabert_onnx_kernels.library_path())
     names = {symbol.name for symbol in elf_symbols.exported_by(jinabert_onnx_kernels.library_path())}
     source = (ROOT / "native" / "source" / "registration.cc").read_text("utf-8")
     assert all(name in source for name in names)
@@ -66,7 +70,64 @@ def test_a_library_that_exports_more_is_refused(compiler: list[str], tmp_path: P
     library = compile_object(compiler, tmp_path / "more.o", source)
     subprocess.run([*compiler, "-shared", library, "-o", tmp_path / "more.so"], check=True)
     with pytest.raises(ValueError, match=r"more\.so exports RegisterCustomOps, jinabert_more, more"):
-        run_tests.require_exports(tmp_path / "more.so")
+        exports.require_exports(tmp_path / "more.so")
+
+
+def test_what_a_library_needs_of_its_system_is_read(compiler: list[str], tmp_path: Path) -> None:
+    source = '#include <math.h>\nextern "C" double own(double a) { return exp(a); }'
+    compiled = compile_object(compiler, tmp_path / "own.o", source)
+    library = tmp_path / "own.so"
+    subprocess.run([*compiler, "-shared", compiled, "-lm", "-o", library], check=True)
+    needs = elf_symbols.required_by(library)
+    assert "libm.so.6" in needs.libraries
+    assert (2, 2) < needs.newest("GLIBC") < (3,)
+    assert needs.newest("GLIBCXX") == ()
+    versions = ["GLIBC_2.4", "GLIBC_2.17", "GLIBCXX_3.4.30"]
+    assert elf_symbols.Requirements([], versions).newest("GLIBC") == (2, 17)
+
+
+def test_the_installed_library_needs_no_library_of_the_compilers() -> None:
+    needed = elf_symbols.required_by(jinabert_onnx_kernels.library_path()).libraries
+    assert not [name for name in needed if "c++" in name or "libgcc" in name]
+
+
+def wheel_of(folder: Path, library: Path, tag: str) -> Path:
+    wheel = folder / f"jinabert_onnx_kernels-0-py3-none-{tag}.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.write(library, f"jinabert_onnx_kernels/{library.name}")
+    return wheel
+
+
+def test_a_wheel_for_older_systems_than_its_library_runs_on_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = build_wheels.TARGETS["linux-x86_64"]
+    wheel = wheel_of(tmp_path, jinabert_onnx_kernels.library_path(), target.tag)
+    monkeypatch.setattr(build_wheels, "GLIBC", (3, 0))
+    assert build_wheels.check(wheel, target).startswith("needs glibc 2.")
+    monkeypatch.setattr(build_wheels, "GLIBC", (2, 1))
+    with pytest.raises(ValueError, match="needs glibc 2"):
+        build_wheels.check(wheel, target)
+
+
+def test_another_folder_and_another_time_give_the_same_wheel(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "native", tmp_path / "copy", ignore=shutil.ignore_patterns("__pycache__"))
+    program = (
+        "import sys; from pathlib import Path; from build_wheel import compiler, make_wheel; "
+        "source, output = map(Path, sys.argv[1:]); "
+        "print(make_wheel(source, output, compiler(output / 'compiler')[0]))"
+    )
+    built = subprocess.run(
+        [ROOT / "build" / "tools" / "bin" / "python", "-c", program, tmp_path / "copy", tmp_path / "wheel"],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "native")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    again = Path(built.stdout.strip())
+    (first,) = (ROOT / "build" / "kernels").glob("*.whl")
+    assert again.name == first.name
+    assert again.read_bytes() == first.read_bytes()
 
 
 def test_a_compiler_that_is_too_old_is_passed_over(

@@ -16,10 +16,10 @@
 namespace jinabert::layers {
 namespace {
 
-constexpr size_t kLargePage = size_t{2} << 20;
 constexpr size_t kChunk = size_t{32} << 20;  // memory that is not used is not taken from the system
 
 #if defined(__linux__)
+constexpr size_t kLargePage = size_t{2} << 20;
 // What the system tells of one page of this process, in 64 bits of /proc/self/pagemap.
 constexpr uint64_t kPresent = uint64_t{1} << 63, kSwapped = uint64_t{1} << 62, kOfFile = uint64_t{1} << 61;
 
@@ -65,7 +65,9 @@ void release_file_pages(const std::vector<Memory>& all) {
   if (pagemap >= 0) close(pagemap);
 }
 #else
-Chunk::Chunk(size_t bytes) : mapped_(static_cast<char*>(::operator new(bytes, std::align_val_t{kAlignment}))), begin_(mapped_), bytes_(bytes) {}
+Chunk::Chunk(size_t bytes) : bytes_(bytes) {
+  begin_ = mapped_ = static_cast<char*>(::operator new(bytes, std::align_val_t{kAlignment}));
+}
 
 Chunk::~Chunk() { ::operator delete(mapped_, std::align_val_t{kAlignment}); }
 

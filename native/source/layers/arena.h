@@ -21,7 +21,7 @@ class Chunk {
 
  private:
   char* mapped_ = nullptr;  // what the system gave
-  size_t mapped_bytes_ = 0;
+  [[maybe_unused]] size_t mapped_bytes_ = 0;
   char* begin_ = nullptr;   // its first large page
   size_t bytes_ = 0;
   size_t taken_ = 0;

@@ -48,7 +48,6 @@ TARGETS = {
         "aarch64-linux-gnu.2.17", "manylinux_2_17_aarch64.manylinux2014_aarch64", "Linux", "aarch64"
     ),
     "macos-arm64": Target("aarch64-macos.11.0", "macosx_11_0_arm64", "Darwin", "arm64"),
-    "windows-x86_64": Target("x86_64-windows-gnu", "win_amd64", "Windows", "AMD64"),
 }
 
 
@@ -98,7 +97,7 @@ def check(wheel: Path, target: Target) -> str:
         ValueError: it exports the wrong functions, or on Linux needs what not every system of its tag has.
     """
     with zipfile.ZipFile(wheel) as archive, tempfile.TemporaryDirectory() as folder:
-        (name,) = (name for name in archive.namelist() if name.endswith((".so", ".dll")))
+        (name,) = (name for name in archive.namelist() if name.endswith(".so"))
         library = Path(archive.extract(name, folder))
         require_exports(library)
         if target.system != "Linux":

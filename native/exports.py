@@ -1,4 +1,4 @@
-"""Read what a shared library exports, in the formats of Linux (ELF), macOS (Mach-O) and Windows (PE), of 64 bits."""
+"""Read what a shared library exports, in the formats of Linux (ELF) and macOS (Mach-O), of 64 bits."""
 
 from __future__ import annotations
 
@@ -21,8 +21,6 @@ def exported_names(library: Path) -> set[str]:
     content = library.read_bytes()
     if content.startswith(b"\xcf\xfa\xed\xfe"):
         return _exported_from_mach_o(content)
-    if content.startswith(b"MZ"):
-        return _exported_from_pe(content)
     return {symbol.name for symbol in exported_by(library)}
 
 
@@ -47,20 +45,3 @@ def _exported_from_mach_o(content: bytes) -> set[str]:
                     names.add(text_at(content, texts + name).removeprefix("_"))  # as C's names are written there
         place += command_bytes
     return {name for name in names if not name.startswith(_OF_EVERY_MACH_O)}
-
-
-def _exported_from_pe(content: bytes) -> set[str]:
-    (header,) = struct.unpack_from("<I", content, 60)
-    sections, optional_bytes = struct.unpack_from("<H12xH", content, header + 6)
-    optional = header + 24
-    begin = optional + optional_bytes
-    ranges = [struct.unpack_from("<8x4I", content, begin + 40 * i) for i in range(sections)]
-
-    def in_file(address: int) -> int:
-        _, virtual, _, raw = next(r for r in ranges if r[1] <= address < r[1] + r[0])
-        return int(address - virtual + raw)
-
-    exports = in_file(struct.unpack_from("<I", content, optional + 112)[0])
-    count, names = struct.unpack_from("<I4xI", content, exports + 24)
-    places = struct.unpack_from(f"<{count}I", content, in_file(names))
-    return {text_at(content, in_file(place)) for place in places}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import struct
 import subprocess
 import sys
 import zipfile
@@ -155,3 +156,24 @@ def test_a_missing_emulator_is_one_clear_error(tmp_path: Path) -> None:
         "error: qemu-x86_64 is not found; install Debian's package qemu-user, on Debian, then run this again\n"
     )
     assert not (tmp_path / "folder").exists()
+
+
+def test_exports_of_a_mach_o_library_are_those_defined_for_all(tmp_path: Path) -> None:
+    names = {
+        "_RegisterCustomOps": 0x0F,
+        "_jinabert_runs": 0x0F,
+        "_hidden": 0x1F,
+        "_needed": 0x01,
+        "_own": 0x0E,
+        "__Znwm": 0x0F,
+    }
+    texts, entries = b"\0", b""
+    for name, flags in names.items():
+        entries += struct.pack("<IBBHQ", len(texts), flags, 1, 0, 0)
+        texts += name.encode() + b"\0"
+    symbols = 32 + 24  # behind the header and one command
+    header = struct.pack("<4s7I", b"\xcf\xfa\xed\xfe", 0, 0, 6, 1, 24, 0, 0)
+    command = struct.pack("<6I", 2, 24, symbols, len(names), symbols + len(entries), len(texts))
+    library = tmp_path / "library.so"
+    library.write_bytes(header + command + entries + texts)
+    assert exports.exported_names(library) == {"RegisterCustomOps", "jinabert_runs"}

@@ -321,3 +321,14 @@ def test_a_failed_self_test_names_the_kernels_that_ran(tmp_path: Path) -> None:
     assert re.search(rf"{re.escape(RELEASE)} \(\w+ attention, portable layers\), or the tokenizers package", native)
     assert "or kernels 'off'" in native
     assert "kernels" not in portable
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="the system tells of its processor in another way")
+def test_the_library_takes_the_best_instructions_for_layers_that_the_system_tells_of() -> None:
+    """Of x86-64 "flags", of aarch64 "Features", as Linux names them."""
+    told = re.search(r"^(?:flags|Features)\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    assert told is not None
+    flags = set(told.group(1).split())
+    best = [name for name in ("avx512_vnni", "avx_vnni", "avx2") if name in flags]
+    expected = "neon_dot" if "asimddp" in flags else best[0] if best and "amx_int8" not in flags else None
+    assert jinabert_onnx_kernels.layer_instructions(256) == expected

@@ -26,8 +26,9 @@ class BackgroundCall(Generic[Result]):
         ...  # beside it
         loaded = loading.result()
 
-    The function gets another, `start`, to call where its native work starts; only then does the block begin, which else
-    might keep the interpreter from it. The block is not left before the call has ended, whatever is raised in it.
+    The function gets another, `start`, to call where its native work starts. The block begins then, or after a tenth of
+    a second: else it might keep the interpreter from the function. It is not left before the call has ended, whatever
+    is raised in it.
     """
 
     def __init__(self, function: Callable[[Callable[[], None]], Result]) -> None:

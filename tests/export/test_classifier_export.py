@@ -35,6 +35,7 @@ CHECKPOINT = CROSS_ENCODERS / NAME
 GRAPH = "onnx/model.onnx"
 LABELS = ("contradiction", "entailment", "neutral")
 FILES = [
+    "README.md",
     "config.json",
     "manifest.json",
     "onnx/model.onnx",

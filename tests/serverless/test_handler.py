@@ -260,7 +260,7 @@ HEALTH = read_event("rest_api", path="/health", httpMethod="GET")
 
 
 def test_threads_and_memory_are_those_of_the_function() -> None:
-    environment = {"JINABERT_ONNX_MODEL": str(TRAINED), "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256"}
+    environment = {"JINABERT_ONNX_MODEL": str(TRAINED), "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "200"}
     process = start(ANSWER_LINES, [HEALTH, {"input": "word " * 8000, "truncate": True}], environment)
     health, embedded = json.loads(process.stdout)
     assert body_of(health)["threads"] == 1

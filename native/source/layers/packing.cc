@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
-#include <vector>
 
 #include "../lanes.h"
 
@@ -100,15 +99,18 @@ Matrix pack(const StoredMatrix* stored, size_t count, int middle, char* memory, 
   float* scales = reinterpret_cast<float*>(starts + columns);
   float* biases = scales + columns;
   std::atomic<bool> fits{true};
-  std::vector<Packing> packings;
-  for (size_t place = 0; place < count; place++)
-    packings.push_back({stored[place], count, place, middle, panels, starts, scales, biases, fits});
+  struct Both {
+    Packing packings[2];
+    size_t count;
+  } both{{{stored[0], count, 0, middle, panels, starts, scales, biases, fits},
+          {stored[count - 1], count, count - 1, middle, panels, starts, scales, biases, fits}},
+         count};
   parallel.run(
       [](void* data, size_t index) {
-        const auto& packings = *static_cast<std::vector<Packing>*>(data);
-        packings[index % packings.size()].pack_panels(index / packings.size());
+        const Both& both = *static_cast<Both*>(data);
+        both.packings[index % both.count].pack_panels(index / both.count);
       },
-      &packings, count * packings[0].tasks());
+      &both, count * both.packings[0].tasks());
   std::memset(panels + used * stored->depth, 0, (columns - used) * stored->depth);
   std::memset(starts + used, 0, (columns - used) * sizeof *starts);
   std::memset(scales + used, 0, (columns - used) * sizeof *scales);

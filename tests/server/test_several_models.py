@@ -298,7 +298,7 @@ WRONG = {
     "one name for two": (["--model-name", "a"], 2, "--model-name was given 1 times for 2 models"),
     "three names for two": (["--model-name", "a"] * 3, 2, "--model-name was given 3 times for 2 models"),
     "one revision for two": (["--revision", "main"], 2, "--revision is that of one model"),
-    "too little memory": (["--max-memory", "115MB"], 1, "a smaller precision; the models before it take 2"),  # and some MB
+    "too little memory": (["--max-memory", "115MB"], 1, "a smaller precision; the models before it take 2"),
 }
 
 

@@ -167,7 +167,7 @@ def test_similarity_of_integers_is_their_cosine(output_dtype: str, middle: int, 
     exact = [
         [integer_cosine(one - middle, other - middle) for other in second.astype(int)] for one in first.astype(int)
     ]
-    np.testing.assert_allclose(similarity(first, second, output_dtype), exact, rtol=0, atol=1e-5)  # of sums in float32
+    np.testing.assert_allclose(similarity(first, second, output_dtype), exact, rtol=0, atol=5e-6)
 
 
 def integer_cosine(first: np.ndarray, second: np.ndarray) -> float:
